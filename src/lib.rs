@@ -1,0 +1,3 @@
+//! sbox.
+pub mod syscall;
+pub mod cli;

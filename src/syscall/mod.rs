@@ -1,4 +1,16 @@
 //! System calls: the table, typed arguments, plans and the handlers by family.
+
 pub mod args;
+pub mod attr;
+pub mod dir;
+pub mod exec;
+pub mod flags;
+pub mod name;
+pub mod net;
+pub mod open;
+pub mod path;
 pub mod plan;
+pub mod process;
+pub mod rules;
+pub mod signal;
 pub mod table;

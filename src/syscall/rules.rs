@@ -1,0 +1,443 @@
+//! Calls that the filter decides by their arguments.
+//!
+//! A rule is data: cases in order, the first whose conditions all hold decides, else `otherwise`. The same
+//! data is compiled to BPF, printed in `docs/SYSCALLS.md`, and evaluated in tests ([`ArgRule::decide`]).
+//!
+//! Two things hold for every rule here:
+//! * It looks at registers alone. Memory can change after the look.
+//! * An argument that the kernel takes as `int` is compared in 32 bits ([`Width::Int`]): the kernel ignores the
+//!   upper half of the register, so a compare of all 64 bits is passed by setting one of them
+//!   (CVE-2019-10063, CVE-2019-7303).
+
+use super::flags::{arch_prctl as arch, fcntl as f, ioctl as io, prctl as pr};
+
+/// Makes the rule of a row, for a network mode.
+pub type Rule = fn(Net) -> ArgRule;
+
+/// Which network the sandbox has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Net {
+    /// None: no socket can leave the sandbox.
+    None,
+    /// The host's.
+    Host,
+}
+
+/// A decision by arguments.
+#[derive(Debug, Clone)]
+pub struct ArgRule {
+    /// The reason, for people.
+    pub why: &'static str,
+    /// The first case that holds decides.
+    pub cases: Vec<Case>,
+    /// If none holds.
+    pub otherwise: Outcome,
+}
+
+/// Conditions that must all hold, and what then.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// All must hold.
+    pub when: Vec<Cond>,
+    /// What then.
+    pub then: Outcome,
+}
+
+/// One condition on one argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cond {
+    /// Which argument, from 0.
+    pub arg: u8,
+    /// How many of its bits the kernel looks at.
+    pub width: Width,
+    /// The comparison.
+    pub op: Op,
+    /// What it is compared with.
+    pub value: u64,
+}
+
+/// How many bits of a register the kernel takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Width {
+    /// `int`, `unsigned int`: the low 32.
+    Int,
+    /// `long`, pointers: all.
+    Long,
+}
+
+/// How an argument is compared; unsigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// Equal.
+    Eq,
+    /// Equal in the bits of this mask.
+    Masked(u64),
+    /// Greater or equal.
+    Ge,
+    /// Less or equal.
+    Le,
+}
+
+/// What a rule decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The kernel serves it.
+    Native,
+    /// The supervisor answers.
+    Notify,
+    /// The filter answers with this errno.
+    Refuse(i32),
+    /// The filter answers 0 and nothing is done.
+    Fake,
+}
+use Outcome::{Fake, Native, Notify, Refuse};
+
+impl ArgRule {
+    /// What the rule says about these registers.
+    pub fn decide(&self, args: &[u64; 6]) -> Outcome {
+        self.cases
+            .iter()
+            .find(|case| case.when.iter().all(|cond| cond.holds(args)))
+            .map_or(self.otherwise, |case| case.then)
+    }
+
+    /// Everything it may say.
+    pub fn outcomes(&self) -> impl Iterator<Item = Outcome> {
+        self.cases.iter().map(|case| case.then).chain([self.otherwise])
+    }
+}
+
+impl Cond {
+    /// Whether it holds for these registers.
+    pub fn holds(&self, args: &[u64; 6]) -> bool {
+        let register = args.get(usize::from(self.arg)).copied().unwrap_or(0);
+        let value = match self.width {
+            Width::Int => register & 0xffff_ffff,
+            Width::Long => register,
+        };
+        match self.op {
+            Op::Eq => value == self.value,
+            Op::Masked(mask) => value & mask == self.value,
+            Op::Ge => value >= self.value,
+            Op::Le => value <= self.value,
+        }
+    }
+}
+
+/// `int` argument `arg` equals `value`.
+fn is(arg: u8, value: u32) -> Cond {
+    Cond { arg, width: Width::Int, op: Op::Eq, value: u64::from(value) }
+}
+
+/// Of the bits `mask` of `int` argument `arg`, exactly `value` is set.
+fn bits(arg: u8, mask: u32, value: u32) -> Cond {
+    Cond { arg, width: Width::Int, op: Op::Masked(u64::from(mask)), value: u64::from(value) }
+}
+
+/// Shorthand for a case.
+fn when<const N: usize>(conds: [Cond; N], then: Outcome) -> Case {
+    Case { when: conds.to_vec(), then }
+}
+
+/// One case for each value of an `int` argument.
+fn each(arg: u8, values: &[u32], then: Outcome) -> impl Iterator<Item = Case> {
+    values.iter().map(move |&value| when([is(arg, value)], then))
+}
+
+/// A libc constant, whose type differs from constant to constant, as bits.
+const fn word(value: i32) -> u32 {
+    value.cast_unsigned()
+}
+
+/// clone(2). New namespaces would let the program build another view of the host (a fresh procfs, an overlay
+/// over what it sees); `CLONE_UNTRACED` and `CLONE_PTRACE` would hide the child from our tracer. The kernel
+/// takes the low 32 bits. `CLONE_NEWTIME` lies in the exit signal's byte and cannot be asked for here.
+pub fn clone(_: Net) -> ArgRule {
+    let refused = word(
+        libc::CLONE_NEWNS
+            | libc::CLONE_NEWCGROUP
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUSER
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWNET
+            | libc::CLONE_UNTRACED
+            | libc::CLONE_PTRACE,
+    );
+    ArgRule {
+        why: "no new namespaces, no child hidden from the tracer",
+        cases: vec![when([bits(0, refused, 0)], Native)],
+        otherwise: Refuse(libc::EPERM),
+    }
+}
+
+/// unshare(2). As clone, by a list of what is allowed, in all 64 bits (the kernel looks at them here).
+/// `CLONE_FS` splits the working directory and umask, of which the supervisor keeps the book.
+pub fn unshare(_: Net) -> ArgRule {
+    let fs = u64::from(word(libc::CLONE_FS));
+    let allowed = fs | u64::from(word(libc::CLONE_FILES | libc::CLONE_SYSVSEM));
+    let nothing_else = Cond { arg: 0, width: Width::Long, op: Op::Masked(!allowed), value: 0 };
+    ArgRule {
+        why: "no new namespaces; a split working directory is the supervisor's business",
+        cases: vec![
+            when([nothing_else, Cond { op: Op::Masked(fs), value: fs, ..nothing_else }], Notify),
+            when([nothing_else], Native),
+        ],
+        otherwise: Refuse(libc::EPERM),
+    }
+}
+
+/// The low bits of a socket's type; above are `SOCK_NONBLOCK` and `SOCK_CLOEXEC`.
+const SOCK_TYPE_MASK: u32 = 0xf;
+
+/// `family` and `type` of socket(2).
+fn kind(family: i32, kind: i32) -> [Cond; 2] {
+    [is(0, word(family)), bits(1, SOCK_TYPE_MASK, word(kind))]
+}
+
+/// socket(2). An allow-list of families, types and protocols: each family is another door, most of them
+/// unknown to any policy (MPTCP and SCTP reach TCP peers around rules about TCP; vsock reaches the hypervisor;
+/// `AF_ALG` was a kernel bug, CVE-2026-31431). Unix datagram sockets are refused since sendto(2) on them names
+/// host paths behind a pointer; the kernel makes `SOCK_RAW` there a datagram socket as well.
+pub fn socket(net: Net) -> ArgRule {
+    let mut cases = Vec::new();
+    for sort in [libc::SOCK_STREAM, libc::SOCK_SEQPACKET] {
+        let [family, sort] = kind(libc::AF_UNIX, sort);
+        cases.push(when([family, sort, Cond { op: Op::Le, ..is(2, 1) }], Native)); // protocol 0 or PF_UNIX
+    }
+    cases.push(when([is(0, word(libc::AF_UNIX))], Refuse(libc::EACCES)));
+    match net {
+        Net::None => cases.extend(each(0, &[word(libc::AF_INET), word(libc::AF_INET6)], Refuse(libc::EACCES))),
+        Net::Host => {
+            for inet in [libc::AF_INET, libc::AF_INET6] {
+                for (sort, protocol) in [(libc::SOCK_STREAM, libc::IPPROTO_TCP), (libc::SOCK_DGRAM, libc::IPPROTO_UDP)] {
+                    let [family, sort] = kind(inet, sort);
+                    cases.push(when([family, sort, is(2, 0)], Native));
+                    cases.push(when([family, sort, is(2, word(protocol))], Native));
+                }
+                cases.push(when([is(0, word(inet))], Refuse(libc::EPROTONOSUPPORT)));
+            }
+            // NETLINK_ROUTE: getaddrinfo(3) and getifaddrs(3) ask it for the host's addresses.
+            let netlink = is(0, word(libc::AF_NETLINK));
+            cases.push(when([netlink, is(2, word(libc::NETLINK_ROUTE))], Native));
+            cases.push(when([netlink], Refuse(libc::EPROTONOSUPPORT)));
+        }
+    }
+    ArgRule {
+        why: "an allow-list of families, types and protocols; no unix datagram sockets",
+        cases,
+        otherwise: Refuse(libc::EAFNOSUPPORT),
+    }
+}
+
+/// socketpair(2). The pair is private, but a datagram end can address any path by sendto(2).
+pub fn socketpair(_: Net) -> ArgRule {
+    ArgRule {
+        why: "unix stream and seqpacket pairs; a datagram end could address host paths",
+        cases: vec![
+            when(kind(libc::AF_UNIX, libc::SOCK_STREAM), Native),
+            when(kind(libc::AF_UNIX, libc::SOCK_SEQPACKET), Native),
+            when([is(0, word(libc::AF_UNIX))], Refuse(libc::EACCES)),
+        ],
+        otherwise: Refuse(libc::EAFNOSUPPORT),
+    }
+}
+
+/// setsockopt(2). Options that send packets another way than their address says, or that hand code to the
+/// kernel. The level decides what the option's number means, so each is a pair.
+pub fn setsockopt(_: Net) -> ArgRule {
+    const REFUSED: [(i32, &[i32]); 4] = [
+        (
+            libc::SOL_SOCKET,
+            &[
+                libc::SO_BINDTODEVICE,
+                libc::SO_MARK,
+                libc::SO_ATTACH_BPF,
+                libc::SO_ATTACH_REUSEPORT_CBPF,
+                libc::SO_ATTACH_REUSEPORT_EBPF,
+                62, // SO_BINDTOIFINDEX, Linux 5.1: SO_BINDTODEVICE by number
+            ],
+        ),
+        (libc::IPPROTO_IP, &[libc::IP_OPTIONS, libc::IP_RETOPTS, libc::IP_TRANSPARENT]),
+        (libc::IPPROTO_TCP, &[libc::TCP_REPAIR, libc::TCP_FASTOPEN_CONNECT, libc::TCP_ULP]),
+        // IPV6_2292RTHDR and IPV6_2292PKTOPTIONS (RFC 2292) are older ways to say IPV6_RTHDR.
+        (libc::IPPROTO_IPV6, &[5, 6, libc::IPV6_RTHDR, 75 /* IPV6_TRANSPARENT */]),
+    ];
+    let cases = REFUSED.iter().flat_map(|&(level, options)| {
+        options.iter().map(move |&option| when([is(1, word(level)), is(2, word(option))], Refuse(libc::EPERM)))
+    });
+    ArgRule {
+        why: "no options that re-route packets or load code into the kernel",
+        cases: cases.collect(),
+        otherwise: Native,
+    }
+}
+
+/// ioctl(2). Every driver has its own commands, so a list of what is allowed; what isn't on it gets ENOTTY, as
+/// from a file that doesn't know the command. Kept out on purpose:
+/// * `TIOCSTI`, `TIOCLINUX`, `TIOCSETD`, `TIOCCONS`: type into, or take over, the terminal of whoever started
+///   us (CVE-2017-5226, CVE-2023-28100). EPERM, as the kernel says where it forbids them.
+/// * `FIOSETOWN`, `SIOCSPGRP`: would let the kernel send SIGIO to a pid of the program's choice.
+/// * `TIOCGPTPEER` opens a terminal without open(2).
+/// * `FS_IOC_SETFLAGS`, `FS_IOC_FSSETXATTR`, verity, encryption: change an inode through a read-only descriptor.
+/// * `SIOCGIF*` where there is no network: a unix socket answers them too, with the host's interfaces.
+pub fn ioctl(net: Net) -> ArgRule {
+    const TERMINAL: [u32; 43] = [
+        io::TCGETS, io::TCSETS, io::TCSETSW, io::TCSETSF, io::TCGETA, io::TCSETA, io::TCSETAW, io::TCSETAF,
+        io::TCSBRK, io::TCXONC, io::TCFLSH, io::TCSBRKP, io::TIOCSBRK, io::TIOCCBRK, io::TIOCEXCL, io::TIOCNXCL,
+        io::TIOCGEXCL, io::TIOCSCTTY, io::TIOCNOTTY, io::TIOCGPGRP, io::TIOCSPGRP, io::TIOCGSID, io::TIOCOUTQ,
+        io::TIOCGWINSZ, io::TIOCSWINSZ, io::TIOCMGET, io::TIOCMBIS, io::TIOCMBIC, io::TIOCMSET, io::TIOCGETD,
+        io::FIONREAD, io::TCGETS2, io::TCSETS2, io::TCSETSW2, io::TCSETSF2, io::TIOCGPTN, io::TIOCSPTLCK,
+        io::TIOCGPTLCK, io::TIOCPKT, io::TIOCGPKT, io::TIOCGDEV, io::FIONBIO, io::FIOASYNC,
+    ];
+    const FILE: [u32; 13] = [
+        io::FIOCLEX, io::FIONCLEX, io::FIOQSIZE, io::FIOGETOWN, io::SIOCGPGRP, io::SIOCATMARK, io::FICLONE,
+        io::FICLONERANGE, io::FS_IOC_GETFLAGS, io::FS_IOC_GETVERSION, io::FS_IOC_FSGETXATTR, io::FS_IOC_FIEMAP,
+        io::RNDGETENTCNT,
+    ];
+    const INTERFACE: [u32; 12] = [
+        io::SIOCGIFNAME, io::SIOCGIFCONF, io::SIOCGIFFLAGS, io::SIOCGIFADDR, io::SIOCGIFDSTADDR,
+        io::SIOCGIFBRDADDR, io::SIOCGIFNETMASK, io::SIOCGIFMETRIC, io::SIOCGIFMTU, io::SIOCGIFHWADDR,
+        io::SIOCGIFINDEX, io::SIOCGIFTXQLEN,
+    ];
+    const FORBIDDEN: [u32; 6] =
+        [io::TIOCSTI, io::TIOCLINUX, io::TIOCSETD, io::TIOCCONS, io::FIOSETOWN, io::SIOCSPGRP];
+    let mut cases: Vec<Case> = each(1, &TERMINAL, Native).chain(each(1, &FILE, Native)).collect();
+    if net == Net::Host {
+        cases.extend(each(1, &INTERFACE, Native));
+    }
+    cases.extend(each(1, &FORBIDDEN, Refuse(libc::EPERM)));
+    ArgRule { why: "an allow-list of commands", cases, otherwise: Refuse(libc::ENOTTY) }
+}
+
+/// fcntl(2). `F_SETOWN` names who gets SIGIO in a register: the supervisor translates and judges the pid;
+/// `F_SETOWN_EX` names it in memory. Leases and `F_NOTIFY` would stall and watch other openers on the host.
+pub fn fcntl(_: Net) -> ArgRule {
+    const NATIVE: [u32; 26] = [
+        f::F_DUPFD, f::F_GETFD, f::F_SETFD, f::F_GETFL, f::F_SETFL, f::F_GETLK, f::F_SETLK, f::F_SETLKW,
+        f::F_GETOWN, f::F_SETSIG, f::F_GETSIG, f::F_GETOWN_EX, f::F_OFD_GETLK, f::F_OFD_SETLK, f::F_OFD_SETLKW,
+        f::F_GETLEASE, f::F_DUPFD_QUERY, f::F_CREATED_QUERY, f::F_DUPFD_CLOEXEC, f::F_SETPIPE_SZ,
+        f::F_GETPIPE_SZ, f::F_ADD_SEALS, f::F_GET_SEALS, f::F_GET_RW_HINT, f::F_SET_RW_HINT,
+        f::F_GET_FILE_RW_HINT,
+    ];
+    ArgRule {
+        why: "an allow-list of commands; the supervisor judges whom F_SETOWN names",
+        cases: each(1, &NATIVE, Native).chain([when([is(1, f::F_SETOWN)], Notify)]).collect(),
+        otherwise: Refuse(libc::EINVAL),
+    }
+}
+
+/// prctl(2). `PR_SET_DUMPABLE` and `PR_SET_PTRACER` are answered 0 without doing them: a process that isn't
+/// dumpable cannot be read by the supervisor. `PR_SET_MM` can swap the exe link,
+/// `PR_SET_SYSCALL_USER_DISPATCH` takes calls away before the filter sees them, `PR_SCHED_CORE` names pids.
+pub fn prctl(_: Net) -> ArgRule {
+    const NATIVE: [u32; 37] = [
+        pr::PR_SET_PDEATHSIG, pr::PR_GET_PDEATHSIG, pr::PR_GET_DUMPABLE, pr::PR_GET_KEEPCAPS, pr::PR_SET_KEEPCAPS,
+        pr::PR_GET_TIMING, pr::PR_SET_TIMING, pr::PR_SET_NAME, pr::PR_GET_NAME, pr::PR_GET_SECCOMP,
+        pr::PR_SET_SECCOMP, pr::PR_CAPBSET_READ, pr::PR_CAPBSET_DROP, pr::PR_GET_TSC, pr::PR_SET_TSC,
+        pr::PR_GET_SECUREBITS, pr::PR_SET_SECUREBITS, pr::PR_SET_TIMERSLACK, pr::PR_GET_TIMERSLACK,
+        pr::PR_TASK_PERF_EVENTS_DISABLE, pr::PR_TASK_PERF_EVENTS_ENABLE, pr::PR_SET_CHILD_SUBREAPER,
+        pr::PR_GET_CHILD_SUBREAPER, pr::PR_SET_NO_NEW_PRIVS, pr::PR_GET_NO_NEW_PRIVS, pr::PR_GET_TID_ADDRESS,
+        pr::PR_SET_THP_DISABLE, pr::PR_GET_THP_DISABLE, pr::PR_CAP_AMBIENT, pr::PR_GET_SPECULATION_CTRL,
+        pr::PR_SET_SPECULATION_CTRL, pr::PR_SET_MDWE, pr::PR_GET_MDWE, pr::PR_SET_MEMORY_MERGE,
+        pr::PR_GET_MEMORY_MERGE, pr::PR_GET_SHADOW_STACK_STATUS, pr::PR_SET_VMA,
+    ];
+    ArgRule {
+        why: "an allow-list of options; the program stays dumpable, or the supervisor could not read it",
+        cases: each(0, &NATIVE, Native).chain(each(0, &[pr::PR_SET_DUMPABLE, pr::PR_SET_PTRACER], Fake)).collect(),
+        otherwise: Refuse(libc::EINVAL),
+    }
+}
+
+/// arch_prctl(2). Segment bases, shadow stack status, AMX permission; the rest changes what the CPU tells the
+/// program, or the vDSO.
+pub fn arch_prctl(_: Net) -> ArgRule {
+    const NATIVE: [u32; 9] = [
+        arch::ARCH_SET_GS, arch::ARCH_SET_FS, arch::ARCH_GET_FS, arch::ARCH_GET_GS, arch::ARCH_CET_STATUS,
+        arch::ARCH_GET_XCOMP_SUPP, arch::ARCH_GET_XCOMP_PERM, arch::ARCH_REQ_XCOMP_PERM, arch::ARCH_SHSTK_STATUS,
+    ];
+    ArgRule {
+        why: "an allow-list of codes",
+        cases: each(0, &NATIVE, Native).collect(),
+        otherwise: Refuse(libc::EINVAL),
+    }
+}
+
+/// personality(2). Asking, the default and no address randomisation (debuggers, sanitizers); other bits weaken
+/// memory protection or change what paths and uname mean.
+pub fn personality(_: Net) -> ArgRule {
+    ArgRule {
+        why: "only the query, the default and ADDR_NO_RANDOMIZE",
+        cases: each(0, &[u32::MAX, 0, word(libc::ADDR_NO_RANDOMIZE)], Native).collect(),
+        otherwise: Refuse(libc::EPERM),
+    }
+}
+
+/// pipe2(2). `O_NOTIFICATION_PIPE` (the bit of `O_EXCL`, Linux 5.8) makes a watch queue on keyrings and such;
+/// a kernel built without it says ENOPKG.
+pub fn pipe2(_: Net) -> ArgRule {
+    ArgRule {
+        why: "no notification pipes",
+        cases: vec![when([bits(1, word(libc::O_EXCL), 0)], Native)],
+        otherwise: Refuse(libc::ENOPKG),
+    }
+}
+
+/// Calls whose first argument is a pid. 0 is the caller; any other must be proven a member of the sandbox.
+pub fn own_pid(_: Net) -> ArgRule {
+    ArgRule {
+        why: "pid 0 is the caller; others must be in the sandbox",
+        cases: vec![when([is(0, 0)], Native)],
+        otherwise: Notify,
+    }
+}
+
+/// The same for calls that no one needs on other processes: they move another's memory.
+pub fn own_pid_only(_: Net) -> ArgRule {
+    ArgRule {
+        why: "own memory only",
+        cases: vec![when([is(0, 0)], Native)],
+        otherwise: Refuse(libc::EPERM),
+    }
+}
+
+/// setpgid(2): both 0 makes the caller a group of its own.
+pub fn setpgid(_: Net) -> ArgRule {
+    ArgRule {
+        why: "pid 0 is the caller; others must be in the sandbox",
+        cases: vec![when([is(0, 0), is(1, 0)], Native)],
+        otherwise: Notify,
+    }
+}
+
+/// getpriority(2), setpriority(2). `PRIO_USER` means all processes of a user, most of them outside, also if
+/// `who` is 0.
+pub fn priority(_: Net) -> ArgRule {
+    who_is_self(libc::PRIO_USER)
+}
+
+/// ioprio_set(2), which counts `which` from 1.
+pub fn ioprio(_: Net) -> ArgRule {
+    who_is_self(3) // IOPRIO_WHO_USER, <linux/ioprio.h>
+}
+
+/// `which, who`: 0 is the caller or its group, but never a user.
+fn who_is_self(user: impl TryInto<u32>) -> ArgRule {
+    ArgRule {
+        why: "0 is the caller or its group; others must be in the sandbox; never all of a user's",
+        cases: vec![
+            when([is(0, user.try_into().unwrap_or(2))], Refuse(libc::EPERM)),
+            when([is(1, 0)], Native),
+        ],
+        otherwise: Notify,
+    }
+}
+
+/// Clock ids. A negative one is a pid's, a tid's or a descriptor's clock (clock_getres(2)).
+pub fn clock_id(_: Net) -> ArgRule {
+    ArgRule {
+        why: "a negative id names a process, which must be in the sandbox",
+        cases: vec![when([Cond { op: Op::Ge, ..is(0, 0x8000_0000) }], Notify)],
+        otherwise: Native,
+    }
+}

@@ -29,8 +29,10 @@ impl Access {
     pub const META: Self = Self(32);
     /// Execute.
     pub const EXEC: Self = Self(64);
+    /// Connect to whoever listens on a socket.
+    pub const CONNECT: Self = Self(128);
     /// All of them.
-    pub const ALL: Self = Self(127);
+    pub const ALL: Self = Self(255);
     /// Everything that leaves no trace.
     pub const READ_ONLY: Self = Self(1 | 2 | 64);
     /// Nothing.
@@ -55,7 +57,7 @@ impl Access {
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names =
-            [(1, "look"), (2, "read"), (4, "write"), (8, "create"), (16, "delete"), (32, "change metadata of"), (64, "execute")];
+            [(1u8, "look"), (2, "read"), (4, "write"), (8, "create"), (16, "delete"), (32, "change metadata of"), (64, "execute"), (128, "connect to")];
         let mut words = names.iter().filter(|(bit, _)| self.0 & bit != 0).map(|(_, name)| *name);
         f.write_str(words.next().unwrap_or("nothing"))?;
         words.try_for_each(|word| write!(f, "+{word}"))
@@ -122,7 +124,7 @@ impl Policy {
         let missing = ask.access.beyond(rule.grants);
         let verdict = if missing.is_empty() {
             Verdict::Allow
-        } else if missing.beyond(Access::READ_ONLY).is_empty() {
+        } else if missing.beyond(Access::READ_ONLY.and(Access::CONNECT)).is_empty() {
             Verdict::Deny(Errno::EACCES)
         } else {
             Verdict::Deny(Errno::EROFS)

@@ -83,6 +83,12 @@ pub fn readlinkat<'b>(dir: BorrowedFd<'_>, name: &CStr, buf: &'b mut [u8]) -> Re
     buf.get(..n).ok_or(Errno::EIO)
 }
 
+/// readlink(2) of a path of our own.
+pub fn readlink<'b>(path: &CStr, buf: &'b mut [u8]) -> Result<&'b [u8]> {
+    // SAFETY: AT_FDCWD is not a descriptor that could be closed under us.
+    readlinkat(unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) }, path, buf)
+}
+
 /// getdents64(2): raw directory records; returns the number of bytes filled.
 pub fn getdents64(dir: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes at most `buf.len()` bytes to `buf`.

@@ -203,3 +203,12 @@ pub fn pty_number(master: BorrowedFd<'_>) -> Result<i32> {
     check_int(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) })?;
     Ok(number)
 }
+
+/// pidfd_open(2) with `PIDFD_THREAD` (Linux 6.9): names one thread, whose descriptor table may
+/// differ from its leader's, and whose leader may be gone.
+pub fn pidfd_open_thread(tid: i32) -> Result<OwnedFd> {
+    // SAFETY: no memory is passed. PIDFD_THREAD is O_EXCL.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, tid, libc::O_EXCL) })?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}

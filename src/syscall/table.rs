@@ -232,7 +232,7 @@ macro_rules! mechanism {
     (Notify $args:tt) => { Mechanism::Notify };
     (Trace $args:tt) => { Mechanism::Trace };
     (Fake (0) $args:tt) => { Mechanism::Fake };
-    (Refuse ($errno:ident, $why:literal) $args:tt) => { Mechanism::Refuse(Errno(libc::$errno)) };
+    (Refuse ($errno:ident, $why:literal) $args:tt) => { Mechanism::Refuse(Errno::$errno) };
     (Check ($rule:ident) $args:tt) => { Mechanism::Check(stringify!($rule), rules::$rule) };
 }
 

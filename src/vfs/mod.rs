@@ -26,7 +26,7 @@ mod scratch;
 
 pub use dir::{Dir, Inode};
 pub use readdir::Listing;
-pub use resolve::{Follow, Found, Place, Scope};
+pub use resolve::{Follow, Found, Last, Place, Scope};
 pub use scratch::Scratch;
 
 use crate::policy::RuleId;
@@ -36,7 +36,7 @@ use dir::DirKind;
 use fs::SynthDir;
 use mount::{MountTable, Source};
 use path::{HostPath, VPath};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,8 +79,14 @@ pub struct Vfs {
     self_fd: OwnedFd,
     /// Placeholders of synthetic directories, by their inode.
     placeholders: Mutex<HashMap<Inode, SynthDir>>,
+    /// Host directories in which mounts begin.
+    mixed: Mutex<HashSet<Inode>>,
     /// Pseudo-terminals opened in this sandbox through `/dev/ptmx`.
     terminals: Mutex<Vec<u32>>,
+    /// What abstract socket names of this sandbox begin with.
+    abstract_prefix: Vec<u8>,
+    /// Paths that guests bound sockets to, by the text that the kernel knows.
+    bound: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     /// The rule of directories that exist only in the view: readable, nothing can be made there.
     synthetic_rule: RuleId,
     next_id: AtomicU64,
@@ -92,11 +98,13 @@ impl Vfs {
         let next_id = AtomicU64::new(1);
         let proc_root = sys::fs::open(c"/proc", libc::O_PATH | libc::O_DIRECTORY)?;
         let self_fd = sys::fs::open(c"/proc/self/fd", libc::O_PATH | libc::O_DIRECTORY)?;
+        let mut mixed = HashSet::new();
         let root = match table.mount_at(MountTable::ROOT) {
             Some((id, mount)) if matches!(mount.source, Source::Dir(_)) => {
                 let Source::Dir(object) = &mount.source else { return Err(Errno::EINVAL) };
                 let stat = sys::fs::fstat(object.fd.as_fd())?;
                 let fd = sys::fs::dup_above(object.fd.as_fd(), FIRST_FD)?;
+                mixed.insert((stat.st_dev, stat.st_ino));
                 Dir {
                     id: 0,
                     kind: DirKind::Host { fd, inode: (stat.st_dev, stat.st_ino) },
@@ -128,7 +136,10 @@ impl Vfs {
             proc_root,
             self_fd,
             placeholders: Mutex::default(),
+            mixed: Mutex::new(mixed),
             terminals: Mutex::default(),
+            abstract_prefix: format!("sbox-{}/", std::process::id()).into_bytes(),
+            bound: Mutex::default(),
             synthetic_rule,
             next_id,
         })
@@ -151,6 +162,49 @@ impl Vfs {
         let text = host.0.strip_suffix(b" (deleted)").unwrap_or(&host.0);
         let path = self.table.to_view(text)?;
         self.table.mount(self.table.covering(&path)?).map(|m| m.rule)
+    }
+
+    /// True for a host file that the view does not show: it was passed in from outside. Objects
+    /// without a path (pipes, sockets, memory files) are nobody's but the guest's.
+    pub fn is_foreign(&self, fd: BorrowedFd<'_>) -> bool {
+        host_path(fd).is_ok_and(|p| p.0.first() == Some(&b'/') && !p.0.starts_with(b"/memfd:"))
+            && self.rule_of(fd).is_none()
+    }
+
+    /// The path by which a call that takes no descriptor reaches `fd` (proc(5), `/proc/self/fd`).
+    pub fn fd_path(&self, fd: BorrowedFd<'_>) -> sys::Result<CString> {
+        CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(|_| Errno::EINVAL)
+    }
+
+    /// The directory that `path` leads to, following everything.
+    pub fn directory(
+        &self,
+        who: Caller<'_>,
+        start: &Arc<Dir>,
+        path: &std::ffi::CStr,
+    ) -> sys::Result<Arc<Dir>> {
+        self.walk(who).dir_at(start, path.to_bytes())
+    }
+
+    /// True if the listing of the directory `fd` differs from the kernel's: it is a placeholder, or
+    /// mounts begin in it. Every such directory was entered here before a guest could hold it.
+    pub fn is_special(&self, fd: BorrowedFd<'_>) -> sys::Result<bool> {
+        let stat = sys::fs::fstat(fd)?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
+            return Err(Errno::ENOTDIR);
+        }
+        let inode = (stat.st_dev, stat.st_ino);
+        Ok(lock(&self.placeholders).contains_key(&inode) || lock(&self.mixed).contains(&inode))
+    }
+
+    /// Starts to listen for renames by others; before the first guest runs.
+    pub fn start_watching(&self) {
+        self.cache.start_watching();
+    }
+
+    /// An empty directory of the host, for the guests' kernel working directory.
+    pub fn parking(&self) -> BorrowedFd<'_> {
+        self.scratch.parking()
     }
 
     /// Reopens what `fd` names with other flags, through `/proc/self/fd`.
@@ -236,6 +290,22 @@ impl Vfs {
         }
     }
 
+    /// What abstract socket names of this sandbox begin with, after their NUL.
+    pub fn abstract_prefix(&self) -> &[u8] {
+        &self.abstract_prefix
+    }
+
+    /// Remembers that the kernel knows a socket as `text` which the view has at `path`.
+    pub fn remember_bound(&self, text: &[u8], path: &[u8]) {
+        lock(&self.bound).insert(text.to_vec(), path.to_vec());
+    }
+
+    /// The view's path of a socket that the kernel knows as `text` (which may end in NUL).
+    pub fn bound_path(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let text = text.split(|&b| b == 0).next()?;
+        lock(&self.bound).get(text).cloned()
+    }
+
     /// Tells the cache that the guest changed the mode or owner of a directory.
     pub fn permissions_changed(&self) {
         self.cache.flush();
@@ -261,8 +331,7 @@ pub(crate) fn host_path(fd: BorrowedFd<'_>) -> sys::Result<HostPath> {
     let mut buf = [0u8; libc::PATH_MAX as usize];
     let link = CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd()))
         .map_err(|_| Errno::EINVAL)?;
-    let here = nix::fcntl::AT_FDCWD;
-    let text = sys::fs::readlinkat(here, &link, &mut buf)?;
+    let text = sys::fs::readlink(&link, &mut buf)?;
     Ok(HostPath(text.into()))
 }
 

@@ -223,6 +223,12 @@ impl<'v> Walk<'v> {
         }
     }
 
+    /// The directory that `path`, relative or absolute, leads to, following everything.
+    pub(super) fn dir_at(&mut self, start: &Arc<Dir>, path: &[u8]) -> sys::Result<Arc<Dir>> {
+        let (start, rest) = self.start(start, path);
+        self.dir(&start, rest)
+    }
+
     /// The directory that `text` leads to from `start`, following everything.
     ///
     /// `text` is relative. The longest prefix that the cache knows is where the walk begins.
@@ -380,6 +386,9 @@ impl<'v> Walk<'v> {
         mount: Option<MountId>,
     ) -> sys::Result<Arc<Dir>> {
         let stat = sys::fs::fstat(fd.as_fd())?;
+        if node.is_some_and(|node| self.vfs.table.children(node).next().is_some()) {
+            super::lock(&self.vfs.mixed).insert((stat.st_dev, stat.st_ino));
+        }
         Ok(Arc::new(Dir {
             id: self.vfs.new_id(),
             kind: DirKind::Host { fd, inode: (stat.st_dev, stat.st_ino) },
@@ -426,8 +435,7 @@ impl<'v> Walk<'v> {
 
     fn follow_to_dir(&mut self, dir: &Arc<Dir>, text: &[u8]) -> sys::Result<Arc<Dir>> {
         self.count_link()?;
-        let (start, rest) = self.start(dir, text);
-        self.dir(&start, rest)
+        self.dir_at(dir, text)
     }
 
     fn count_link(&mut self) -> sys::Result<()> {

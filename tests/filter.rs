@@ -20,7 +20,9 @@ fn expected(call: &Call, net: Net) -> u32 {
     if call.nr == EXEC_PRIVATE {
         return libc::SECCOMP_RET_USER_NOTIF;
     }
-    let Some(row) = row(call.nr) else { return errno(libc::ENOSYS) };
+    let Some(row) = row(call.nr) else {
+        return errno(libc::ENOSYS);
+    };
     match row.mechanism {
         Mechanism::Native => libc::SECCOMP_RET_ALLOW,
         Mechanism::Notify => libc::SECCOMP_RET_USER_NOTIF,
@@ -47,14 +49,22 @@ fn edges(rule: &ArgRule) -> [Vec<u64>; 6] {
     let mut edges: [Vec<u64>; 6] = Default::default();
     for cond in rule.cases.iter().flat_map(|case| &case.when) {
         let of = &mut edges[usize::from(cond.arg)];
-        of.extend([cond.value.wrapping_sub(1), cond.value, cond.value.wrapping_add(1), u64::MAX]);
+        of.extend([
+            cond.value.wrapping_sub(1),
+            cond.value,
+            cond.value.wrapping_add(1),
+            u64::MAX,
+        ]);
         if let Op::Masked(_) = cond.op {
             of.extend((0..64).map(|bit| cond.value ^ (1 << bit)));
         }
     }
     for of in &mut edges {
         of.push(0);
-        let high: Vec<u64> = of.iter().flat_map(|v| [v | 1 << 32, v | 0xffff_ffff << 32, v & 0xffff_ffff]).collect();
+        let high: Vec<u64> = of
+            .iter()
+            .flat_map(|v| [v | 1 << 32, v | 0xffff_ffff << 32, v & 0xffff_ffff])
+            .collect();
         of.extend(high);
         of.sort_unstable();
         of.dedup();
@@ -66,10 +76,24 @@ fn edges(rule: &ArgRule) -> [Vec<u64>; 6] {
 fn every_number_gets_what_the_table_says() {
     for net in NETS {
         let program = program(&Profile { net }).unwrap();
-        let numbers = (0..600).chain([EXEC_PRIVATE - 1, EXEC_PRIVATE, EXEC_PRIVATE + 1, u32::MAX, i32::MAX as u32]);
+        let numbers = (0..600).chain([
+            EXEC_PRIVATE - 1,
+            EXEC_PRIVATE,
+            EXEC_PRIVATE + 1,
+            u32::MAX,
+            i32::MAX as u32,
+        ]);
         for nr in numbers {
             for args in [[0; 6], [1; 6], [u64::MAX; 6], [0xffff_ffff_0000_0000; 6]] {
-                check(&program, &Call { arch: ARCH_X86_64, nr, args }, net);
+                check(
+                    &program,
+                    &Call {
+                        arch: ARCH_X86_64,
+                        nr,
+                        args,
+                    },
+                    net,
+                );
             }
         }
     }
@@ -83,8 +107,25 @@ fn i386_and_x32_numbers_do_not_exist() {
     for net in NETS {
         let program = program(&Profile { net }).unwrap();
         for nr in (0..600).chain([EXEC_PRIVATE]) {
-            for (arch, nr) in [(I386, nr), (AARCH64, nr), (ARCH_X86_64, nr | 0x4000_0000), (ARCH_X86_64, nr | 0x8000_0000)] {
-                assert_eq!(run(&program, &Call { arch, nr, args: [0; 6] }).0, enosys, "{arch:#x} {nr:#x}");
+            for (arch, nr) in [
+                (I386, nr),
+                (AARCH64, nr),
+                (ARCH_X86_64, nr | 0x4000_0000),
+                (ARCH_X86_64, nr | 0x8000_0000),
+            ] {
+                assert_eq!(
+                    run(
+                        &program,
+                        &Call {
+                            arch,
+                            nr,
+                            args: [0; 6]
+                        }
+                    )
+                    .0,
+                    enosys,
+                    "{arch:#x} {nr:#x}"
+                );
             }
         }
     }
@@ -96,18 +137,38 @@ fn every_rule_holds_at_its_edges() {
     for net in NETS {
         let program = program(&Profile { net }).unwrap();
         for row in TABLE {
-            let Mechanism::Check(_, rule) = row.mechanism else { continue };
+            let Mechanism::Check(_, rule) = row.mechanism else {
+                continue;
+            };
             let edges = edges(&rule(net));
             // All combinations of the edges; the arguments that no condition names have one value, 0, and few more.
             let mut combinations: Vec<[u64; 6]> = vec![[0; 6]];
-            for (arg, values) in edges.iter().enumerate().filter(|(_, values)| values.len() > 3) {
+            for (arg, values) in edges
+                .iter()
+                .enumerate()
+                .filter(|(_, values)| values.len() > 3)
+            {
                 combinations = combinations
                     .iter()
-                    .flat_map(|args| values.iter().map(move |v| { let mut args = *args; args[arg] = *v; args }))
+                    .flat_map(|args| {
+                        values.iter().map(move |v| {
+                            let mut args = *args;
+                            args[arg] = *v;
+                            args
+                        })
+                    })
                     .collect();
             }
             for args in combinations {
-                check(&program, &Call { arch: ARCH_X86_64, nr: row.x86, args }, net);
+                check(
+                    &program,
+                    &Call {
+                        arch: ARCH_X86_64,
+                        nr: row.x86,
+                        args,
+                    },
+                    net,
+                );
                 calls += 1;
             }
         }
@@ -121,9 +182,67 @@ fn every_rule_holds_at_its_edges() {
 fn the_filter_is_short() {
     for net in NETS {
         let program = program(&Profile { net }).unwrap();
-        let longest = (0..470).map(|nr| run(&program, &Call { arch: ARCH_X86_64, nr, args: [0; 6] }).1).max().unwrap();
-        println!("{net:?}: {} instructions, {longest} at most are run", program.len());
-        assert!(program.len() < 400, "{net:?}: {} instructions", program.len());
+        let longest = (0..470)
+            .map(|nr| {
+                run(
+                    &program,
+                    &Call {
+                        arch: ARCH_X86_64,
+                        nr,
+                        args: [0; 6],
+                    },
+                )
+                .1
+            })
+            .max()
+            .unwrap();
+        println!(
+            "{net:?}: {} instructions, {longest} at most are run",
+            program.len()
+        );
+        assert!(
+            program.len() < 400,
+            "{net:?}: {} instructions",
+            program.len()
+        );
         assert!(longest < 40, "{net:?}: {longest} instructions in one run");
+    }
+}
+
+/// The kernel checks a program when it is installed (bpf_check_classic), and then does as ours says. The filter
+/// holds for the thread that installs it, which has no listener: what would be notified is ENOSYS.
+#[test]
+fn the_kernel_takes_it() {
+    for net in NETS {
+        let ours = program(&Profile { net }).unwrap();
+        let theirs: Vec<seccompiler::sock_filter> = ours
+            .iter()
+            .map(|i| seccompiler::sock_filter {
+                code: i.code,
+                jt: i.jt,
+                jf: i.jf,
+                k: i.k,
+            })
+            .collect();
+        let seen = std::thread::spawn(move || {
+            seccompiler::apply_filter(&theirs).unwrap();
+            let errno = |result: std::io::Result<()>| result.err().and_then(|e| e.raw_os_error());
+            let udp = std::net::UdpSocket::bind("127.0.0.1:0").map(drop);
+            let stat = std::fs::metadata("/").map(drop);
+            (errno(stat), errno(udp), nix::unistd::getuid())
+        })
+        .join()
+        .unwrap();
+        // socket(2) itself is allowed with a network; then bind(2) asks the listener that isn't there.
+        let udp = if net == Net::Host {
+            libc::ENOSYS
+        } else {
+            libc::EACCES
+        };
+        assert_eq!(
+            seen,
+            (Some(libc::ENOSYS), Some(udp), nix::unistd::getuid()),
+            "{net:?}"
+        );
     }
 }

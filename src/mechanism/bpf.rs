@@ -165,7 +165,11 @@ impl Backwards {
         }
         let target = match decision {
             Decision::Always(action) => return Ok(Target::Return(action.value())),
-            Decision::Switch { arg, arms, otherwise } => {
+            Decision::Switch {
+                arg,
+                arms,
+                otherwise,
+            } => {
                 let otherwise = self.place(otherwise)?;
                 let mut targets = Vec::with_capacity(arms.len());
                 for (value, decision) in arms {
@@ -205,7 +209,9 @@ impl Backwards {
                     return self.branch(IF_EQ, value, target, rest);
                 }
                 let (low, high) = ranges.split_at(ranges.len() / 2);
-                let Some(&(start, _)) = high.first() else { return self.tree(low) };
+                let Some(&(start, _)) = high.first() else {
+                    return self.tree(low);
+                };
                 let high = self.tree(high)?;
                 let low = self.tree(low)?;
                 self.branch(IF_GE, start, high, low)
@@ -221,7 +227,12 @@ impl Backwards {
         let no = self.near(no)?;
         let yes = self.near(yes)?;
         let (jt, jf) = (self.byte(yes)?, self.byte(no)?);
-        self.push(sock_filter { code: test, jt, jf, k: value });
+        self.push(sock_filter {
+            code: test,
+            jt,
+            jf,
+            k: value,
+        });
         Ok(self.last())
     }
 
@@ -330,7 +341,9 @@ const PEEL: usize = 7;
 /// the tree would need two comparisons. Returns the value, its target, and the ranges without it.
 fn peel(ranges: &[(u32, Target)]) -> Option<(u32, Target, Vec<(u32, Target)>)> {
     let at = ranges.windows(3).position(|w| match w {
-        [(_, before), (value, _), (next, after)] => before == after && value.checked_add(1) == Some(*next),
+        [(_, before), (value, _), (next, after)] => {
+            before == after && value.checked_add(1) == Some(*next)
+        }
         _ => false,
     })? + 1;
     let (value, target) = *ranges.get(at)?;
@@ -341,18 +354,159 @@ fn peel(ranges: &[(u32, Target)]) -> Option<(u32, Target, Vec<(u32, Target)>)> {
 
 /// An instruction that doesn't branch.
 fn statement(code: u16, k: u32) -> sock_filter {
-    sock_filter { code, jt: 0, jf: 0, k }
+    sock_filter {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    }
 }
 
 /// A rule as seccompiler compiles it: falls through if all conditions hold, else jumps over one instruction.
 /// It begins with `ja 1` over another `ja` to which nothing jumps; we leave out both.
 fn conditions(rule: &SeccompRule) -> Vec<sock_filter> {
     let program: BpfProgram = rule.clone().into();
-    let prelude = matches!(program.as_slice(), [a, b, ..] if (a.code, a.k, b.code) == (JUMP, 1, JUMP));
+    let prelude =
+        matches!(program.as_slice(), [a, b, ..] if (a.code, a.k, b.code) == (JUMP, 1, JUMP));
     let skip = if prelude { 2 } else { 0 };
     program
         .into_iter()
         .skip(skip)
-        .map(|i| sock_filter { code: i.code, jt: i.jt, jf: i.jf, k: i.k })
+        .map(|i| sock_filter {
+            code: i.code,
+            jt: i.jt,
+            jf: i.jf,
+            k: i.k,
+        })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition};
+
+    /// What the program returns for a number and a first argument: a second, shorter interpreter, so that a
+    /// mistake in the one of `tests/filter.rs` would show.
+    fn eval(program: &[sock_filter], nr: u32, arg: u32) -> u32 {
+        let (mut a, mut at) = (0, 0);
+        loop {
+            let i = program[at];
+            let yes = match i.code {
+                LOAD => {
+                    a = match i.k {
+                        NR => nr,
+                        ARCH => ARCH_X86_64,
+                        ARGS => arg,
+                        _ => 0,
+                    };
+                    None
+                }
+                IF_EQ => Some(a == i.k),
+                IF_GE => Some(a >= i.k),
+                JUMP => {
+                    at += i.k as usize;
+                    None
+                }
+                RETURN => return i.k,
+                code => panic!("{code:#x}"),
+            };
+            at += 1 + yes.map_or(0, |yes| usize::from(if yes { i.jt } else { i.jf }));
+        }
+    }
+
+    fn chain(value: u64) -> Decision {
+        let cond =
+            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value).unwrap();
+        Decision::Chain {
+            cases: vec![(SeccompRule::new(vec![cond]).unwrap(), Action::Notify)],
+            otherwise: Action::Errno(1),
+        }
+    }
+
+    /// More code than a conditional jump can cross, in tree and chains: every number must still arrive.
+    #[test]
+    fn targets_beyond_the_reach_of_a_jump_are_reached() {
+        let calls: Vec<(u32, Decision)> =
+            (0..600).map(|nr| (2 * nr, chain(u64::from(nr)))).collect();
+        let program = compile(&calls, Action::KillProcess).unwrap();
+        assert!(program.len() > 2000);
+        for nr in 0..600 {
+            assert_eq!(eval(&program, 2 * nr, nr), Action::Notify.value(), "{nr}");
+            assert_eq!(
+                eval(&program, 2 * nr, nr + 1),
+                Action::Errno(1).value(),
+                "{nr}"
+            );
+            assert_eq!(
+                eval(&program, 2 * nr + 1, nr),
+                Action::KillProcess.value(),
+                "{nr}"
+            );
+        }
+    }
+
+    #[test]
+    fn equal_decisions_are_emitted_once() {
+        let one = compile(&[(7, chain(0))], Action::Allow).unwrap().len();
+        let many: Vec<(u32, Decision)> = (0..20).map(|nr| (5 * nr, chain(0))).collect();
+        let many = compile(&many, Action::Allow).unwrap().len();
+        // A test for each number and few splits between them, not twenty chains.
+        assert!(many < one + 30, "{one} {many}");
+    }
+
+    #[test]
+    fn neighbours_with_one_action_are_one_range() {
+        let calls: Vec<(u32, Decision)> = (10..400)
+            .map(|nr| (nr, Decision::Always(Action::Allow)))
+            .collect();
+        let program = compile(&calls, Action::Errno(38)).unwrap();
+        assert!(program.len() <= 8, "{}", program.len());
+        for (nr, want) in [
+            (9, Action::Errno(38)),
+            (10, Action::Allow),
+            (399, Action::Allow),
+            (400, Action::Errno(38)),
+        ] {
+            assert_eq!(eval(&program, nr, 0), want.value(), "{nr}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_number_line_are_numbers_too() {
+        let calls = [0, u32::MAX].map(|nr| (nr, Decision::Always(Action::Notify)));
+        let program = compile(&calls, Action::Allow).unwrap();
+        for (nr, want) in [
+            (0, Action::Notify),
+            (1, Action::Allow),
+            (u32::MAX - 1, Action::Allow),
+            (u32::MAX, Action::Notify),
+        ] {
+            assert_eq!(eval(&program, nr, 0), want.value(), "{nr}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let allow = || Decision::Always(Action::Allow);
+        assert!(matches!(
+            compile(&[(1, allow()), (1, allow())], Action::Allow),
+            Err(Error::Twice(1))
+        ));
+        let switch = Decision::Switch {
+            arg: 6,
+            arms: vec![(1, allow())],
+            otherwise: Box::new(Decision::Always(Action::Notify)),
+        };
+        assert!(matches!(
+            compile(&[(1, switch)], Action::Allow),
+            Err(Error::Argument(6))
+        ));
+        let many: Vec<(u32, Decision)> =
+            (0..1500).map(|nr| (2 * nr, chain(u64::from(nr)))).collect();
+        assert!(matches!(
+            compile(&many, Action::Allow),
+            Err(Error::TooLong(_))
+        ));
+    }
 }

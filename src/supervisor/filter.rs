@@ -74,13 +74,22 @@ fn refuse(errno: libc::c_int) -> Action {
 fn lower(mut rule: ArgRule) -> Result<Decision, Error> {
     // A case without conditions always holds: nothing after it counts.
     if let Some(always) = rule.cases.iter().position(|case| case.when.is_empty()) {
-        rule.otherwise = rule.cases.get(always).map_or(rule.otherwise, |case| case.then);
+        rule.otherwise = rule
+            .cases
+            .get(always)
+            .map_or(rule.otherwise, |case| case.then);
         rule.cases.truncate(always);
     }
     if rule.cases.is_empty() {
         return Ok(Decision::Always(action(rule.otherwise)));
     }
-    let Some(arg) = rule.cases.iter().flat_map(|case| &case.when).find_map(equals).map(|(arg, _)| arg) else {
+    let Some(arg) = rule
+        .cases
+        .iter()
+        .flat_map(|case| &case.when)
+        .find_map(equals)
+        .map(|(arg, _)| arg)
+    else {
         return chain(&rule);
     };
     let mut values: Vec<u32> = rule
@@ -98,7 +107,11 @@ fn lower(mut rule: ArgRule) -> Result<Decision, Error> {
         arms.push((value, lower(given(&rule, arg, Some(value)))?));
     }
     let otherwise = Box::new(lower(given(&rule, arg, None))?);
-    Ok(Decision::Switch { arg, arms, otherwise })
+    Ok(Decision::Switch {
+        arg,
+        arms,
+        otherwise,
+    })
 }
 
 /// `int` argument and value, if that is what the condition asks.
@@ -113,11 +126,27 @@ fn equals(cond: &Cond) -> Option<(u8, u32)> {
 fn given(rule: &ArgRule, arg: u8, known: Option<u32>) -> ArgRule {
     let asks = |cond: &Cond| equals(cond).filter(|(of, _)| *of == arg);
     let cases = rule.cases.iter().filter_map(|case| {
-        let possible = case.when.iter().filter_map(asks).all(|(_, value)| Some(value) == known);
-        let when = case.when.iter().filter(|cond| asks(cond).is_none()).copied().collect();
-        possible.then_some(Case { when, then: case.then })
+        let possible = case
+            .when
+            .iter()
+            .filter_map(asks)
+            .all(|(_, value)| Some(value) == known);
+        let when = case
+            .when
+            .iter()
+            .filter(|cond| asks(cond).is_none())
+            .copied()
+            .collect();
+        possible.then_some(Case {
+            when,
+            then: case.then,
+        })
     });
-    ArgRule { why: rule.why, cases: cases.collect(), otherwise: rule.otherwise }
+    ArgRule {
+        why: rule.why,
+        cases: cases.collect(),
+        otherwise: rule.otherwise,
+    }
 }
 
 /// What is left: conditions for seccompiler.
@@ -127,7 +156,10 @@ fn chain(rule: &ArgRule) -> Result<Decision, Error> {
         let conditions: Result<Vec<_>, _> = case.when.iter().map(condition).collect();
         cases.push((SeccompRule::new(conditions?)?, action(case.then)));
     }
-    Ok(Decision::Chain { cases, otherwise: action(rule.otherwise) })
+    Ok(Decision::Chain {
+        cases,
+        otherwise: action(rule.otherwise),
+    })
 }
 
 /// One condition in seccompiler's words.

@@ -1,6 +1,9 @@
 //! Changing attributes: chmod, chown, utimes, truncate, extended attributes, by path and by descriptor.
 
-use super::args::{AtFlags, DirFd, Fd, Gid, InBuf, Mode, Off, OptPath, Ptr, Size, Uid, UserName, UserPath, XattrFlags};
+use super::args::{
+    AtFlags, DirFd, Fd, Gid, InBuf, Mode, Off, OptPath, Ptr, Size, Uid, UserName, UserPath,
+    XattrFlags,
+};
 use super::plan::stubs;
 
 stubs! {

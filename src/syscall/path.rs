@@ -1,6 +1,9 @@
 //! Values read by path: the stat, access, readlink, statfs and getxattr families, and inotify watches.
 
-use super::args::{AccessMode, AtFlags, DirFd, Fd, InotifyMask, Int, OptPath, OutBuf, Ptr, Size, UInt, UserName, UserPath};
+use super::args::{
+    AccessMode, AtFlags, DirFd, Fd, InotifyMask, Int, OptPath, OutBuf, Ptr, Size, UInt, UserName,
+    UserPath,
+};
 use super::plan::stubs;
 
 stubs! {

@@ -17,7 +17,11 @@ pub(crate) fn run(program: &[libc::sock_filter], call: &Call) -> (u32, usize) {
             4 => call.arch,
             16..64 if offset % 4 == 0 => {
                 let register = call.args[(offset as usize - 16) / 8];
-                if offset % 8 == 0 { register as u32 } else { (register >> 32) as u32 }
+                if offset % 8 == 0 {
+                    register as u32
+                } else {
+                    (register >> 32) as u32
+                }
             }
             _ => panic!("load at {offset}"),
         }

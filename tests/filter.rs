@@ -1,5 +1,11 @@
 //! The compiled filter does what table and rules say: every number, every edge of every condition.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests, which may fail"
+)]
+
 #[path = "support/bpf.rs"]
 mod bpf;
 

@@ -142,6 +142,9 @@ enum Target {
     At(usize),
 }
 
+/// Where a range of numbers begins, and its target; it ends where the next begins.
+type Range = (u32, Target);
+
 /// A program under construction, last instruction first.
 #[derive(Default)]
 struct Backwards {
@@ -197,7 +200,7 @@ impl Backwards {
     }
 
     /// A search tree over ranges, each of which begins at its number and ends where the next begins.
-    fn tree(&mut self, ranges: &[(u32, Target)]) -> Result<Target, Error> {
+    fn tree(&mut self, ranges: &[Range]) -> Result<Target, Error> {
         match ranges {
             [] => Ok(Target::Return(Action::KillProcess.value())), // not reached: ranges() gives at least one
             [(_, target)] => Ok(*target),
@@ -313,9 +316,9 @@ impl Backwards {
 }
 
 /// Cuts all 32-bit numbers into ranges with one target each: (where it begins, target), ascending.
-fn ranges(mut arms: Vec<(u32, Target)>, otherwise: Target) -> Result<Vec<(u32, Target)>, Error> {
+fn ranges(mut arms: Vec<(u32, Target)>, otherwise: Target) -> Result<Vec<Range>, Error> {
     arms.sort_by_key(|(value, _)| *value);
-    let mut ranges: Vec<(u32, Target)> = vec![(0, otherwise)];
+    let mut ranges: Vec<Range> = vec![(0, otherwise)];
     let mut previous = None;
     for (value, target) in arms {
         if previous.replace(value) == Some(value) {
@@ -339,7 +342,7 @@ const PEEL: usize = 7;
 
 /// Finds a range of one value between two ranges of equal target: one test for equality takes it out, where
 /// the tree would need two comparisons. Returns the value, its target, and the ranges without it.
-fn peel(ranges: &[(u32, Target)]) -> Option<(u32, Target, Vec<(u32, Target)>)> {
+fn peel(ranges: &[Range]) -> Option<(u32, Target, Vec<Range>)> {
     let at = ranges.windows(3).position(|w| match w {
         [(_, before), (value, _), (next, after)] => {
             before == after && value.checked_add(1) == Some(*next)

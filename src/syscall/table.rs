@@ -216,6 +216,10 @@ const NO_ROW: u16 = u16::MAX;
 const NUMBERS: usize = 470;
 
 /// Number to position in [`TABLE`], made by the compiler: a number beyond the end doesn't compile.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, where a bad index is an error"
+)]
 static INDEX: [u16; NUMBERS] = {
     let mut index = [NO_ROW; NUMBERS];
     let mut position = 0;
@@ -308,8 +312,7 @@ macro_rules! handler {
     ([ $($any:tt)* ] []) => { None };
     ([ $given:tt $args:tt ] [ $family:ident $handler:ident ]) => { handler!([ $args ] [ $family $handler ]) };
     ([ ( $($arg:ident : $ty:ident),* ) ] [ $family:ident $handler:ident ]) => {{
-        #[expect(clippy::allow_attributes, reason = "calls without arguments leave `raw` unused")]
-        #[allow(unused_mut, unused_variables)]
+        #[allow(unused_mut, unused_variables, reason = "a call without arguments reads no register")]
         fn shim<'a>(cx: &Cx<'a>, raw: &[u64; 6]) -> Result<Plan<'a>, Errno> {
             let mut registers = raw.iter().copied();
             $(

@@ -15,9 +15,9 @@ pub(crate) fn run(program: &[libc::sock_filter], call: &Call) -> (u32, usize) {
         match offset {
             0 => call.nr,
             4 => call.arch,
-            16..64 if offset % 4 == 0 => {
+            16..64 if offset.is_multiple_of(4) => {
                 let register = call.args[(offset as usize - 16) / 8];
-                if offset % 8 == 0 {
+                if offset.is_multiple_of(8) {
                     register as u32
                 } else {
                     (register >> 32) as u32

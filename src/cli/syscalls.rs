@@ -216,8 +216,12 @@ struct Record {
     handler: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
+    /// Without network.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rule: Vec<String>,
+    /// With the host's network, where it differs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rule_with_network: Vec<String>,
 }
 
 /// One object per line; the first tells the format's version.
@@ -235,6 +239,11 @@ pub fn json(rows: &[&Row]) -> serde_json::Result<String> {
             Mechanism::Fake => ("fake", None),
             Mechanism::Check(..) => ("check", None),
         };
+        let mut rules = rule_texts(row).into_iter().map(|(_, lines)| lines);
+        let (rule, rule_with_network) = (
+            rules.next().unwrap_or_default(),
+            rules.next().unwrap_or_default(),
+        );
         let record = Record {
             x86_64: row.x86,
             aarch64: row.arm,
@@ -249,11 +258,8 @@ pub fn json(rows: &[&Row]) -> serde_json::Result<String> {
                 .collect(),
             handler: row.handler_name,
             why: row.reason(),
-            rule: rule_texts(row)
-                .into_iter()
-                .next()
-                .map(|(_, lines)| lines)
-                .unwrap_or_default(),
+            rule,
+            rule_with_network,
         };
         out.push_str(&serde_json::to_string(&record)?);
         out.push('\n');

@@ -27,6 +27,8 @@
 //! being those of [`args`]. A row with `-> family::name` has a handler there, for the cases
 //! that reach the supervisor.
 //!
+//! The file is longer than others because the list is; it is meant to be read like one.
+//!
 //! To add a call: add its row; if it is answered, write the handler; run the tests (`BLESS=1` rewrites
 //! `docs/SYSCALLS.md`).
 
@@ -336,7 +338,8 @@ macro_rules! handler_name {
 }
 
 syscalls! {
-//    x86  arm  name                    class   mechanism        arguments -> handler
+    // x86  arm  name                    class   mechanism          arguments                                                                   handler
+
     // Reading and writing open files. Whatever an open file allows was decided when it was opened.
         0   63  read                    Fd      Native             (fd: Fd, buf: OutBuf, count: Size);
         1   64  write                   Fd      Native             (fd: Fd, buf: InBuf, count: Size);

@@ -1,3 +1,5 @@
 //! sbox.
-pub mod syscall;
 pub mod cli;
+pub mod mechanism;
+pub mod supervisor;
+pub mod syscall;

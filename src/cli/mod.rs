@@ -1,6 +1,26 @@
 //! Command line.
+
 use std::process::ExitCode;
+
+use clap::Parser;
+
+pub mod syscalls;
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    Syscalls(syscalls::Args),
+}
+
 /// Entry point of the binary.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match Cli::parse().verb {
+        Verb::Syscalls(args) => syscalls::run(&args),
+    }
 }

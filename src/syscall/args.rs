@@ -49,7 +49,17 @@ macro_rules! scalars {
                 show(self.0, f)
             }
         }
-    )* };
+    )*
+        /// A register printed as an argument of the type of this name (`Param::ty` of the table), if that type
+        /// needs no memory of the guest: for traces of calls that the kernel serves, and for people who read rules.
+        pub fn show(ty: &str, raw: u64) -> Option<String> {
+            match ty {
+                $( stringify!($name) => Some($name::from_register(raw).to_string()), )*
+                "Mode" => Some(Mode::from_register(raw).to_string()),
+                _ => None,
+            }
+        }
+    };
 }
 
 scalars! {
@@ -141,6 +151,12 @@ scalars! {
     FcntlCmd(u32): |v, f| one_of(f, v, flags::FCNTL);
     /// The first argument of prctl(2).
     PrctlOption(i32): |v, f| one_of(f, v as u32, flags::PRCTL);
+    /// The first argument of arch_prctl(2).
+    ArchPrctlCode(i32): |v, f| one_of(f, v as u32, flags::ARCH_PRCTL);
+    /// The argument of personality(2).
+    Persona(u32): |v, f| one_of(f, v, flags::PERSONA);
+    /// Whose options setsockopt(2) means.
+    SockLevel(i32): |v, f| one_of(f, v as u32, flags::SOCK_LEVEL);
     /// An address family.
     SocketFamily(i32): |v, f| one_of(f, v as u32, flags::FAMILY);
     /// A socket type in the low four bits, `SOCK_NONBLOCK` and `SOCK_CLOEXEC` above.
@@ -210,7 +226,11 @@ impl<'a> Arg<'a> for UserName<'a> {
 
 impl<'a> Arg<'a> for OptPath<'a> {
     fn decode(cx: &Cx<'a>, raw: u64) -> Result<Self, Errno> {
-        if raw == 0 { Ok(Self(None)) } else { UserPath::decode(cx, raw).map(|path| Self(Some(path))) }
+        if raw == 0 {
+            Ok(Self(None))
+        } else {
+            UserPath::decode(cx, raw).map(|path| Self(Some(path)))
+        }
     }
 }
 
@@ -246,7 +266,9 @@ pub fn quoted(f: &mut impl fmt::Write, bytes: &[u8]) -> fmt::Result {
                 '\t' => f.write_str("\\t")?,
                 '\r' => f.write_str("\\r")?,
                 // Also the C1 controls, and what reorders or hides text on a screen.
-                c if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') => {
+                c if c.is_control()
+                    || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') =>
+                {
                     for byte in c.encode_utf8(&mut [0; 4]).bytes() {
                         write!(f, "\\x{byte:02x}")?;
                     }
@@ -263,12 +285,20 @@ pub fn quoted(f: &mut impl fmt::Write, bytes: &[u8]) -> fmt::Result {
 
 /// `NULL` or the number in hex.
 fn address(v: u64, f: &mut Formatter<'_>) -> fmt::Result {
-    if v == 0 { f.write_str("NULL") } else { write!(f, "{v:#x}") }
+    if v == 0 {
+        f.write_str("NULL")
+    } else {
+        write!(f, "{v:#x}")
+    }
 }
 
 /// A uid or gid: -1 as such, it is the one that callers spell so.
 fn id(v: u32, f: &mut Formatter<'_>) -> fmt::Result {
-    if v == u32::MAX { f.write_str("-1") } else { write!(f, "{v}") }
+    if v == u32::MAX {
+        f.write_str("-1")
+    } else {
+        write!(f, "{v}")
+    }
 }
 
 /// The names of the bits in `v`, joined by `|`; bits without a name in hex; `0` if there are none.
@@ -298,5 +328,75 @@ fn one_of(f: &mut Formatter<'_>, v: u32, names: Names) -> fmt::Result {
     match names.iter().find(|(value, _)| *value == v) {
         Some((_, name)) => f.write_str(name),
         None => write!(f, "{v:#x}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One row, one promise: how a register reads in a trace. High halves of `int` registers don't count.
+    #[test]
+    fn registers_print_as_a_tracer_would_print_them() {
+        for (ty, raw, want) in [
+            ("Fd", 3, "3"),
+            ("Fd", 0xdead_beef_0000_0003, "3"),
+            ("DirFd", 0xffff_ff9c, "AT_FDCWD"),
+            ("DirFd", 0xffff_ffff_ffff_ff9c, "AT_FDCWD"),
+            ("Pid", 0xffff_ffff, "-1"),
+            ("Off", u64::MAX, "-1"),
+            ("Uid", 0xffff_ffff, "-1"),
+            ("Mode", 0xabc0_01a4, "0644"),
+            ("Dev", 0x0801, "makedev(8, 1)"),
+            ("Signal", 15, "SIGTERM"),
+            ("Signal", 34, "SIGRT_2"),
+            ("Clock", 1, "CLOCK_MONOTONIC"),
+            ("Clock", (!7u64 << 3) | 2, "MAKE_PROCESS_CPUCLOCK(7, 2)"),
+            ("Clock", (!7u64 << 3) | 6, "MAKE_THREAD_CPUCLOCK(7, 2)"),
+            ("Ptr", 0, "NULL"),
+            ("Ptr", 0x7fff_0000_1234, "0x7fff00001234"),
+            ("OpenFlags", 0, "O_RDONLY"),
+            ("OpenFlags", 0o2000101, "O_WRONLY|O_CREAT|O_CLOEXEC"),
+            ("OpenFlags", 0o20200000, "O_RDONLY|O_TMPFILE"),
+            ("OpenFlags", 0o4010000, "O_RDONLY|O_SYNC"),
+            ("FdFlags", 0o2000000, "O_CLOEXEC"),
+            ("AtFlags", 0x1100, "AT_SYMLINK_NOFOLLOW|AT_EMPTY_PATH"),
+            ("AtFlags", 0x8000_0000, "0x80000000"),
+            ("UnlinkFlags", 0x200, "AT_REMOVEDIR"),
+            ("AccessMode", 0, "F_OK"),
+            ("AccessMode", 5, "R_OK|X_OK"),
+            ("RenameFlags", 9, "RENAME_NOREPLACE|0x8"),
+            ("CloneFlags", 17, "SIGCHLD"),
+            ("CloneFlags", 0x4111, "CLONE_VM|CLONE_VFORK|SIGCHLD"),
+            ("CloneFlags", 0, "0"),
+            ("IoctlCmd", 0x1_0000_5401, "TCGETS"),
+            ("IoctlCmd", 0xdead, "0xdead"),
+            ("FcntlCmd", 1030, "F_DUPFD_CLOEXEC"),
+            ("PrctlOption", 15, "PR_SET_NAME"),
+            ("SocketFamily", 10, "AF_INET6"),
+            ("SocketType", 0o2000001, "SOCK_STREAM|SOCK_CLOEXEC"),
+            ("MmapProt", 0, "PROT_NONE"),
+            ("MmapFlags", 0x22, "MAP_PRIVATE|MAP_ANONYMOUS"),
+            ("Whence", 2, "SEEK_END"),
+        ] {
+            assert_eq!(show(ty, raw).as_deref(), Some(want), "{ty} {raw:#x}");
+        }
+        assert_eq!(show("UserPath", 1), None, "needs the guest's memory");
+    }
+
+    #[test]
+    fn strings_of_the_guest_cannot_drive_a_terminal() {
+        for (bytes, want) in [
+            (&b"/etc/hosts"[..], r#""/etc/hosts""#),
+            (b"a\"b\\c", r#""a\"b\\c""#),
+            (b"\x1b[31m\n", r#""\x1b[31m\n""#),
+            (b"\xff\xfe", r#""\xff\xfe""#),
+            ("ü\u{9b}31m".as_bytes(), r#""ü\xc2\x9b31m""#),
+            ("\u{202e}gpj".as_bytes(), r#""\xe2\x80\xaegpj""#),
+        ] {
+            let mut shown = String::new();
+            quoted(&mut shown, bytes).unwrap();
+            assert_eq!(shown, want);
+        }
     }
 }

@@ -20,7 +20,7 @@ macro_rules! names {
 macro_rules! words {
     ($( $(#[$doc:meta])* $module:ident $list:ident { $( $name:ident = $value:literal ),* $(,)? } )*) => { $(
         $(#[$doc])*
-        #[allow(missing_docs, reason = "the kernel's headers and man pages document them")]
+        #[expect(missing_docs, reason = "the kernel's headers and man pages document them")]
         pub mod $module {
             $( pub const $name: u32 = $value; )*
         }
@@ -70,6 +70,10 @@ names! {
     SOCKET: SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET, SOCK_DCCP;
     /// socket(2), bits above the type
     SOCKET_BITS: SOCK_NONBLOCK, SOCK_CLOEXEC;
+    /// setsockopt(2)
+    SOCK_LEVEL: SOL_SOCKET, IPPROTO_IP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_IPV6, SOL_NETLINK;
+    /// personality(2)
+    PERSONA: PER_LINUX = 0, ADDR_NO_RANDOMIZE;
     /// lseek(2)
     WHENCE: SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE;
     /// clock_getres(2)
@@ -146,12 +150,17 @@ pub fn signal(v: i32, f: &mut Formatter<'_>) -> fmt::Result {
 /// `CLOCK_MONOTONIC`; for negative ids whose clock it is (<linux/posix-timers_types.h>: the complement of a
 /// pid or descriptor above three bits that say what kind).
 pub fn clock(v: i32, f: &mut Formatter<'_>) -> fmt::Result {
-    if let Some((_, name)) = u32::try_from(v).ok().and_then(|v| CLOCK.iter().find(|(value, _)| *value == v)) {
+    if let Some((_, name)) = u32::try_from(v)
+        .ok()
+        .and_then(|v| CLOCK.iter().find(|(value, _)| *value == v))
+    {
         return f.write_str(name);
     }
     match (v < 0, v & 7) {
         (true, 3) => write!(f, "FD_TO_CLOCKID({})", !(v >> 3)),
-        (true, kind) if kind & 4 == 0 => write!(f, "MAKE_PROCESS_CPUCLOCK({}, {})", !(v >> 3), kind & 3),
+        (true, kind) if kind & 4 == 0 => {
+            write!(f, "MAKE_PROCESS_CPUCLOCK({}, {})", !(v >> 3), kind & 3)
+        }
         (true, kind) => write!(f, "MAKE_THREAD_CPUCLOCK({}, {})", !(v >> 3), kind & 3),
         (false, _) => write!(f, "{v}"),
     }

@@ -9,7 +9,11 @@
 //!   upper half of the register, so a compare of all 64 bits is passed by setting one of them
 //!   (CVE-2019-10063, CVE-2019-7303).
 
+use std::fmt::{self, Display, Formatter};
+
+use super::args;
 use super::flags::{arch_prctl as arch, fcntl as f, ioctl as io, prctl as pr};
+use super::table::Param;
 
 /// Makes the rule of a row, for a network mode.
 pub type Rule = fn(Net) -> ArgRule;
@@ -101,13 +105,73 @@ impl ArgRule {
             .map_or(self.otherwise, |case| case.then)
     }
 
+    /// The rule in words, a line for each case; neighbours that ask the same of one argument share a line.
+    pub fn describe(&self, params: &[Param]) -> Vec<String> {
+        let mut lines: Vec<(String, Outcome)> = Vec::new();
+        let mut asked = None;
+        for case in &self.cases {
+            let text = case
+                .when
+                .iter()
+                .map(|cond| cond.describe(params))
+                .collect::<Vec<_>>()
+                .join(" and ");
+            let asks = match case.when.as_slice() {
+                [
+                    Cond {
+                        arg, op: Op::Eq, ..
+                    },
+                ] => Some((*arg, case.then)),
+                _ => None,
+            };
+            match (lines.last_mut(), text.split_once(" = ")) {
+                (Some((line, _)), Some((_, value))) if asks.is_some() && asks == asked => {
+                    line.push_str(", ");
+                    line.push_str(value);
+                }
+                _ => lines.push((text, case.then)),
+            }
+            asked = asks;
+        }
+        lines
+            .into_iter()
+            .map(|(line, then)| format!("{line}: {then}"))
+            .chain([format!("otherwise: {}", self.otherwise)])
+            .collect()
+    }
+
     /// Everything it may say.
     pub fn outcomes(&self) -> impl Iterator<Item = Outcome> {
-        self.cases.iter().map(|case| case.then).chain([self.otherwise])
+        self.cases
+            .iter()
+            .map(|case| case.then)
+            .chain([self.otherwise])
     }
 }
 
 impl Cond {
+    /// The condition in words: `family = AF_UNIX`, with the parameters' names and types.
+    pub fn describe(&self, params: &[Param]) -> String {
+        let param = params.get(usize::from(self.arg)).copied().unwrap_or(Param {
+            name: "?",
+            ty: "Ptr",
+        });
+        let value =
+            args::show(param.ty, self.value).unwrap_or_else(|| format!("{:#x}", self.value));
+        let name = param.name;
+        match self.op {
+            Op::Eq => format!("{name} = {value}"),
+            Op::Masked(mask) if mask == self.value => format!("{name} has {value}"),
+            Op::Masked(mask) if self.value == 0 => match args::show(param.ty, mask) {
+                Some(bits) if mask.count_ones() < 32 => format!("{name} has none of {bits}"),
+                _ => format!("{name} & {mask:#x} = 0"),
+            },
+            Op::Masked(mask) => format!("{name} & {mask:#x} = {value}"),
+            Op::Ge => format!("{name} >= {:#x}", self.value),
+            Op::Le => format!("{name} <= {:#x}", self.value),
+        }
+    }
+
     /// Whether it holds for these registers.
     pub fn holds(&self, args: &[u64; 6]) -> bool {
         let register = args.get(usize::from(self.arg)).copied().unwrap_or(0);
@@ -124,24 +188,56 @@ impl Cond {
     }
 }
 
+impl Display for Outcome {
+    /// `native`, `notify`, `refuse EPERM`, `fake 0`.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Native => f.write_str("native"),
+            Notify => f.write_str("notify"),
+            Refuse(errno) => write!(f, "refuse {:?}", nix::errno::Errno::from_raw(*errno)),
+            Fake => f.write_str("fake 0"),
+        }
+    }
+}
+
+/// Constants of one of the modules in `flags`.
+macro_rules! of {
+    ($module:ident: $($name:ident)*) => { [ $( $module::$name ),* ] };
+}
+
 /// `int` argument `arg` equals `value`.
 fn is(arg: u8, value: u32) -> Cond {
-    Cond { arg, width: Width::Int, op: Op::Eq, value: u64::from(value) }
+    Cond {
+        arg,
+        width: Width::Int,
+        op: Op::Eq,
+        value: u64::from(value),
+    }
 }
 
 /// Of the bits `mask` of `int` argument `arg`, exactly `value` is set.
 fn bits(arg: u8, mask: u32, value: u32) -> Cond {
-    Cond { arg, width: Width::Int, op: Op::Masked(u64::from(mask)), value: u64::from(value) }
+    Cond {
+        arg,
+        width: Width::Int,
+        op: Op::Masked(u64::from(mask)),
+        value: u64::from(value),
+    }
 }
 
 /// Shorthand for a case.
 fn when<const N: usize>(conds: [Cond; N], then: Outcome) -> Case {
-    Case { when: conds.to_vec(), then }
+    Case {
+        when: conds.to_vec(),
+        then,
+    }
 }
 
 /// One case for each value of an `int` argument.
 fn each(arg: u8, values: &[u32], then: Outcome) -> impl Iterator<Item = Case> {
-    values.iter().map(move |&value| when([is(arg, value)], then))
+    values
+        .iter()
+        .map(move |&value| when([is(arg, value)], then))
 }
 
 /// A libc constant, whose type differs from constant to constant, as bits.
@@ -176,11 +272,26 @@ pub fn clone(_: Net) -> ArgRule {
 pub fn unshare(_: Net) -> ArgRule {
     let fs = u64::from(word(libc::CLONE_FS));
     let allowed = fs | u64::from(word(libc::CLONE_FILES | libc::CLONE_SYSVSEM));
-    let nothing_else = Cond { arg: 0, width: Width::Long, op: Op::Masked(!allowed), value: 0 };
+    let nothing_else = Cond {
+        arg: 0,
+        width: Width::Long,
+        op: Op::Masked(!allowed),
+        value: 0,
+    };
     ArgRule {
         why: "no new namespaces; a split working directory is the supervisor's business",
         cases: vec![
-            when([nothing_else, Cond { op: Op::Masked(fs), value: fs, ..nothing_else }], Notify),
+            when(
+                [
+                    nothing_else,
+                    Cond {
+                        op: Op::Masked(fs),
+                        value: fs,
+                        ..nothing_else
+                    },
+                ],
+                Notify,
+            ),
             when([nothing_else], Native),
         ],
         otherwise: Refuse(libc::EPERM),
@@ -203,14 +314,31 @@ pub fn socket(net: Net) -> ArgRule {
     let mut cases = Vec::new();
     for sort in [libc::SOCK_STREAM, libc::SOCK_SEQPACKET] {
         let [family, sort] = kind(libc::AF_UNIX, sort);
-        cases.push(when([family, sort, Cond { op: Op::Le, ..is(2, 1) }], Native)); // protocol 0 or PF_UNIX
+        cases.push(when(
+            [
+                family,
+                sort,
+                Cond {
+                    op: Op::Le,
+                    ..is(2, 1)
+                },
+            ],
+            Native,
+        )); // protocol 0 or PF_UNIX
     }
     cases.push(when([is(0, word(libc::AF_UNIX))], Refuse(libc::EACCES)));
     match net {
-        Net::None => cases.extend(each(0, &[word(libc::AF_INET), word(libc::AF_INET6)], Refuse(libc::EACCES))),
+        Net::None => cases.extend(each(
+            0,
+            &[word(libc::AF_INET), word(libc::AF_INET6)],
+            Refuse(libc::EACCES),
+        )),
         Net::Host => {
             for inet in [libc::AF_INET, libc::AF_INET6] {
-                for (sort, protocol) in [(libc::SOCK_STREAM, libc::IPPROTO_TCP), (libc::SOCK_DGRAM, libc::IPPROTO_UDP)] {
+                for (sort, protocol) in [
+                    (libc::SOCK_STREAM, libc::IPPROTO_TCP),
+                    (libc::SOCK_DGRAM, libc::IPPROTO_UDP),
+                ] {
                     let [family, sort] = kind(inet, sort);
                     cases.push(when([family, sort, is(2, 0)], Native));
                     cases.push(when([family, sort, is(2, word(protocol))], Native));
@@ -258,13 +386,27 @@ pub fn setsockopt(_: Net) -> ArgRule {
                 62, // SO_BINDTOIFINDEX, Linux 5.1: SO_BINDTODEVICE by number
             ],
         ),
-        (libc::IPPROTO_IP, &[libc::IP_OPTIONS, libc::IP_RETOPTS, libc::IP_TRANSPARENT]),
-        (libc::IPPROTO_TCP, &[libc::TCP_REPAIR, libc::TCP_FASTOPEN_CONNECT, libc::TCP_ULP]),
+        (
+            libc::IPPROTO_IP,
+            &[libc::IP_OPTIONS, libc::IP_RETOPTS, libc::IP_TRANSPARENT],
+        ),
+        (
+            libc::IPPROTO_TCP,
+            &[libc::TCP_REPAIR, libc::TCP_FASTOPEN_CONNECT, libc::TCP_ULP],
+        ),
         // IPV6_2292RTHDR and IPV6_2292PKTOPTIONS (RFC 2292) are older ways to say IPV6_RTHDR.
-        (libc::IPPROTO_IPV6, &[5, 6, libc::IPV6_RTHDR, 75 /* IPV6_TRANSPARENT */]),
+        (
+            libc::IPPROTO_IPV6,
+            &[5, 6, libc::IPV6_RTHDR, 75 /* IPV6_TRANSPARENT */],
+        ),
     ];
     let cases = REFUSED.iter().flat_map(|&(level, options)| {
-        options.iter().map(move |&option| when([is(1, word(level)), is(2, word(option))], Refuse(libc::EPERM)))
+        options.iter().map(move |&option| {
+            when(
+                [is(1, word(level)), is(2, word(option))],
+                Refuse(libc::EPERM),
+            )
+        })
     });
     ArgRule {
         why: "no options that re-route packets or load code into the kernel",
@@ -282,47 +424,52 @@ pub fn setsockopt(_: Net) -> ArgRule {
 /// * `FS_IOC_SETFLAGS`, `FS_IOC_FSSETXATTR`, verity, encryption: change an inode through a read-only descriptor.
 /// * `SIOCGIF*` where there is no network: a unix socket answers them too, with the host's interfaces.
 pub fn ioctl(net: Net) -> ArgRule {
-    const TERMINAL: [u32; 43] = [
-        io::TCGETS, io::TCSETS, io::TCSETSW, io::TCSETSF, io::TCGETA, io::TCSETA, io::TCSETAW, io::TCSETAF,
-        io::TCSBRK, io::TCXONC, io::TCFLSH, io::TCSBRKP, io::TIOCSBRK, io::TIOCCBRK, io::TIOCEXCL, io::TIOCNXCL,
-        io::TIOCGEXCL, io::TIOCSCTTY, io::TIOCNOTTY, io::TIOCGPGRP, io::TIOCSPGRP, io::TIOCGSID, io::TIOCOUTQ,
-        io::TIOCGWINSZ, io::TIOCSWINSZ, io::TIOCMGET, io::TIOCMBIS, io::TIOCMBIC, io::TIOCMSET, io::TIOCGETD,
-        io::FIONREAD, io::TCGETS2, io::TCSETS2, io::TCSETSW2, io::TCSETSF2, io::TIOCGPTN, io::TIOCSPTLCK,
-        io::TIOCGPTLCK, io::TIOCPKT, io::TIOCGPKT, io::TIOCGDEV, io::FIONBIO, io::FIOASYNC,
+    const TERMINAL: &[u32] = &of![io:
+        TCGETS TCSETS TCSETSW TCSETSF TCGETA TCSETA TCSETAW TCSETAF TCSBRK TCXONC TCFLSH TCSBRKP
+        TIOCSBRK TIOCCBRK TIOCEXCL TIOCNXCL TIOCGEXCL TIOCSCTTY TIOCNOTTY TIOCGPGRP TIOCSPGRP
+        TIOCGSID TIOCOUTQ TIOCGWINSZ TIOCSWINSZ TIOCMGET TIOCMBIS TIOCMBIC TIOCMSET TIOCGETD
+        FIONREAD TCGETS2 TCSETS2 TCSETSW2 TCSETSF2 TIOCGPTN TIOCSPTLCK TIOCGPTLCK TIOCPKT TIOCGPKT
+        TIOCGDEV FIONBIO FIOASYNC
     ];
-    const FILE: [u32; 13] = [
-        io::FIOCLEX, io::FIONCLEX, io::FIOQSIZE, io::FIOGETOWN, io::SIOCGPGRP, io::SIOCATMARK, io::FICLONE,
-        io::FICLONERANGE, io::FS_IOC_GETFLAGS, io::FS_IOC_GETVERSION, io::FS_IOC_FSGETXATTR, io::FS_IOC_FIEMAP,
-        io::RNDGETENTCNT,
+    const FILE: &[u32] = &of![io:
+        FIOCLEX FIONCLEX FIOQSIZE FIOGETOWN SIOCGPGRP SIOCATMARK FICLONE FICLONERANGE
+        FS_IOC_GETFLAGS FS_IOC_GETVERSION FS_IOC_FSGETXATTR FS_IOC_FIEMAP RNDGETENTCNT
     ];
-    const INTERFACE: [u32; 12] = [
-        io::SIOCGIFNAME, io::SIOCGIFCONF, io::SIOCGIFFLAGS, io::SIOCGIFADDR, io::SIOCGIFDSTADDR,
-        io::SIOCGIFBRDADDR, io::SIOCGIFNETMASK, io::SIOCGIFMETRIC, io::SIOCGIFMTU, io::SIOCGIFHWADDR,
-        io::SIOCGIFINDEX, io::SIOCGIFTXQLEN,
+    const INTERFACE: &[u32] = &of![io:
+        SIOCGIFNAME SIOCGIFCONF SIOCGIFFLAGS SIOCGIFADDR SIOCGIFDSTADDR SIOCGIFBRDADDR
+        SIOCGIFNETMASK SIOCGIFMETRIC SIOCGIFMTU SIOCGIFHWADDR SIOCGIFINDEX SIOCGIFTXQLEN
     ];
-    const FORBIDDEN: [u32; 6] =
-        [io::TIOCSTI, io::TIOCLINUX, io::TIOCSETD, io::TIOCCONS, io::FIOSETOWN, io::SIOCSPGRP];
-    let mut cases: Vec<Case> = each(1, &TERMINAL, Native).chain(each(1, &FILE, Native)).collect();
+    const FORBIDDEN: &[u32] = &of![io:
+        TIOCSTI TIOCLINUX TIOCSETD TIOCCONS FIOSETOWN SIOCSPGRP
+    ];
+    let mut cases: Vec<Case> = each(1, TERMINAL, Native)
+        .chain(each(1, FILE, Native))
+        .collect();
     if net == Net::Host {
-        cases.extend(each(1, &INTERFACE, Native));
+        cases.extend(each(1, INTERFACE, Native));
     }
-    cases.extend(each(1, &FORBIDDEN, Refuse(libc::EPERM)));
-    ArgRule { why: "an allow-list of commands", cases, otherwise: Refuse(libc::ENOTTY) }
+    cases.extend(each(1, FORBIDDEN, Refuse(libc::EPERM)));
+    ArgRule {
+        why: "an allow-list of commands",
+        cases,
+        otherwise: Refuse(libc::ENOTTY),
+    }
 }
 
 /// fcntl(2). `F_SETOWN` names who gets SIGIO in a register: the supervisor translates and judges the pid;
 /// `F_SETOWN_EX` names it in memory. Leases and `F_NOTIFY` would stall and watch other openers on the host.
 pub fn fcntl(_: Net) -> ArgRule {
-    const NATIVE: [u32; 26] = [
-        f::F_DUPFD, f::F_GETFD, f::F_SETFD, f::F_GETFL, f::F_SETFL, f::F_GETLK, f::F_SETLK, f::F_SETLKW,
-        f::F_GETOWN, f::F_SETSIG, f::F_GETSIG, f::F_GETOWN_EX, f::F_OFD_GETLK, f::F_OFD_SETLK, f::F_OFD_SETLKW,
-        f::F_GETLEASE, f::F_DUPFD_QUERY, f::F_CREATED_QUERY, f::F_DUPFD_CLOEXEC, f::F_SETPIPE_SZ,
-        f::F_GETPIPE_SZ, f::F_ADD_SEALS, f::F_GET_SEALS, f::F_GET_RW_HINT, f::F_SET_RW_HINT,
-        f::F_GET_FILE_RW_HINT,
+    const NATIVE: &[u32] = &of![f:
+        F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL F_GETLK F_SETLK F_SETLKW F_GETOWN F_SETSIG
+        F_GETSIG F_GETOWN_EX F_OFD_GETLK F_OFD_SETLK F_OFD_SETLKW F_GETLEASE F_DUPFD_QUERY
+        F_CREATED_QUERY F_DUPFD_CLOEXEC F_SETPIPE_SZ F_GETPIPE_SZ F_ADD_SEALS F_GET_SEALS
+        F_GET_RW_HINT F_SET_RW_HINT F_GET_FILE_RW_HINT
     ];
     ArgRule {
         why: "an allow-list of commands; the supervisor judges whom F_SETOWN names",
-        cases: each(1, &NATIVE, Native).chain([when([is(1, f::F_SETOWN)], Notify)]).collect(),
+        cases: each(1, NATIVE, Native)
+            .chain([when([is(1, f::F_SETOWN)], Notify)])
+            .collect(),
         otherwise: Refuse(libc::EINVAL),
     }
 }
@@ -331,20 +478,21 @@ pub fn fcntl(_: Net) -> ArgRule {
 /// dumpable cannot be read by the supervisor. `PR_SET_MM` can swap the exe link,
 /// `PR_SET_SYSCALL_USER_DISPATCH` takes calls away before the filter sees them, `PR_SCHED_CORE` names pids.
 pub fn prctl(_: Net) -> ArgRule {
-    const NATIVE: [u32; 37] = [
-        pr::PR_SET_PDEATHSIG, pr::PR_GET_PDEATHSIG, pr::PR_GET_DUMPABLE, pr::PR_GET_KEEPCAPS, pr::PR_SET_KEEPCAPS,
-        pr::PR_GET_TIMING, pr::PR_SET_TIMING, pr::PR_SET_NAME, pr::PR_GET_NAME, pr::PR_GET_SECCOMP,
-        pr::PR_SET_SECCOMP, pr::PR_CAPBSET_READ, pr::PR_CAPBSET_DROP, pr::PR_GET_TSC, pr::PR_SET_TSC,
-        pr::PR_GET_SECUREBITS, pr::PR_SET_SECUREBITS, pr::PR_SET_TIMERSLACK, pr::PR_GET_TIMERSLACK,
-        pr::PR_TASK_PERF_EVENTS_DISABLE, pr::PR_TASK_PERF_EVENTS_ENABLE, pr::PR_SET_CHILD_SUBREAPER,
-        pr::PR_GET_CHILD_SUBREAPER, pr::PR_SET_NO_NEW_PRIVS, pr::PR_GET_NO_NEW_PRIVS, pr::PR_GET_TID_ADDRESS,
-        pr::PR_SET_THP_DISABLE, pr::PR_GET_THP_DISABLE, pr::PR_CAP_AMBIENT, pr::PR_GET_SPECULATION_CTRL,
-        pr::PR_SET_SPECULATION_CTRL, pr::PR_SET_MDWE, pr::PR_GET_MDWE, pr::PR_SET_MEMORY_MERGE,
-        pr::PR_GET_MEMORY_MERGE, pr::PR_GET_SHADOW_STACK_STATUS, pr::PR_SET_VMA,
+    const NATIVE: &[u32] = &of![pr:
+        PR_SET_PDEATHSIG PR_GET_PDEATHSIG PR_GET_DUMPABLE PR_GET_KEEPCAPS PR_SET_KEEPCAPS
+        PR_GET_TIMING PR_SET_TIMING PR_SET_NAME PR_GET_NAME PR_GET_SECCOMP PR_SET_SECCOMP
+        PR_CAPBSET_READ PR_CAPBSET_DROP PR_GET_TSC PR_SET_TSC PR_GET_SECUREBITS PR_SET_SECUREBITS
+        PR_SET_TIMERSLACK PR_GET_TIMERSLACK PR_TASK_PERF_EVENTS_DISABLE PR_TASK_PERF_EVENTS_ENABLE
+        PR_SET_CHILD_SUBREAPER PR_GET_CHILD_SUBREAPER PR_SET_NO_NEW_PRIVS PR_GET_NO_NEW_PRIVS
+        PR_GET_TID_ADDRESS PR_SET_THP_DISABLE PR_GET_THP_DISABLE PR_CAP_AMBIENT
+        PR_GET_SPECULATION_CTRL PR_SET_SPECULATION_CTRL PR_SET_MDWE PR_GET_MDWE
+        PR_SET_MEMORY_MERGE PR_GET_MEMORY_MERGE PR_GET_SHADOW_STACK_STATUS PR_SET_VMA
     ];
     ArgRule {
         why: "an allow-list of options; the program stays dumpable, or the supervisor could not read it",
-        cases: each(0, &NATIVE, Native).chain(each(0, &[pr::PR_SET_DUMPABLE, pr::PR_SET_PTRACER], Fake)).collect(),
+        cases: each(0, NATIVE, Native)
+            .chain(each(0, &[pr::PR_SET_DUMPABLE, pr::PR_SET_PTRACER], Fake))
+            .collect(),
         otherwise: Refuse(libc::EINVAL),
     }
 }
@@ -352,13 +500,13 @@ pub fn prctl(_: Net) -> ArgRule {
 /// arch_prctl(2). Segment bases, shadow stack status, AMX permission; the rest changes what the CPU tells the
 /// program, or the vDSO.
 pub fn arch_prctl(_: Net) -> ArgRule {
-    const NATIVE: [u32; 9] = [
-        arch::ARCH_SET_GS, arch::ARCH_SET_FS, arch::ARCH_GET_FS, arch::ARCH_GET_GS, arch::ARCH_CET_STATUS,
-        arch::ARCH_GET_XCOMP_SUPP, arch::ARCH_GET_XCOMP_PERM, arch::ARCH_REQ_XCOMP_PERM, arch::ARCH_SHSTK_STATUS,
+    const NATIVE: &[u32] = &of![arch:
+        ARCH_SET_GS ARCH_SET_FS ARCH_GET_FS ARCH_GET_GS ARCH_CET_STATUS ARCH_GET_XCOMP_SUPP
+        ARCH_GET_XCOMP_PERM ARCH_REQ_XCOMP_PERM ARCH_SHSTK_STATUS
     ];
     ArgRule {
         why: "an allow-list of codes",
-        cases: each(0, &NATIVE, Native).collect(),
+        cases: each(0, NATIVE, Native).collect(),
         otherwise: Refuse(libc::EINVAL),
     }
 }
@@ -437,7 +585,13 @@ fn who_is_self(user: impl TryInto<u32>) -> ArgRule {
 pub fn clock_id(_: Net) -> ArgRule {
     ArgRule {
         why: "a negative id names a process, which must be in the sandbox",
-        cases: vec![when([Cond { op: Op::Ge, ..is(0, 0x8000_0000) }], Notify)],
+        cases: vec![when(
+            [Cond {
+                op: Op::Ge,
+                ..is(0, 0x8000_0000)
+            }],
+            Notify,
+        )],
         otherwise: Native,
     }
 }

@@ -27,14 +27,16 @@
 //! being those of [`args`]. A row with `-> family::name` has a handler there, for the cases
 //! that reach the supervisor.
 //!
+//! The file is longer than others because the list is; it is meant to be read like one.
+//!
 //! To add a call: add its row; if it is answered, write the handler; run the tests (`BLESS=1` rewrites
 //! `docs/SYSCALLS.md`).
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 
 use super::args::{self, Arg};
 use super::plan::{Cx, Errno, Plan};
-use super::rules::{self, Rule};
+use super::rules::{self, Net, Rule};
 
 /// Decodes the arguments of one call and lets its handler make a plan.
 pub type Handler = for<'a> fn(&Cx<'a>, &[u64; 6]) -> Result<Plan<'a>, Errno>;
@@ -85,6 +87,22 @@ pub enum Mechanism {
     Fake,
     /// The filter, by the arguments: name of the rule, and the rule.
     Check(&'static str, Rule),
+}
+
+impl Display for Mechanism {
+    /// `native`, `refuse EPERM`, `check ioctl`.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Mechanism::Native => f.write_str("native"),
+            Mechanism::Notify => f.write_str("notify"),
+            Mechanism::Trace => f.write_str("trace"),
+            Mechanism::Refuse(errno) => {
+                write!(f, "refuse {:?}", errno)
+            }
+            Mechanism::Fake => f.write_str("fake 0"),
+            Mechanism::Check(name, _) => write!(f, "check {name}"),
+        }
+    }
 }
 
 /// What a call deals with.
@@ -158,9 +176,21 @@ impl Class {
 }
 
 impl Row {
+    /// Why the call is treated as it is: the row's reason, or its rule's.
+    pub fn reason(&self) -> Option<&'static str> {
+        match self.mechanism {
+            Mechanism::Check(_, rule) => Some(rule(Net::None).why),
+            _ => self.why,
+        }
+    }
+
     /// `name(param: Type, …)`, as the table writes it.
     pub fn prototype(&self) -> String {
-        let params: Vec<String> = self.params.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect();
+        let params: Vec<String> = self
+            .params
+            .iter()
+            .map(|p| format!("{}: {}", p.name, p.ty))
+            .collect();
         format!("{}({})", self.name, params.join(", "))
     }
 }
@@ -188,6 +218,10 @@ const NO_ROW: u16 = u16::MAX;
 const NUMBERS: usize = 470;
 
 /// Number to position in [`TABLE`], made by the compiler: a number beyond the end doesn't compile.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, where a bad index is an error"
+)]
 static INDEX: [u16; NUMBERS] = {
     let mut index = [NO_ROW; NUMBERS];
     let mut position = 0;
@@ -222,24 +256,44 @@ macro_rules! syscalls {
 
 /// An aarch64 number or `_`.
 macro_rules! arm {
-    (_) => { None };
-    ($number:literal) => { Some($number) };
+    (_) => {
+        None
+    };
+    ($number:literal) => {
+        Some($number)
+    };
 }
 
 /// The mechanism, with what it is given in parentheses.
 macro_rules! mechanism {
-    (Native $args:tt) => { Mechanism::Native };
-    (Notify $args:tt) => { Mechanism::Notify };
-    (Trace $args:tt) => { Mechanism::Trace };
-    (Fake (0) $args:tt) => { Mechanism::Fake };
-    (Refuse ($errno:ident, $why:literal) $args:tt) => { Mechanism::Refuse(Errno::$errno) };
-    (Check ($rule:ident) $args:tt) => { Mechanism::Check(stringify!($rule), rules::$rule) };
+    (Native $args:tt) => {
+        Mechanism::Native
+    };
+    (Notify $args:tt) => {
+        Mechanism::Notify
+    };
+    (Trace $args:tt) => {
+        Mechanism::Trace
+    };
+    (Fake (0) $args:tt) => {
+        Mechanism::Fake
+    };
+    (Refuse ($errno:ident, $why:literal) $args:tt) => {
+        Mechanism::Refuse(Errno::$errno)
+    };
+    (Check ($rule:ident) $args:tt) => {
+        Mechanism::Check(stringify!($rule), rules::$rule)
+    };
 }
 
 /// The reason of a refusal: a row that refuses and doesn't say why doesn't compile.
 macro_rules! why {
-    (Refuse ($errno:ident, $why:literal) $args:tt) => { Some($why) };
-    ($($other:tt)*) => { None };
+    (Refuse ($errno:ident, $why:literal) $args:tt) => {
+        Some($why)
+    };
+    ($($other:tt)*) => {
+        None
+    };
 }
 
 /// The parameters. Each type must exist in `args`, print itself and decode itself, handler or not.
@@ -260,8 +314,7 @@ macro_rules! handler {
     ([ $($any:tt)* ] []) => { None };
     ([ $given:tt $args:tt ] [ $family:ident $handler:ident ]) => { handler!([ $args ] [ $family $handler ]) };
     ([ ( $($arg:ident : $ty:ident),* ) ] [ $family:ident $handler:ident ]) => {{
-        #[expect(clippy::allow_attributes, reason = "calls without arguments leave `raw` unused")]
-        #[allow(unused_mut, unused_variables)]
+        #[allow(unused_mut, unused_variables, reason = "a call without arguments reads no register")]
         fn shim<'a>(cx: &Cx<'a>, raw: &[u64; 6]) -> Result<Plan<'a>, Errno> {
             let mut registers = raw.iter().copied();
             $(
@@ -276,12 +329,17 @@ macro_rules! handler {
 
 /// `family::name`.
 macro_rules! handler_name {
-    () => { None };
-    ($family:ident $handler:ident) => { Some(concat!(stringify!($family), "::", stringify!($handler))) };
+    () => {
+        None
+    };
+    ($family:ident $handler:ident) => {
+        Some(concat!(stringify!($family), "::", stringify!($handler)))
+    };
 }
 
 syscalls! {
-//    x86  arm  name                    class   mechanism        arguments -> handler
+    // x86  arm  name                    class   mechanism          arguments                                                                   handler
+
     // Reading and writing open files. Whatever an open file allows was decided when it was opened.
         0   63  read                    Fd      Native             (fd: Fd, buf: OutBuf, count: Size);
         1   64  write                   Fd      Native             (fd: Fd, buf: InBuf, count: Size);
@@ -349,8 +407,8 @@ syscalls! {
        51  204  getsockname             Net     Notify             (fd: Fd, addr: OutBuf, len: Ptr)                                              -> net::getsockname;
        52  205  getpeername             Net     Notify             (fd: Fd, addr: OutBuf, len: Ptr)                                              -> net::getpeername;
        53  199  socketpair              Net     Check(socketpair)  (family: SocketFamily, kind: SocketType, protocol: Int, fds: OutBuf);
-       54  208  setsockopt              Net     Check(setsockopt)  (fd: Fd, level: Int, option: Int, value: InBuf, len: Int);
-       55  209  getsockopt              Net     Native             (fd: Fd, level: Int, option: Int, value: OutBuf, len: Ptr);
+       54  208  setsockopt              Net     Check(setsockopt)  (fd: Fd, level: SockLevel, option: Int, value: InBuf, len: Int);
+       55  209  getsockopt              Net     Native             (fd: Fd, level: SockLevel, option: Int, value: OutBuf, len: Ptr);
 
     // Birth, exec, death. Children are seized by the tracer before their first instruction.
        56  220  clone                   Process Check(clone)       (flags: CloneFlags, stack: Ptr, parent_tid: Ptr, child_tid: Ptr, tls: Ptr);
@@ -448,7 +506,7 @@ syscalls! {
       132    _  utime                   Path    Notify             (path: UserPath, times: InBuf)                                                -> attr::utime;
       133    _  mknod                   Path    Notify             (path: UserPath, mode: Mode, dev: Dev)                                        -> name::mknod;
       134    _  uselib                  Dead    Refuse(ENOSYS, "loads a.out libraries; gone since Linux 5.19") (library: UserPath);
-      135   92  personality             Process Check(personality) (persona: UInt);
+      135   92  personality             Process Check(personality) (persona: Persona);
       136    _  ustat                   Dead    Refuse(ENOSYS, "superseded by statfs; takes host device numbers") (dev: Dev, buf: OutBuf);
       137   43  statfs                  Path    Notify             (path: UserPath, buf: OutBuf)                                                 -> path::statfs;
       138   44  fstatfs                 Fd      Native             (fd: Fd, buf: OutBuf);
@@ -475,7 +533,7 @@ syscalls! {
       155   41  pivot_root              Mount   Refuse(EPERM, "the policy decides what is mounted") (new_root: UserPath, put_old: UserPath);
       156    _  _sysctl                 Dead    Refuse(ENOSYS, "removed in Linux 5.5") (args: Ptr);
       157  167  prctl                   Process Check(prctl)       (option: PrctlOption, a: ULong, b: ULong, c: ULong, d: ULong);
-      158    _  arch_prctl              Process Check(arch_prctl)  (code: Int, addr: Ptr);
+      158    _  arch_prctl              Process Check(arch_prctl)  (code: ArchPrctlCode, addr: Ptr);
       159  171  adjtimex                Time    Refuse(EPERM, "sets the host's clock") (buf: Ptr);
       160  164  setrlimit               Process Native             (resource: UInt, limit: InBuf);
       161   51  chroot                  Mount   Refuse(EPERM, "the policy decides what the root is") (path: UserPath);
@@ -593,7 +651,7 @@ syscalls! {
       259   33  mknodat                 Path    Notify             (dir: DirFd, path: UserPath, mode: Mode, dev: Dev)                            -> name::mknodat;
       260   54  fchownat                Path    Notify             (dir: DirFd, path: UserPath, uid: Uid, gid: Gid, flags: AtFlags)              -> attr::fchownat;
       261    _  futimesat               Path    Notify             (dir: DirFd, path: OptPath, times: InBuf)                                     -> attr::futimesat;
-      262    _  newfstatat              Path    Notify             (dir: DirFd, path: OptPath, buf: OutBuf, flags: AtFlags)                      -> path::newfstatat;
+      262   79  newfstatat              Path    Notify             (dir: DirFd, path: OptPath, buf: OutBuf, flags: AtFlags)                      -> path::newfstatat;
       263   35  unlinkat                Path    Notify             (dir: DirFd, path: UserPath, flags: UnlinkFlags)                              -> name::unlinkat;
       264   38  renameat                Path    Notify             (old_dir: DirFd, old: UserPath, new_dir: DirFd, new: UserPath)                -> name::renameat;
       265   37  linkat                  Path    Notify             (old_dir: DirFd, old: UserPath, new_dir: DirFd, new: UserPath, flags: AtFlags) -> name::linkat;

@@ -1,0 +1,345 @@
+//! `sbox syscalls`: prints the table of system calls, or what it says about some of them.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::syscall::rules::Net;
+use crate::syscall::table::{self, Class, Mechanism, Row, TABLE};
+
+/// Shows how each system call is treated, and why.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  sbox syscalls              the whole table
+  sbox syscalls openat       one call, with its rule
+  sbox syscalls @network     a group
+  sbox syscalls --json | jq 'select(.mechanism == \"notify\") | .name'")]
+pub struct Args {
+    /// Names of calls, or groups such as @file.
+    #[arg(value_name = "NAME|@GROUP")]
+    names: Vec<String>,
+    /// One JSON object per line.
+    #[arg(long)]
+    json: bool,
+    /// The text of docs/SYSCALLS.md.
+    #[arg(long, hide = true, conflicts_with_all = ["json", "names"])]
+    markdown: bool,
+}
+
+/// Runs the verb: 0, or 2 if a name is unknown.
+pub fn run(args: &Args) -> ExitCode {
+    if args.markdown {
+        return print(&markdown());
+    }
+    match select(&args.names) {
+        Ok(rows) if args.json => match json(&rows) {
+            Ok(text) => print(&text),
+            Err(error) => {
+                eprintln!("sbox: syscalls: {error}");
+                ExitCode::from(125)
+            }
+        },
+        Ok(rows) => match (args.names.as_slice(), rows.as_slice()) {
+            ([_], [row]) => print(&detail(row)),
+            _ => print(&text(&rows)),
+        },
+        Err(message) => {
+            eprintln!("sbox: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Writes to standard output; a reader that has gone away is no error.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("sbox: standard output: {error}");
+            ExitCode::from(125)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// The rows that the names select, in the table's order; all, if there are no names.
+pub fn select(names: &[String]) -> Result<Vec<&'static Row>, String> {
+    for name in names {
+        let known = table::by_name(name).is_some() || table::group(name).next().is_some();
+        if !known {
+            let what = if name.starts_with('@') {
+                "group"
+            } else {
+                "system call"
+            };
+            let shown = name.escape_debug();
+            return Err(match nearest(name) {
+                Some(near) => format!("no {what} '{shown}'\n\n  hint: did you mean '{near}'?"),
+                None => format!("no {what} '{shown}'\n\n  hint: 'sbox syscalls' lists all"),
+            });
+        }
+    }
+    let wanted = |row: &&Row| {
+        names.is_empty()
+            || names
+                .iter()
+                .any(|n| n == row.name || n == row.class.group())
+    };
+    Ok(TABLE.iter().filter(wanted).collect())
+}
+
+/// The call or group whose name is most like this one, if any is like it at all.
+fn nearest(name: &str) -> Option<&'static str> {
+    let groups = Class::ALL.into_iter().map(Class::group);
+    TABLE
+        .iter()
+        .map(|row| row.name)
+        .chain(groups)
+        .map(|known| (distance(name, known), known))
+        .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// How many letters must be changed, left out or put in to make one word the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (y, above) in b.chars().zip(row.windows(2)) {
+            let &[diagonal, above] = above else { continue };
+            left = (left + 1)
+                .min(above + 1)
+                .min(diagonal + usize::from(x != y));
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+/// The table for people.
+pub fn text(rows: &[&Row]) -> String {
+    let mut out = format!(
+        "{:>4}  {:<24} {:<10} {:<18} WHY OR HANDLER\n",
+        "NR", "NAME", "GROUP", "MECHANISM"
+    );
+    for row in rows {
+        let _ = writeln!(
+            out,
+            "{:>4}  {:<24} {:<10} {:<18} {}",
+            row.x86,
+            row.name,
+            row.class.group(),
+            row.mechanism.to_string(),
+            row.reason().or(row.handler_name).unwrap_or("-"),
+        );
+    }
+    out
+}
+
+/// Everything about one call.
+fn detail(row: &Row) -> String {
+    let arm = row
+        .arm
+        .map_or_else(|| "none".to_owned(), |nr| nr.to_string());
+    let mut out = format!("{}\n", row.prototype());
+    let _ = writeln!(out, "  number     {} (x86-64), {arm} (aarch64)", row.x86);
+    let _ = writeln!(out, "  group      {}", row.class.group());
+    let _ = writeln!(
+        out,
+        "  mechanism  {}: {}",
+        row.mechanism,
+        meaning(&row.mechanism)
+    );
+    if let Some(why) = row.reason() {
+        let _ = writeln!(out, "  because    {why}");
+    }
+    if let Some(handler) = row.handler_name {
+        let _ = writeln!(out, "  handler    {handler}");
+    }
+    for (title, lines) in rule_texts(row) {
+        let _ = writeln!(out, "  rule{title}");
+        for line in lines {
+            let _ = writeln!(out, "    {line}");
+        }
+    }
+    out
+}
+
+/// What a mechanism means, in one line.
+const fn meaning(mechanism: &Mechanism) -> &'static str {
+    match mechanism {
+        Mechanism::Native => "the kernel serves it",
+        Mechanism::Notify => "the supervisor answers",
+        Mechanism::Trace => "the tracer prepares it, the supervisor answers",
+        Mechanism::Refuse(_) => "the filter refuses it",
+        Mechanism::Fake => "the filter answers 0, nothing is done",
+        Mechanism::Check(..) => "the filter decides by the arguments",
+    }
+}
+
+/// A row's rule in words: one text, or one for each network mode if they differ.
+fn rule_texts(row: &Row) -> Vec<(&'static str, Vec<String>)> {
+    let Mechanism::Check(_, rule) = row.mechanism else {
+        return Vec::new();
+    };
+    let (none, host) = (
+        rule(Net::None).describe(row.params),
+        rule(Net::Host).describe(row.params),
+    );
+    if none == host {
+        vec![("", none)]
+    } else {
+        vec![
+            (" without network", none),
+            (" with the host's network", host),
+        ]
+    }
+}
+
+/// A row as JSON.
+#[derive(Serialize)]
+struct Record {
+    x86_64: u32,
+    aarch64: Option<u32>,
+    name: &'static str,
+    group: &'static str,
+    mechanism: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errno: Option<String>,
+    params: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handler: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+    /// Without network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rule: Vec<String>,
+    /// With the host's network, where it differs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rule_with_network: Vec<String>,
+}
+
+/// One object per line; the first tells the format's version.
+pub fn json(rows: &[&Row]) -> serde_json::Result<String> {
+    let mut out = format!("{{\"version\":1,\"calls\":{}}}\n", rows.len());
+    for row in rows {
+        let (mechanism, errno) = match row.mechanism {
+            Mechanism::Native => ("native", None),
+            Mechanism::Notify => ("notify", None),
+            Mechanism::Trace => ("trace", None),
+            Mechanism::Refuse(errno) => (
+                "refuse",
+                Some(format!("{:?}", errno)),
+            ),
+            Mechanism::Fake => ("fake", None),
+            Mechanism::Check(..) => ("check", None),
+        };
+        let mut rules = rule_texts(row).into_iter().map(|(_, lines)| lines);
+        let (rule, rule_with_network) = (
+            rules.next().unwrap_or_default(),
+            rules.next().unwrap_or_default(),
+        );
+        let record = Record {
+            x86_64: row.x86,
+            aarch64: row.arm,
+            name: row.name,
+            group: row.class.group(),
+            mechanism,
+            errno,
+            params: row
+                .params
+                .iter()
+                .map(|p| format!("{}: {}", p.name, p.ty))
+                .collect(),
+            handler: row.handler_name,
+            why: row.reason(),
+            rule,
+            rule_with_network,
+        };
+        out.push_str(&serde_json::to_string(&record)?);
+        out.push('\n');
+    }
+    Ok(out)
+}
+
+/// The text of `docs/SYSCALLS.md`.
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "# System calls\n\n\
+         <!-- Written by `sbox syscalls --markdown` from src/syscall/table.rs; a test holds them equal. -->\n\n\
+         Every system call of x86-64, who answers it in a sandbox, and why. A number that is not listed gets\n\
+         ENOSYS, and so do the numbers of other call tables (i386 by `int 0x80`, x32).\n\n\
+         | mechanism | meaning | calls |\n|---|---|---|\n",
+    );
+    for word in ["native", "notify", "trace", "refuse", "fake", "check"] {
+        let mut rows = TABLE
+            .iter()
+            .filter(|row| row.mechanism.to_string().starts_with(word))
+            .peekable();
+        let says = rows.peek().map_or("", |row| meaning(&row.mechanism));
+        let _ = writeln!(out, "| {word} | {says} | {} |", rows.count());
+    }
+    out.push_str("\nPolicies, filters of traces and `sbox syscalls` know these groups; each call is in one.\n\n");
+    out.push_str("| group | calls |\n|---|---|\n");
+    for class in Class::ALL {
+        let names: Vec<&str> = table::group(class.group()).map(|row| row.name).collect();
+        let _ = writeln!(out, "| `{}` | {} |", class.group(), names.join(" "));
+    }
+    out.push_str("\n## The table\n\n| x86-64 | aarch64 | call | group | mechanism | why |\n|---|---|---|---|---|---|\n");
+    for row in TABLE {
+        let arm = row.arm.map_or_else(String::new, |nr| nr.to_string());
+        let why = row.reason().unwrap_or("");
+        let (nr, call, group, mechanism) =
+            (row.x86, row.prototype(), row.class.group(), &row.mechanism);
+        let _ = writeln!(
+            out,
+            "| {nr} | {arm} | `{call}` | {group} | {mechanism} | {why} |"
+        );
+    }
+    out.push_str("\n## Rules about arguments\n\nThe first line that holds decides. `int` arguments are compared in 32 bits.\n");
+    let mut seen: Vec<&str> = Vec::new();
+    for row in TABLE {
+        let Mechanism::Check(name, rule) = row.mechanism else {
+            continue;
+        };
+        if seen.contains(&name) {
+            continue;
+        }
+        seen.push(name);
+        let same = |other: &&Row| matches!(other.mechanism, Mechanism::Check(n, _) if n == name);
+        let users: Vec<&str> = TABLE.iter().filter(same).map(|row| row.name).collect();
+        let _ = write!(out, "\n### {name}\n\n{}", capital(rule(Net::None).why));
+        if users.as_slice() != [name] {
+            let _ = write!(out, " ({})", users.join(", "));
+        }
+        out.push_str(".\n");
+        for (title, lines) in rule_texts(row) {
+            let _ = write!(
+                out,
+                "\n{}",
+                if title.is_empty() {
+                    String::new()
+                } else {
+                    format!("{}:\n\n", capital(title.trim()))
+                }
+            );
+            for line in lines {
+                let _ = writeln!(out, "- {line}");
+            }
+        }
+    }
+    out
+}
+
+/// With a capital first letter.
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(chars).collect()
+    })
+}

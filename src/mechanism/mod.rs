@@ -1,0 +1,3 @@
+//! How calls are caught. Knows no policy.
+
+pub mod bpf;

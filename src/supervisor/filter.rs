@@ -1,0 +1,178 @@
+//! The seccomp filter of a sandbox: table × rules × profile.
+//!
+//! Everything the filter does follows from [`TABLE`] and [`rules`](crate::syscall::rules); here these are only put
+//! into the form that `mechanism::bpf` compiles. Numbers without a row get ENOSYS, as do i386 and x32 numbers.
+
+use libc::sock_filter;
+use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+
+use crate::mechanism::bpf::{self, Action, Decision, Error};
+pub use crate::syscall::rules::Net;
+use crate::syscall::rules::{ArgRule, Case, Cond, Op, Outcome, Width};
+use crate::syscall::table::{Mechanism, Row, TABLE};
+
+/// A number that no kernel has. At the exec stop the tracer turns execve(2) into it, so that the call reaches
+/// the listener, which can put the program's descriptor into the process. A guest that calls it itself asks
+/// for an exec that the tracer did not announce, and is refused by the supervisor.
+pub const EXEC_PRIVATE: u32 = 0x0fff_5b0c;
+
+/// What the tracer finds in the event message of our own exec stops. The guest's own filters may return
+/// `SECCOMP_RET_TRACE` too, with data of theirs.
+pub const EXEC_TRACE_DATA: u16 = 0x5b0c;
+
+/// What the filter depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Profile {
+    /// Which network the sandbox has.
+    pub net: Net,
+}
+
+/// The filter.
+pub fn program(profile: &Profile) -> Result<Vec<sock_filter>, Error> {
+    let mut calls = Vec::with_capacity(TABLE.len() + 1);
+    for row in TABLE {
+        calls.push((row.x86, decision(row, profile)?));
+    }
+    calls.push((EXEC_PRIVATE, Decision::Always(Action::Notify)));
+    bpf::compile(&calls, refuse(libc::ENOSYS))
+}
+
+/// What happens to one call.
+fn decision(row: &Row, profile: &Profile) -> Result<Decision, Error> {
+    Ok(Decision::Always(match row.mechanism {
+        Mechanism::Native => Action::Allow,
+        Mechanism::Notify => Action::Notify,
+        Mechanism::Trace => Action::Trace(EXEC_TRACE_DATA),
+        Mechanism::Refuse(errno) => refuse(errno as i32),
+        Mechanism::Fake => Action::Errno(0),
+        Mechanism::Check(_, rule) => return lower(rule(profile.net)),
+    }))
+}
+
+/// The action of an outcome.
+fn action(outcome: Outcome) -> Action {
+    match outcome {
+        Outcome::Native => Action::Allow,
+        Outcome::Notify => Action::Notify,
+        Outcome::Refuse(errno) => refuse(errno),
+        Outcome::Fake => Action::Errno(0),
+    }
+}
+
+/// Refuses. An errno that doesn't fit (there is none) refuses too: fail closed.
+fn refuse(errno: libc::c_int) -> Action {
+    Action::Errno(u16::try_from(errno).unwrap_or(1))
+}
+
+/// Turns a rule into switches as long as some case asks whether an `int` equals a value, and what is left into
+/// a chain of conditions.
+///
+/// A switch over an argument gives each value that any case compares it with an arm, in which
+/// those comparisons are known: cases that ask for another value are gone, and the question is struck from the rest.
+/// So ioctl's hundred commands become one search tree, and socket(2) a switch over families with a
+/// small rule in each, equal for `AF_INET` and `AF_INET6` and therefore emitted once.
+fn lower(mut rule: ArgRule) -> Result<Decision, Error> {
+    // A case without conditions always holds: nothing after it counts.
+    if let Some(always) = rule.cases.iter().position(|case| case.when.is_empty()) {
+        rule.otherwise = rule
+            .cases
+            .get(always)
+            .map_or(rule.otherwise, |case| case.then);
+        rule.cases.truncate(always);
+    }
+    if rule.cases.is_empty() {
+        return Ok(Decision::Always(action(rule.otherwise)));
+    }
+    let Some(arg) = rule
+        .cases
+        .iter()
+        .flat_map(|case| &case.when)
+        .find_map(equals)
+        .map(|(arg, _)| arg)
+    else {
+        return chain(&rule);
+    };
+    let mut values: Vec<u32> = rule
+        .cases
+        .iter()
+        .flat_map(|case| &case.when)
+        .filter_map(equals)
+        .filter(|(of, _)| *of == arg)
+        .map(|(_, value)| value)
+        .collect();
+    values.sort_unstable();
+    values.dedup();
+    let mut arms = Vec::with_capacity(values.len());
+    for value in values {
+        arms.push((value, lower(given(&rule, arg, Some(value)))?));
+    }
+    let otherwise = Box::new(lower(given(&rule, arg, None))?);
+    Ok(Decision::Switch {
+        arg,
+        arms,
+        otherwise,
+    })
+}
+
+/// `int` argument and value, if that is what the condition asks.
+fn equals(cond: &Cond) -> Option<(u8, u32)> {
+    match (cond.width, cond.op) {
+        (Width::Int, Op::Eq) => Some((cond.arg, u32::try_from(cond.value).ok()?)),
+        _ => None,
+    }
+}
+
+/// The rule, when `arg` is known to be this value, or none of those that the rule compares it with.
+fn given(rule: &ArgRule, arg: u8, known: Option<u32>) -> ArgRule {
+    let asks = |cond: &Cond| equals(cond).filter(|(of, _)| *of == arg);
+    let cases = rule.cases.iter().filter_map(|case| {
+        let possible = case
+            .when
+            .iter()
+            .filter_map(asks)
+            .all(|(_, value)| Some(value) == known);
+        let when = case
+            .when
+            .iter()
+            .filter(|cond| asks(cond).is_none())
+            .copied()
+            .collect();
+        possible.then_some(Case {
+            when,
+            then: case.then,
+        })
+    });
+    ArgRule {
+        why: rule.why,
+        cases: cases.collect(),
+        otherwise: rule.otherwise,
+    }
+}
+
+/// What is left: conditions for seccompiler.
+fn chain(rule: &ArgRule) -> Result<Decision, Error> {
+    let mut cases = Vec::with_capacity(rule.cases.len());
+    for case in &rule.cases {
+        let conditions: Result<Vec<_>, _> = case.when.iter().map(condition).collect();
+        cases.push((SeccompRule::new(conditions?)?, action(case.then)));
+    }
+    Ok(Decision::Chain {
+        cases,
+        otherwise: action(rule.otherwise),
+    })
+}
+
+/// One condition in seccompiler's words.
+fn condition(cond: &Cond) -> Result<SeccompCondition, seccompiler::BackendError> {
+    let width = match cond.width {
+        Width::Int => SeccompCmpArgLen::Dword,
+        Width::Long => SeccompCmpArgLen::Qword,
+    };
+    let op = match cond.op {
+        Op::Eq => SeccompCmpOp::Eq,
+        Op::Masked(mask) => SeccompCmpOp::MaskedEq(mask),
+        Op::Ge => SeccompCmpOp::Ge,
+        Op::Le => SeccompCmpOp::Le,
+    };
+    SeccompCondition::new(cond.arg, width, op, cond.value)
+}

@@ -1,0 +1,3 @@
+//! Where calls are served.
+
+pub mod filter;

@@ -1,0 +1,254 @@
+//! The compiled filter does what table and rules say: every number, every edge of every condition.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests, which may fail"
+)]
+
+#[path = "support/bpf.rs"]
+mod bpf;
+
+use bpf::{Call, run};
+use sbox::mechanism::bpf::ARCH_X86_64;
+use sbox::supervisor::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA, Net, Profile, program};
+use sbox::syscall::rules::{ArgRule, Op, Outcome};
+use sbox::syscall::table::{Mechanism, TABLE, row};
+
+const NETS: [Net; 2] = [Net::None, Net::Host];
+
+/// What the filter should return, told without any compiler.
+fn expected(call: &Call, net: Net) -> u32 {
+    let errno = |errno: i32| libc::SECCOMP_RET_ERRNO | errno as u32;
+    if call.arch != ARCH_X86_64 {
+        return errno(libc::ENOSYS);
+    }
+    if call.nr == EXEC_PRIVATE {
+        return libc::SECCOMP_RET_USER_NOTIF;
+    }
+    let Some(row) = row(call.nr) else {
+        return errno(libc::ENOSYS);
+    };
+    match row.mechanism {
+        Mechanism::Native => libc::SECCOMP_RET_ALLOW,
+        Mechanism::Notify => libc::SECCOMP_RET_USER_NOTIF,
+        Mechanism::Trace => libc::SECCOMP_RET_TRACE | u32::from(EXEC_TRACE_DATA),
+        Mechanism::Refuse(e) => errno(e.0),
+        Mechanism::Fake => errno(0),
+        Mechanism::Check(_, rule) => match rule(net).decide(&call.args) {
+            Outcome::Native => libc::SECCOMP_RET_ALLOW,
+            Outcome::Notify => libc::SECCOMP_RET_USER_NOTIF,
+            Outcome::Refuse(e) => errno(e),
+            Outcome::Fake => errno(0),
+        },
+    }
+}
+
+fn check(program: &[libc::sock_filter], call: &Call, net: Net) {
+    let (got, want) = (run(program, call).0, expected(call, net));
+    assert_eq!(got, want, "{net:?} {call:x?}: {got:#x}, want {want:#x}");
+}
+
+/// Values of each argument at which a rule may change its mind: around each value that a condition names, each bit
+/// of a mask flipped, and all of these with the upper half set.
+fn edges(rule: &ArgRule) -> [Vec<u64>; 6] {
+    let mut edges: [Vec<u64>; 6] = Default::default();
+    for cond in rule.cases.iter().flat_map(|case| &case.when) {
+        let of = &mut edges[usize::from(cond.arg)];
+        of.extend([
+            cond.value.wrapping_sub(1),
+            cond.value,
+            cond.value.wrapping_add(1),
+            u64::MAX,
+        ]);
+        if let Op::Masked(_) = cond.op {
+            of.extend((0..64).map(|bit| cond.value ^ (1 << bit)));
+        }
+    }
+    for of in &mut edges {
+        of.push(0);
+        let high: Vec<u64> = of
+            .iter()
+            .flat_map(|v| [v | 1 << 32, v | 0xffff_ffff << 32, v & 0xffff_ffff])
+            .collect();
+        of.extend(high);
+        of.sort_unstable();
+        of.dedup();
+    }
+    edges
+}
+
+#[test]
+fn every_number_gets_what_the_table_says() {
+    for net in NETS {
+        let program = program(&Profile { net }).unwrap();
+        let numbers = (0..600).chain([
+            EXEC_PRIVATE - 1,
+            EXEC_PRIVATE,
+            EXEC_PRIVATE + 1,
+            u32::MAX,
+            i32::MAX as u32,
+        ]);
+        for nr in numbers {
+            for args in [[0; 6], [1; 6], [u64::MAX; 6], [0xffff_ffff_0000_0000; 6]] {
+                check(
+                    &program,
+                    &Call {
+                        arch: ARCH_X86_64,
+                        nr,
+                        args,
+                    },
+                    net,
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn i386_and_x32_numbers_do_not_exist() {
+    const I386: u32 = 0x4000_0003;
+    const AARCH64: u32 = 0xc000_00b7;
+    let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    for net in NETS {
+        let program = program(&Profile { net }).unwrap();
+        for nr in (0..600).chain([EXEC_PRIVATE]) {
+            for (arch, nr) in [
+                (I386, nr),
+                (AARCH64, nr),
+                (ARCH_X86_64, nr | 0x4000_0000),
+                (ARCH_X86_64, nr | 0x8000_0000),
+            ] {
+                assert_eq!(
+                    run(
+                        &program,
+                        &Call {
+                            arch,
+                            nr,
+                            args: [0; 6]
+                        }
+                    )
+                    .0,
+                    enosys,
+                    "{arch:#x} {nr:#x}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_rule_holds_at_its_edges() {
+    let mut calls = 0;
+    for net in NETS {
+        let program = program(&Profile { net }).unwrap();
+        for row in TABLE {
+            let Mechanism::Check(_, rule) = row.mechanism else {
+                continue;
+            };
+            let edges = edges(&rule(net));
+            // All combinations of the edges; the arguments that no condition names have one value, 0, and few more.
+            let mut combinations: Vec<[u64; 6]> = vec![[0; 6]];
+            for (arg, values) in edges
+                .iter()
+                .enumerate()
+                .filter(|(_, values)| values.len() > 3)
+            {
+                combinations = combinations
+                    .iter()
+                    .flat_map(|args| {
+                        values.iter().map(move |v| {
+                            let mut args = *args;
+                            args[arg] = *v;
+                            args
+                        })
+                    })
+                    .collect();
+            }
+            for args in combinations {
+                check(
+                    &program,
+                    &Call {
+                        arch: ARCH_X86_64,
+                        nr: row.x86,
+                        args,
+                    },
+                    net,
+                );
+                calls += 1;
+            }
+        }
+    }
+    println!("{calls} calls");
+    assert!(calls > 10_000, "only {calls} calls tried");
+}
+
+/// The kernel emulates the filter for each number at install: length is start-up time.
+#[test]
+fn the_filter_is_short() {
+    for net in NETS {
+        let program = program(&Profile { net }).unwrap();
+        let longest = (0..470)
+            .map(|nr| {
+                run(
+                    &program,
+                    &Call {
+                        arch: ARCH_X86_64,
+                        nr,
+                        args: [0; 6],
+                    },
+                )
+                .1
+            })
+            .max()
+            .unwrap();
+        println!(
+            "{net:?}: {} instructions, {longest} at most are run",
+            program.len()
+        );
+        assert!(
+            program.len() < 400,
+            "{net:?}: {} instructions",
+            program.len()
+        );
+        assert!(longest < 40, "{net:?}: {longest} instructions in one run");
+    }
+}
+
+/// The kernel checks a program when it is installed (bpf_check_classic), and then does as ours says. The filter
+/// holds for the thread that installs it, which has no listener: what would be notified is ENOSYS.
+#[test]
+fn the_kernel_takes_it() {
+    for net in NETS {
+        let ours = program(&Profile { net }).unwrap();
+        let theirs: Vec<seccompiler::sock_filter> = ours
+            .iter()
+            .map(|i| seccompiler::sock_filter {
+                code: i.code,
+                jt: i.jt,
+                jf: i.jf,
+                k: i.k,
+            })
+            .collect();
+        let seen = std::thread::spawn(move || {
+            seccompiler::apply_filter(&theirs).unwrap();
+            let errno = |result: std::io::Result<()>| result.err().and_then(|e| e.raw_os_error());
+            let udp = std::net::UdpSocket::bind("127.0.0.1:0").map(drop);
+            let stat = std::fs::metadata("/").map(drop);
+            (errno(stat), errno(udp), nix::unistd::getuid())
+        })
+        .join()
+        .unwrap();
+        // socket(2) itself is allowed with a network; then bind(2) asks the listener that isn't there.
+        let udp = if net == Net::Host {
+            libc::ENOSYS
+        } else {
+            libc::EACCES
+        };
+        assert_eq!(
+            seen,
+            (Some(libc::ENOSYS), Some(udp), nix::unistd::getuid()),
+            "{net:?}"
+        );
+    }
+}

@@ -52,11 +52,28 @@ pub fn prctl(option: i32, arg2: u64, arg3: u64) -> Result<usize> {
     check_int(unsafe { libc::prctl(option, arg2, arg3, 0u64, 0u64) })
 }
 
-/// close_range(2) from `first` to the end of the table.
-pub fn close_from(first: u32) -> Result<()> {
-    // SAFETY: closing descriptors that live Rust objects own would break them; the only caller is
-    // the forked child right before exec, where nothing runs after it but exec and _exit.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+/// close_range(2) with `CLOSE_RANGE_CLOEXEC` (Linux 5.11): everything from `first` on closes at exec.
+pub fn close_on_exec_from(first: u32) -> Result<()> {
+    // SAFETY: no descriptor is closed now, so no owner of one is hurt.
+    check(unsafe {
+        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    })
+    .map(drop)
+}
+
+fn set_disposition(signal: i32, handler: libc::sighandler_t) -> Result<()> {
+    // SAFETY: callers pass SIG_DFL or SIG_IGN, which run no code of ours.
+    if unsafe { libc::signal(signal, handler) } == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// signal(2) `SIG_DFL`.
+pub fn default_disposition(signal: i32) -> Result<()> {
+    set_disposition(signal, libc::SIG_DFL)
+}
+
+/// signal(2) `SIG_IGN`.
+pub fn ignore(signal: i32) -> Result<()> {
+    set_disposition(signal, libc::SIG_IGN)
 }
 
 /// Drops every capability of the calling thread, bounding set included where allowed, so that
@@ -211,4 +228,50 @@ pub fn pidfd_open_thread(tid: i32) -> Result<OwnedFd> {
     let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, tid, libc::O_EXCL) })?;
     // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Sends `signal` to thread `tid`, whatever its group (tkill(2)).
+pub fn tgkill_any(tid: i32, signal: i32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_tkill, tid, signal) }).map(drop)
+}
+
+/// waitpid(2) for one task, sleeping; the raw status.
+pub fn wait_for(tid: i32) -> Result<i32> {
+    let mut status = 0;
+    // SAFETY: `status` has room for one int.
+    match check_int(unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL) }) {
+        Err(Errno::EINTR) => wait_for(tid),
+        other => other.map(|_| status),
+    }
+}
+
+/// ptrace(PTRACE_GETSIGMASK): the signals that a stopped task blocks.
+pub fn ptrace_get_sigmask(tid: i32) -> Result<u64> {
+    let mut mask = 0u64;
+    // SAFETY: the kernel writes the eight bytes that `addr` states.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETSIGMASK, tid, 8, &raw mut mask) })?;
+    Ok(mask)
+}
+
+/// ptrace(PTRACE_SETSIGMASK).
+pub fn ptrace_set_sigmask(tid: i32, mask: u64) -> Result<()> {
+    // SAFETY: the kernel reads the eight bytes that `addr` states.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETSIGMASK, tid, 8, &raw const mask) }).map(drop)
+}
+
+/// ptrace(PTRACE_SEIZE) with the options that the tracer lives by.
+pub fn ptrace_seize(tid: i32, with_exit_stops: bool) -> Result<()> {
+    let mut options = libc::PTRACE_O_EXITKILL
+        | libc::PTRACE_O_TRACESECCOMP
+        | libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEEXEC;
+    if with_exit_stops {
+        options |= libc::PTRACE_O_TRACEEXIT;
+    }
+    // SAFETY: SEIZE takes its options by value.
+    check(unsafe { libc::ptrace(libc::PTRACE_SEIZE, tid, 0, options as libc::c_long) }).map(drop)
 }

@@ -9,7 +9,7 @@ use crate::policy::Access;
 use crate::sys::fs::KernelStruct;
 use crate::sys;
 use crate::vfs::{Follow, Found, Place};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const CWD: DirFd = DirFd(libc::AT_FDCWD);
 
@@ -134,7 +134,7 @@ pub fn statx<'a>(
         return Err(Errno::EINVAL);
     }
     let sync = flags.0 & libc::AT_STATX_SYNC_TYPE;
-    let of_fd = |fd| sys::fs::statx(fd, c"", libc::AT_EMPTY_PATH | sync, mask.0);
+    let of_fd = |fd: BorrowedFd<'_>| sys::fs::statx(fd, c"", libc::AT_EMPTY_PATH | sync, mask.0);
     let stat = match named(cx, dir, path, flags.0)? {
         Named::Fd(fd) => of_fd(fd.as_fd())?,
         Named::Cwd => of_fd(cx.vfs.stand_in(&*cx.base(dir.0)?)?)?,
@@ -169,7 +169,7 @@ fn through_handle<'a>(
     start: &std::sync::Arc<crate::vfs::Dir>,
     path: UserPath<'a>,
     follow: Follow,
-    look: impl Fn(std::os::fd::BorrowedFd<'_>) -> sys::Result<libc::statx>,
+    look: impl Fn(BorrowedFd<'_>) -> sys::Result<libc::statx>,
 ) -> Result<libc::statx, Errno> {
     let found = cx.vfs.find(cx.caller(), start, path.0, follow, cx.arena)?;
     if found.stat.is_none() {

@@ -30,8 +30,10 @@ pub struct Task {
     /// can't come to mean another process under a worker's hands.
     service: Mutex<()>,
     dead: AtomicBool,
+    /// A sleeping call of this task was answered with "restart": its EINTR is meant.
+    restarting: AtomicBool,
     /// The exec in progress, between its notification and its end.
-    pub exec: Mutex<ExecState>,
+    exec: Mutex<ExecState>,
 }
 
 /// Where an exec stands.
@@ -40,8 +42,8 @@ pub enum ExecState {
     /// None is under way.
     #[default]
     Idle,
-    /// The tracer has turned execve into the private notification.
-    Asked,
+    /// The tracer has turned this call, execve or execveat, into the private notification.
+    Asked(u32),
     /// The supervisor has approved; the tracer will rewrite the registers.
     Approved(Box<ExecPlan>),
     /// The rewritten call is running; at the exec stop the image is compared with the plan.
@@ -155,6 +157,7 @@ impl Task {
             pidfd: OnceLock::new(),
             service: Mutex::default(),
             dead: AtomicBool::new(false),
+            restarting: AtomicBool::new(false),
             exec: Mutex::default(),
         })
     }
@@ -194,6 +197,16 @@ impl Task {
     /// True once the kernel has reported its death.
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Acquire)
+    }
+
+    /// Notes that the call is being answered with "restart".
+    pub fn set_restarting(&self) {
+        self.restarting.store(true, Ordering::Release);
+    }
+
+    /// Takes that note back; true if it was there.
+    pub fn take_restarting(&self) -> bool {
+        self.restarting.swap(false, Ordering::AcqRel)
     }
 
     /// The exec in progress.

@@ -26,6 +26,7 @@ mod scratch;
 
 pub use dir::{Dir, Inode};
 pub use readdir::Listing;
+pub(crate) use readdir::to_old_layout;
 pub use resolve::{Follow, Found, Last, Place, Scope};
 pub use scratch::Scratch;
 
@@ -200,6 +201,11 @@ impl Vfs {
     /// Starts to listen for renames by others; before the first guest runs.
     pub fn start_watching(&self) {
         self.cache.start_watching();
+    }
+
+    /// Removes the private host directory, at the end of the run.
+    pub fn remove_scratch(&self) {
+        self.scratch.remove();
     }
 
     /// An empty directory of the host, for the guests' kernel working directory.

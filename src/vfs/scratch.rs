@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
-    lock: Option<Flock<File>>,
+    _lock: Option<Flock<File>>,
     synth: OwnedFd,
     owner: i32,
 }
@@ -50,7 +50,7 @@ impl Scratch {
         });
         make_private(&path.join("synth"))?;
         let synth = File::open(path.join("synth"))?.into();
-        Ok(Self { path, lock, synth, owner: sys::process::gettid() })
+        Ok(Self { path, _lock: lock, synth, owner: sys::process::gettid() })
     }
 
     /// Makes a directory with `mode` in the scratch directory and returns its host path.
@@ -81,13 +81,19 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
+impl Scratch {
+    /// Removes the directory. Threads that still hold the file system don't keep it.
+    pub(super) fn remove(&self) {
         // The forked guest holds a copy of this value until it execs: only the maker removes.
         if sys::process::gettid() == self.owner {
             remove_tree(&self.path);
         }
-        self.lock.take();
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

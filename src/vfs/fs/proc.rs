@@ -320,7 +320,8 @@ impl Vfs {
                 let fd = who.tasks.descriptor(tgid, n).map_err(|_| Errno::ENOENT)?;
                 let stat = sys::fs::fstat(fd.as_fd())?;
                 if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
-                    return self.text_of_dir(&self.dir_of(fd, who)?);
+                    let dir = self.dir_of(fd, who)?;
+                    return self.text_of_dir(&dir);
                 }
                 self.text_of_file(fd.as_fd())
             }

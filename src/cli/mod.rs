@@ -25,7 +25,12 @@ pub fn main() -> ExitCode {
     let matches = Cli::command().get_matches();
     match (Cli::from_arg_matches(&matches), matches.subcommand()) {
         (Ok(Cli { verb: Verb::Run(_) }), Some((_, matches))) => run::run(matches),
-        (Ok(Cli { verb: Verb::Syscalls(args) }), _) => syscalls::run(&args),
+        (
+            Ok(Cli {
+                verb: Verb::Syscalls(args),
+            }),
+            _,
+        ) => syscalls::run(&args),
         (Err(error), _) => error.exit(),
         (Ok(_), None) => ExitCode::from(2),
     }

@@ -2,8 +2,8 @@
 
 use crate::supervisor::view::{View, Wish};
 use crate::supervisor::{self, Error, Outcome, Setup};
-use crate::syscall::rules::Net;
 use crate::sys::Errno;
+use crate::syscall::rules::Net;
 use crate::trace::{Log, tell};
 use clap::{ArgMatches, FromArgMatches};
 use std::ffi::{CString, OsStr, OsString};
@@ -81,9 +81,11 @@ fn parse_bind(text: &str) -> Result<Wish, String> {
         None => (text.strip_suffix(":rw").unwrap_or(text), false),
     };
     match text.split_once(':') {
-        Some((source, target)) if target.starts_with('/') && !source.is_empty() => {
-            Ok(Wish::Bind { source: source.into(), target: target.into(), ro })
-        }
+        Some((source, target)) if target.starts_with('/') && !source.is_empty() => Ok(Wish::Bind {
+            source: source.into(),
+            target: target.into(),
+            ro,
+        }),
         Some(_) => Err("DST must be an absolute path of the view".into()),
         None => Err("wanted SRC:DST or SRC:DST:ro".into()),
     }
@@ -100,7 +102,10 @@ fn wishes(args: &Args, matches: &ArgMatches) -> Vec<Wish> {
     add("rw", args.rw.iter().cloned().map(Wish::ReadWrite).collect());
     add("hide", args.hide.iter().cloned().map(Wish::Hide).collect());
     add("bind", args.bind.clone());
-    add("tmpfs", args.tmpfs.iter().cloned().map(Wish::Tmpfs).collect());
+    add(
+        "tmpfs",
+        args.tmpfs.iter().cloned().map(Wish::Tmpfs).collect(),
+    );
     all.sort_by_key(|(at, _)| *at);
     all.into_iter().map(|(_, wish)| wish).collect()
 }
@@ -203,7 +208,10 @@ fn refuse_datagram_stdio() -> Result<(), String> {
     use nix::sys::socket::{SockType, getsockopt, sockopt};
     use std::os::fd::AsFd;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    for (number, fd) in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].into_iter().enumerate() {
+    for (number, fd) in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]
+        .into_iter()
+        .enumerate()
+    {
         if let Ok(SockType::Datagram) = getsockopt(&fd, sockopt::SockType) {
             return Err(format!(
                 "descriptor {number} is a datagram socket, which could send to any socket of the host\n  hint: redirect it, to a pipe for instance"
@@ -213,24 +221,36 @@ fn refuse_datagram_stdio() -> Result<(), String> {
     Ok(())
 }
 
-fn finish(result: Result<(Outcome, Option<supervisor::stats::Summary>), Error>, args: &Args) -> ExitCode {
+fn finish(
+    result: Result<(Outcome, Option<supervisor::stats::Summary>), Error>,
+    args: &Args,
+) -> ExitCode {
     let (outcome, summary) = match result {
         Ok(done) => done,
         Err(error) => {
             tell(&error.to_string());
-            return ExitCode::from(if matches!(error, Error::CannotEnforce { .. }) { 3 } else { 125 });
+            return ExitCode::from(if matches!(error, Error::CannotEnforce { .. }) {
+                3
+            } else {
+                125
+            });
         }
     };
     if let Some(summary) = summary {
         eprint!("{summary}");
     }
-    let program = args.command.first().map(|p| p.as_bytes().escape_ascii().to_string());
+    let program = args
+        .command
+        .first()
+        .map(|p| p.as_bytes().escape_ascii().to_string());
     let program = program.unwrap_or_default();
     match outcome {
         Outcome::Exited(status) => ExitCode::from(status as u8),
         Outcome::Signaled(signal) => die_of(signal),
         Outcome::NotStarted(Errno::ENOENT) => {
-            tell(&format!("{program}: no such program in the view\n  hint: --ro shows more of the host"));
+            tell(&format!(
+                "{program}: no such program in the view\n  hint: --ro shows more of the host"
+            ));
             ExitCode::from(127)
         }
         Outcome::NotStarted(errno) => {

@@ -232,10 +232,7 @@ pub fn json(rows: &[&Row]) -> serde_json::Result<String> {
             Mechanism::Native => ("native", None),
             Mechanism::Notify => ("notify", None),
             Mechanism::Trace => ("trace", None),
-            Mechanism::Refuse(errno) => (
-                "refuse",
-                Some(format!("{:?}", errno)),
-            ),
+            Mechanism::Refuse(errno) => ("refuse", Some(format!("{:?}", errno))),
             Mechanism::Fake => ("fake", None),
             Mechanism::Check(..) => ("check", None),
         };

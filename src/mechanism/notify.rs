@@ -64,7 +64,9 @@ impl Listener {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::ZERO).is_ok()
-            && fds.iter().any(|fd| fd.revents().is_some_and(|r| r.contains(PollFlags::POLLHUP)))
+            && fds
+                .iter()
+                .any(|fd| fd.revents().is_some_and(|r| r.contains(PollFlags::POLLHUP)))
     }
 }
 

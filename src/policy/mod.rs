@@ -56,9 +56,20 @@ impl Access {
 
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names =
-            [(1u8, "look"), (2, "read"), (4, "write"), (8, "create"), (16, "delete"), (32, "change metadata of"), (64, "execute"), (128, "connect to")];
-        let mut words = names.iter().filter(|(bit, _)| self.0 & bit != 0).map(|(_, name)| *name);
+        let names = [
+            (1u8, "look"),
+            (2, "read"),
+            (4, "write"),
+            (8, "create"),
+            (16, "delete"),
+            (32, "change metadata of"),
+            (64, "execute"),
+            (128, "connect to"),
+        ];
+        let mut words = names
+            .iter()
+            .filter(|(bit, _)| self.0 & bit != 0)
+            .map(|(_, name)| *name);
         f.write_str(words.next().unwrap_or("nothing"))?;
         words.try_for_each(|word| write!(f, "+{word}"))
     }
@@ -119,17 +130,26 @@ impl Policy {
     /// (mount(2), `MS_RDONLY`); anything else that is not granted answers EACCES.
     pub fn decide(&self, ask: Ask) -> Decision<'_> {
         let Some(rule) = self.rules.get(ask.rule.0 as usize) else {
-            return Decision { verdict: Verdict::Deny(Errno::EACCES), because: None };
+            return Decision {
+                verdict: Verdict::Deny(Errno::EACCES),
+                because: None,
+            };
         };
         let missing = ask.access.beyond(rule.grants);
         let verdict = if missing.is_empty() {
             Verdict::Allow
-        } else if missing.beyond(Access::READ_ONLY.and(Access::CONNECT)).is_empty() {
+        } else if missing
+            .beyond(Access::READ_ONLY.and(Access::CONNECT))
+            .is_empty()
+        {
             Verdict::Deny(Errno::EACCES)
         } else {
             Verdict::Deny(Errno::EROFS)
         };
-        Decision { verdict, because: Some(rule) }
+        Decision {
+            verdict,
+            because: Some(rule),
+        }
     }
 }
 
@@ -140,21 +160,44 @@ mod tests {
     #[test]
     fn a_rule_grants_what_it_lists_and_names_itself() {
         let mut policy = Policy::default();
-        let ro = policy.add(Rule { grants: Access::READ_ONLY, origin: "flag --ro /srv".into() });
-        let rw = policy.add(Rule { grants: Access::ALL, origin: "flag --rw /work".into() });
-        let none = policy.add(Rule { grants: Access::NONE, origin: "flag --hide /x".into() });
+        let ro = policy.add(Rule {
+            grants: Access::READ_ONLY,
+            origin: "flag --ro /srv".into(),
+        });
+        let rw = policy.add(Rule {
+            grants: Access::ALL,
+            origin: "flag --rw /work".into(),
+        });
+        let none = policy.add(Rule {
+            grants: Access::NONE,
+            origin: "flag --hide /x".into(),
+        });
         for (rule, access, want) in [
             (ro, Access::READ, Verdict::Allow),
             (ro, Access::EXEC.and(Access::READ), Verdict::Allow),
             (ro, Access::WRITE, Verdict::Deny(Errno::EROFS)),
-            (ro, Access::READ.and(Access::CREATE), Verdict::Deny(Errno::EROFS)),
+            (
+                ro,
+                Access::READ.and(Access::CREATE),
+                Verdict::Deny(Errno::EROFS),
+            ),
             (rw, Access::ALL, Verdict::Allow),
             (none, Access::LOOK, Verdict::Deny(Errno::EACCES)),
             (RuleId(99), Access::LOOK, Verdict::Deny(Errno::EACCES)),
         ] {
-            assert_eq!(policy.decide(Ask { access, rule }).verdict, want, "{access} {rule:?}");
+            assert_eq!(
+                policy.decide(Ask { access, rule }).verdict,
+                want,
+                "{access} {rule:?}"
+            );
         }
-        let decision = policy.decide(Ask { access: Access::WRITE, rule: ro });
-        assert_eq!(decision.because.map(|r| r.origin.as_str()), Some("flag --ro /srv"));
+        let decision = policy.decide(Ask {
+            access: Access::WRITE,
+            rule: ro,
+        });
+        assert_eq!(
+            decision.because.map(|r| r.origin.as_str()),
+            Some("flag --ro /srv")
+        );
     }
 }

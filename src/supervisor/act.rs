@@ -5,8 +5,8 @@
 //! there meanwhile, the call fails or acts on a name in the same directory, never elsewhere.
 
 use crate::mechanism::notify::Reply;
-use crate::syscall::plan::{Act, Address, Object};
 use crate::sys::{self, Errno};
+use crate::syscall::plan::{Act, Address, Object};
 use crate::task::{GuestMem, Task};
 use crate::vfs::{Caller, Place, Vfs};
 use std::ffi::CStr;
@@ -20,7 +20,10 @@ pub(super) enum Done {
     /// It would sleep: to be finished on a thread of its own.
     Sleeps(Sleeper),
     /// An exec was approved; its descriptor must be put into the guest first.
-    Exec { program: OwnedFd, plan: Box<crate::task::ExecPlan> },
+    Exec {
+        program: OwnedFd,
+        plan: Box<crate::task::ExecPlan>,
+    },
     /// The name is taken by a link that was not there when we looked: look again.
     LookAgain,
 }
@@ -28,9 +31,17 @@ pub(super) enum Done {
 /// A call that may sleep for as long as another process likes. It owns all it needs.
 pub(super) enum Sleeper {
     /// open(2) of a FIFO, which waits for the other end (fifo(7)).
-    OpenFifo { dir: OwnedFd, name: std::ffi::CString, flags: i32 },
+    OpenFifo {
+        dir: OwnedFd,
+        name: std::ffi::CString,
+        flags: i32,
+    },
     /// connect(2), which waits for the peer's queue or the network.
-    Connect { socket: OwnedFd, address: Vec<u8>, _held: Option<OwnedFd> },
+    Connect {
+        socket: OwnedFd,
+        address: Vec<u8>,
+        _held: Option<OwnedFd>,
+    },
 }
 
 impl Sleeper {
@@ -39,9 +50,14 @@ impl Sleeper {
         match self {
             Self::OpenFifo { dir, name, flags } => {
                 let fd = sys::fs::openat(dir.as_fd(), name, *flags, 0)?;
-                Ok(Reply::AddFd { fd, cloexec: flags & libc::O_CLOEXEC != 0 })
+                Ok(Reply::AddFd {
+                    fd,
+                    cloexec: flags & libc::O_CLOEXEC != 0,
+                })
             }
-            Self::Connect { socket, address, .. } => {
+            Self::Connect {
+                socket, address, ..
+            } => {
                 sys::socket::connect(socket.as_fd(), address)?;
                 Ok(Reply::Return(0))
             }
@@ -76,11 +92,27 @@ impl Hands<'_> {
                 self.task.unshare_fs();
                 return Ok(Done::Reply(Reply::Continue));
             }
-            Act::Open { place, flags, mode, fifo } => return self.open(&place, flags, mode, fifo),
+            Act::Open {
+                place,
+                flags,
+                mode,
+                fifo,
+            } => return self.open(&place, flags, mode, fifo),
             Act::Exec { program, plan } => return Ok(Done::Exec { program, plan }),
             Act::Connect { socket, to } => return self.connect(socket, &to),
-            Act::ReadDir { dir, buf, room, old } => return done(self.read_dir(&dir, buf, room, old)?),
-            Act::List { dir, listing, buf, room, old } => {
+            Act::ReadDir {
+                dir,
+                buf,
+                room,
+                old,
+            } => return done(self.read_dir(&dir, buf, room, old)?),
+            Act::List {
+                dir,
+                listing,
+                buf,
+                room,
+                old,
+            } => {
                 let at = sys::fs::lseek(dir.as_fd(), 0, libc::SEEK_CUR)?;
                 let (records, next) = listing.encode(at, room, old)?;
                 self.mem.write(buf, &records)?;
@@ -88,7 +120,11 @@ impl Hands<'_> {
                 return done(records.len() as i64);
             }
             Act::Umask(mask) => return done(self.task.fs().set_umask(mask).into()),
-            Act::Watch { inotify, place, mask } => {
+            Act::Watch {
+                inotify,
+                place,
+                mask,
+            } => {
                 let handle = self.vfs.handle(&place)?;
                 let path = self.vfs.fd_path(handle.as_fd())?;
                 return done(sys::fs::inotify_add_watch(inotify.as_fd(), &path, mask)? as i64);
@@ -107,7 +143,9 @@ impl Hands<'_> {
             Act::Link { from, to } => self.link(&from, &to)?,
             Act::Rename { from, to, flags } => self.rename(&from, &to, flags)?,
             Act::Remove { place, flags } => {
-                let Place::Name { dir, name, .. } = &place else { return Err(Errno::EPERM) };
+                let Place::Name { dir, name, .. } = &place else {
+                    return Err(Errno::EPERM);
+                };
                 sys::fs::unlinkat(dir.host().ok_or(Errno::ENOENT)?, name, flags)?;
                 self.vfs.name_changed(dir, name.to_bytes());
             }
@@ -119,7 +157,12 @@ impl Hands<'_> {
                 let fd = self.open_now(&place, flags, 0)?;
                 sys::fs::ftruncate(fd.as_fd(), length)?;
             }
-            Act::SetXattr { object, name, value, flags } => match &object {
+            Act::SetXattr {
+                object,
+                name,
+                value,
+                flags,
+            } => match &object {
                 Object::Fd(fd) => sys::fs::fsetxattr(fd.as_fd(), name, value, flags)?,
                 Object::Place(place) => {
                     let handle = self.vfs.handle(place)?;
@@ -156,7 +199,9 @@ impl Hands<'_> {
         place: &Place<'_>,
         make: impl FnOnce(BorrowedFd<'_>, &CStr) -> sys::Result<()>,
     ) -> sys::Result<()> {
-        let Place::Name { dir, name, .. } = place else { return Err(Errno::EEXIST) };
+        let Place::Name { dir, name, .. } = place else {
+            return Err(Errno::EEXIST);
+        };
         make(dir.host().ok_or(Errno::ENOENT)?, name)
     }
 
@@ -172,7 +217,9 @@ impl Hands<'_> {
         match self.open_now(place, flags, mode) {
             Ok(fd) => Ok(Done::Reply(Reply::AddFd { fd, cloexec })),
             // Somebody put a link there after we looked.
-            Err(Errno::ELOOP) if flags & libc::O_NOFOLLOW == 0 && matches!(place, Place::Name { .. }) => {
+            Err(Errno::ELOOP)
+                if flags & libc::O_NOFOLLOW == 0 && matches!(place, Place::Name { .. }) =>
+            {
                 Ok(Done::LookAgain)
             }
             Err(errno) => Err(errno),
@@ -191,7 +238,11 @@ impl Hands<'_> {
                 (handle, name)
             }
         };
-        let nofollow = if matches!(place, Place::Name { .. }) { libc::O_NOFOLLOW } else { 0 };
+        let nofollow = if matches!(place, Place::Name { .. }) {
+            libc::O_NOFOLLOW
+        } else {
+            0
+        };
         let flags = (flags & !(libc::O_CREAT | libc::O_TRUNC)) | libc::O_NOCTTY | nofollow;
         Ok(Done::Sleeps(Sleeper::OpenFifo { dir, name, flags }))
     }
@@ -223,14 +274,18 @@ impl Hands<'_> {
             Place::Dir(dir, _) => match dir.host() {
                 Some(fd) => sys::fs::openat(fd, c".", flags & !libc::O_NOFOLLOW, mode),
                 None if flags & libc::O_TMPFILE == libc::O_TMPFILE => Err(Errno::EROFS),
-                None => self.vfs.reopen(self.vfs.stand_in(dir)?, flags & !libc::O_NOFOLLOW),
+                None => self
+                    .vfs
+                    .reopen(self.vfs.stand_in(dir)?, flags & !libc::O_NOFOLLOW),
             },
             Place::File(_) => {
                 let handle = self.vfs.handle(place)?;
                 let flags = flags & !(libc::O_NOFOLLOW | libc::O_CREAT | libc::O_EXCL);
                 self.vfs.reopen(handle.as_fd(), flags)
             }
-            Place::Synth(file) => self.vfs.open_synth(file, flags & !libc::O_NOFOLLOW, self.who),
+            Place::Synth(file) => self
+                .vfs
+                .open_synth(file, flags & !libc::O_NOFOLLOW, self.who),
             Place::Open(fd) => {
                 self.may_reopen(fd, flags)?;
                 let flags = flags & !(libc::O_NOFOLLOW | libc::O_CREAT | libc::O_EXCL);
@@ -249,14 +304,18 @@ impl Hands<'_> {
         }
         let has = sys::fs::status_flags(fd.as_fd())? & libc::O_ACCMODE;
         let wants = flags & libc::O_ACCMODE;
-        if (has == libc::O_RDWR || has == wants) && (flags & libc::O_TRUNC == 0 || has != libc::O_RDONLY) {
+        if (has == libc::O_RDWR || has == wants)
+            && (flags & libc::O_TRUNC == 0 || has != libc::O_RDONLY)
+        {
             return Ok(());
         }
         Err(Errno::EACCES)
     }
 
     fn link(&self, from: &Place<'_>, to: &Place<'_>) -> sys::Result<()> {
-        let Place::Name { dir, name, .. } = to else { return Err(Errno::EEXIST) };
+        let Place::Name { dir, name, .. } = to else {
+            return Err(Errno::EEXIST);
+        };
         let to = dir.host().ok_or(Errno::ENOENT)?;
         match from {
             Place::Name { dir, name: old, .. } => {
@@ -271,11 +330,21 @@ impl Hands<'_> {
     }
 
     fn rename(&self, from: &Place<'_>, to: &Place<'_>, flags: u32) -> sys::Result<()> {
-        let (Place::Name { dir: a, name: old, .. }, Place::Name { dir: b, name: new, .. }) = (from, to)
+        let (
+            Place::Name {
+                dir: a, name: old, ..
+            },
+            Place::Name {
+                dir: b, name: new, ..
+            },
+        ) = (from, to)
         else {
             return Err(Errno::EXDEV);
         };
-        let (from, to) = (a.host().ok_or(Errno::ENOENT)?, b.host().ok_or(Errno::ENOENT)?);
+        let (from, to) = (
+            a.host().ok_or(Errno::ENOENT)?,
+            b.host().ok_or(Errno::ENOENT)?,
+        );
         sys::fs::renameat2(from, old, to, new, flags)?;
         self.vfs.name_changed(a, old.to_bytes());
         self.vfs.name_changed(b, new.to_bytes());
@@ -313,7 +382,11 @@ impl Hands<'_> {
         sys::fs::fchownat(fd, c"", uid, gid, libc::AT_EMPTY_PATH)
     }
 
-    fn set_times(&self, object: &Object<'_>, times: Option<&[libc::timespec; 2]>) -> sys::Result<()> {
+    fn set_times(
+        &self,
+        object: &Object<'_>,
+        times: Option<&[libc::timespec; 2]>,
+    ) -> sys::Result<()> {
         match object {
             Object::Fd(fd) => sys::fs::utimensat(fd.as_fd(), None, times, 0),
             Object::Place(Place::Name { dir, name, .. }) => {
@@ -335,7 +408,9 @@ impl Hands<'_> {
                 let dir = dir.host().ok_or(Errno::ENOENT)?;
                 sys::fs::faccessat2(dir, name, mode, flags | libc::AT_SYMLINK_NOFOLLOW)
             }
-            Place::Dir(dir, _) if dir.host().is_none() && mode & libc::W_OK != 0 => Err(Errno::EROFS),
+            Place::Dir(dir, _) if dir.host().is_none() && mode & libc::W_OK != 0 => {
+                Err(Errno::EROFS)
+            }
             // The mode of a link is 0777.
             Place::Link { .. } | Place::Magic(_) => Ok(()),
             other => {
@@ -375,7 +450,11 @@ impl Hands<'_> {
             sys::socket::connect(socket.as_fd(), &address)?;
             return Ok(Done::Reply(Reply::Return(0)));
         }
-        Ok(Done::Sleeps(Sleeper::Connect { socket, address, _held: held }))
+        Ok(Done::Sleeps(Sleeper::Connect {
+            socket,
+            address,
+            _held: held,
+        }))
     }
 
     fn bind(&mut self, socket: &OwnedFd, to: &Address<'_>) -> sys::Result<()> {
@@ -383,7 +462,9 @@ impl Hands<'_> {
             Address::Bytes(bytes) => return sys::socket::bind(socket.as_fd(), bytes),
             Address::Place(place) => place,
         };
-        let Place::Name { dir, name, .. } = place else { return Err(Errno::EADDRINUSE) };
+        let Place::Name { dir, name, .. } = place else {
+            return Err(Errno::EADDRINUSE);
+        };
         self.take_umask();
         // Relative to the held directory: this thread has a working directory of its own.
         let here = dir.host().ok_or(Errno::ENOENT)?;
@@ -392,7 +473,8 @@ impl Hands<'_> {
         nix::unistd::fchdir(self.vfs.parking())?;
         bound?;
         if let Some(path) = dir.path() {
-            self.vfs.remember_bound(name.to_bytes(), path.join(name.to_bytes()).as_bytes());
+            self.vfs
+                .remember_bound(name.to_bytes(), path.join(name.to_bytes()).as_bytes());
         }
         Ok(())
     }

@@ -5,9 +5,9 @@ use super::act::{self, Done, Hands};
 use super::filter::EXEC_PRIVATE;
 use crate::mechanism::notify::{Notification, Reply};
 use crate::policy::{Access, Rule, Verdict};
+use crate::sys::{self, Errno};
 use crate::syscall::plan::{Cx, Plan};
 use crate::syscall::table::{self, Row};
-use crate::sys::{self, Errno};
 use crate::task::{ExecState, Task};
 use bumpalo::Bump;
 use std::cell::RefCell;
@@ -82,13 +82,22 @@ impl<'s> Worker<'s> {
         if let (Some(log), Some(start)) = (&shared.log, start) {
             let notes = self.notes.as_ref().map(RefCell::borrow);
             let notes = notes.as_ref().map_or("", |n| n.as_str());
-            log.call(&task, row, notes, denial.as_ref().and_then(|d| d.rule), &shown(&done), start.elapsed());
+            log.call(
+                &task,
+                row,
+                notes,
+                denial.as_ref().and_then(|d| d.rule),
+                &shown(&done),
+                start.elapsed(),
+            );
         }
         match done {
             Ok(Done::Reply(reply)) => answer(notification, &reply),
             Err(errno) => answer(notification, &Reply::Errno(errno)),
             Ok(Done::LookAgain) => answer(notification, &Reply::Errno(Errno::ELOOP)),
-            Ok(Done::Sleeps(sleeper)) => shared.sleepers.submit(shared, task, notification, sleeper),
+            Ok(Done::Sleeps(sleeper)) => {
+                shared.sleepers.submit(shared, task, notification, sleeper)
+            }
             Ok(Done::Exec { program, mut plan }) => {
                 match notification.inject(std::os::fd::AsFd::as_fd(&program)) {
                     Ok(slot) => {
@@ -142,7 +151,11 @@ impl<'s> Worker<'s> {
                 Err(errno) => return (Err(errno), None),
             };
             if let Some((errno, denial)) = refused(shared, &plan) {
-                let errno = if act::exists_already(&shared.vfs, &plan.act) { Errno::EEXIST } else { errno };
+                let errno = if act::exists_already(&shared.vfs, &plan.act) {
+                    Errno::EEXIST
+                } else {
+                    errno
+                };
                 return (Err(errno), Some(denial));
             }
             match hands.perform(plan.act) {
@@ -153,14 +166,22 @@ impl<'s> Worker<'s> {
         (Err(Errno::ELOOP), None)
     }
 
-    fn tell(&self, row: Option<&Row>, task: &Task, denial: &Denial<'_>, done: &Result<Done, Errno>) {
+    fn tell(
+        &self,
+        row: Option<&Row>,
+        task: &Task,
+        denial: &Denial<'_>,
+        done: &Result<Done, Errno>,
+    ) {
         if !self.shared.tell_denials {
             return;
         }
         let notes = self.notes.as_ref().map(RefCell::borrow);
         let notes = notes.as_ref().map_or("", |n| n.as_str());
         let name = row.map_or("?", |r| r.name);
-        let because = denial.rule.map_or("no rule allows it", |r| r.origin.as_str());
+        let because = denial
+            .rule
+            .map_or("no rule allows it", |r| r.origin.as_str());
         crate::trace::tell(&format!(
             "denied: {name}({notes}) = {}\n  because: {because}\n  wanted: to {} (task {})",
             shown(done),
@@ -176,9 +197,13 @@ fn refused<'s>(shared: &'s Shared, plan: &Plan<'_>) -> Option<(Errno, Denial<'s>
         let decision = shared.policy.decide(*ask);
         match decision.verdict {
             Verdict::Allow => None,
-            Verdict::Deny(errno) => {
-                Some((errno, Denial { access: ask.access, rule: decision.because }))
-            }
+            Verdict::Deny(errno) => Some((
+                errno,
+                Denial {
+                    access: ask.access,
+                    rule: decision.because,
+                },
+            )),
         }
     })
 }

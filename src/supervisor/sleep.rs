@@ -59,14 +59,23 @@ impl Sleepers {
             let (shared, job) = (Arc::clone(shared), Arc::clone(&job));
             move || sleep(&shared, &job, notification, &sleeper)
         };
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job);
+        self.jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(job);
         self.some.notify_one();
         // No thread to be had: the notification is dropped with the closure, which refuses the call.
-        let _ = std::thread::Builder::new().name("sleeper".into()).stack_size(256 * 1024).spawn(body);
+        let _ = std::thread::Builder::new()
+            .name("sleeper".into())
+            .stack_size(256 * 1024)
+            .spawn(body);
     }
 
     fn remove(&self, job: &Arc<Job>) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).retain(|j| !Arc::ptr_eq(j, job));
+        self.jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|j| !Arc::ptr_eq(j, job));
     }
 
     /// The body of the watchman's thread.

@@ -58,7 +58,10 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     let _ = sp::ignore(libc::SIGINT).and_then(|()| sp::ignore(libc::SIGQUIT));
     // From now on nobody of our uid can look into or trace the supervisor (prctl(2)).
     let _ = sp::prctl(libc::PR_SET_DUMPABLE, 0, 0);
-    let Pipes { go: (go_read, go), say: (said, say) } = pipes;
+    let Pipes {
+        go: (go_read, go),
+        say: (said, say),
+    } = pipes;
     drop((go_read, say));
     sp::ptrace_seize(first, setup.count).map_err(cannot(
         "tracing an own child (PTRACE_SEIZE)",
@@ -67,9 +70,22 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     nix::unistd::write(&go, b"g").map_err(own("starting the guest"))?;
     let listener = take_listener(first, &said)?;
 
-    let Setup { vfs, policy, net, cwd, log, tell_denials, count, .. } = setup;
+    let Setup {
+        vfs,
+        policy,
+        net,
+        cwd,
+        log,
+        tell_denials,
+        count,
+        ..
+    } = setup;
     let tasks = Arc::new(Registry::default());
-    let caller = Caller { tgid: first, tid: first, tasks: &*tasks };
+    let caller = Caller {
+        tgid: first,
+        tid: first,
+        tasks: &*tasks,
+    };
     let root = Arc::clone(vfs.root());
     let cwd = vfs.directory(caller, &root, &cwd).unwrap_or(root);
     tasks.add_first(first, FsContext::new(cwd, umask));
@@ -108,13 +124,19 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
 /// then checked by the kernel exactly as the guest's own call would be.
 fn give_up_privileges() -> Result<(), Error> {
     if nix::unistd::geteuid().is_root() {
-        sp::drop_groups().or_else(ignore_eperm).map_err(own("dropping supplementary groups"))?;
+        sp::drop_groups()
+            .or_else(ignore_eperm)
+            .map_err(own("dropping supplementary groups"))?;
     }
     sp::drop_capabilities().map_err(own("dropping capabilities"))
 }
 
 fn ignore_eperm(errno: Errno) -> sys::Result<()> {
-    if errno == Errno::EPERM { Ok(()) } else { Err(errno) }
+    if errno == Errno::EPERM {
+        Ok(())
+    } else {
+        Err(errno)
+    }
 }
 
 /// The supervisor holds a descriptor for each directory it remembers: it takes all that it may.
@@ -127,7 +149,14 @@ fn raise_descriptor_limit() -> Option<(u64, u64)> {
 
 /// Signals that are meant for the program go to it; they must not end the supervisor before it.
 fn forwarded() -> SigSet {
-    [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2].into_iter().collect()
+    [
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+    ]
+    .into_iter()
+    .collect()
 }
 
 fn watch_signals() -> Result<SigSet, Error> {
@@ -152,7 +181,10 @@ fn take_listener(first: i32, said: &OwnedFd) -> Result<Arc<Listener>, Error> {
     }
     let listener = sp::pidfd_open(first)
         .and_then(|pidfd| sp::pidfd_getfd(pidfd.as_fd(), number))
-        .map_err(cannot("taking over the listener (pidfd_getfd)", "Linux 5.6 or later is needed"))?;
+        .map_err(cannot(
+            "taking over the listener (pidfd_getfd)",
+            "Linux 5.6 or later is needed",
+        ))?;
     Ok(Listener::new(listener))
 }
 
@@ -197,7 +229,10 @@ fn child(
     limit: Option<(u64, u64)>,
     mask: &SigSet,
 ) -> ! {
-    let Pipes { go: (go, go_write), say: (say_read, say) } = pipes;
+    let Pipes {
+        go: (go, go_write),
+        say: (say_read, say),
+    } = pipes;
     drop((go_write, say_read));
     let tell = |number: i32| {
         // The supervisor has gone if this fails, and takes us along.
@@ -268,11 +303,16 @@ fn exec(setup: &Setup) -> Errno {
     if name.is_empty() {
         return Errno::ENOENT;
     }
-    let path = setup.env.iter().find_map(|v| v.to_bytes().strip_prefix(b"PATH="));
+    let path = setup
+        .env
+        .iter()
+        .find_map(|v| v.to_bytes().strip_prefix(b"PATH="));
     let mut result = Errno::ENOENT;
     for dir in path.unwrap_or(b"/bin:/usr/bin").split(|&b| b == b':') {
         let dir = if dir.is_empty() { b"." } else { dir };
-        let Ok(candidate) = CString::new([dir, b"/", name].concat()) else { continue };
+        let Ok(candidate) = CString::new([dir, b"/", name].concat()) else {
+            continue;
+        };
         match sp::execve(&candidate, &setup.argv, &setup.env) {
             Errno::ENOENT | Errno::ENOTDIR => {}
             // Something of that name can't be run; another may (execvp(3)).

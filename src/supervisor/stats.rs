@@ -35,12 +35,14 @@ impl Stats {
         if let Some(counter) = self.notified.get((nr as usize).min(SLOTS - 1)) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        self.notified_ns.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+        self.notified_ns
+            .fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
     pub(super) fn stopped(&self, time: Duration) {
         self.stops.fetch_add(1, Ordering::Relaxed);
-        self.stops_ns.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+        self.stops_ns
+            .fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
     pub(super) fn new_task(&self) {
@@ -95,15 +97,28 @@ pub struct Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let notified: u64 = self.by_call.iter().map(|(_, count)| count).sum();
-        writeln!(f, "{:>10}  calls notified, {:.1} ms in the supervisor", notified, ms(self.notified_time))?;
-        writeln!(f, "{:>10}  stops traced (exec, fork, signals), {:.1} ms in the tracer", self.stops, ms(self.stops_time))?;
+        writeln!(
+            f,
+            "{:>10}  calls notified, {:.1} ms in the supervisor",
+            notified,
+            ms(self.notified_time)
+        )?;
+        writeln!(
+            f,
+            "{:>10}  stops traced (exec, fork, signals), {:.1} ms in the tracer",
+            self.stops,
+            ms(self.stops_time)
+        )?;
         writeln!(
             f,
             "{:>10}  native reads and writes (other native calls never leave the kernel and can't be counted)",
             self.native_io
         )?;
         writeln!(f, "{:>10}  threads and processes", self.tasks)?;
-        self.by_call.iter().take(12).try_for_each(|(name, count)| writeln!(f, "{count:>10}  {name}"))
+        self.by_call
+            .iter()
+            .take(12)
+            .try_for_each(|(name, count)| writeln!(f, "{count:>10}  {name}"))
     }
 }
 

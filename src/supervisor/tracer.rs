@@ -17,9 +17,9 @@
 
 use super::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA};
 use super::{Outcome, Shared};
+use crate::sys::{Errno, process as sp};
 use crate::syscall::rules;
 use crate::syscall::table::{self, Mechanism};
-use crate::sys::{Errno, process as sp};
 use crate::task::{Argv, ExecPlan, ExecState, GuestMem, Kinship, Mm, Task};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
@@ -51,17 +51,30 @@ struct Request {
 impl Mailbox {
     /// For the thread that will be the tracer.
     pub(super) fn new() -> Self {
-        Self { thread: AtomicI32::new(sp::gettid()), requests: Mutex::default() }
+        Self {
+            thread: AtomicI32::new(sp::gettid()),
+            requests: Mutex::default(),
+        }
     }
 
     /// Asks for a ptrace interrupt of `tid`; true once it is pending.
     pub(super) fn interrupt(&self, tid: i32) -> bool {
-        let request = Arc::new(Request { tid, done: AtomicBool::new(false) });
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&request));
+        let request = Arc::new(Request {
+            tid,
+            done: AtomicBool::new(false),
+        });
+        self.requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&request));
         for _ in 0..500 {
             // The tracer sleeps in waitid(2); the signal may come right before: tell it again.
             let tracer = self.thread.load(Ordering::Acquire);
-            let _ = sp::tgkill(std::process::id() as i32, tracer, super::sleep::wake_signal());
+            let _ = sp::tgkill(
+                std::process::id() as i32,
+                tracer,
+                super::sleep::wake_signal(),
+            );
             std::thread::sleep(Duration::from_millis(1));
             if request.done.load(Ordering::Acquire) {
                 return true;
@@ -71,7 +84,12 @@ impl Mailbox {
     }
 
     fn serve(&self) {
-        for request in self.requests.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for request in self
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+        {
             // ESRCH: dead already, or stopped, and then the signal is being handled.
             let _ = sp::ptrace_interrupt(request.tid);
             request.done.store(true, Ordering::Release);
@@ -91,7 +109,13 @@ pub(super) struct Tracer<'s> {
 
 impl<'s> Tracer<'s> {
     pub(super) fn new(shared: &'s Shared, first: i32) -> Self {
-        Self { shared, first, early: HashSet::new(), ending: false, outcome: None }
+        Self {
+            shared,
+            first,
+            early: HashSet::new(),
+            ending: false,
+            outcome: None,
+        }
     }
 
     /// Serves stops until no guest is left. How the first program ended.
@@ -180,7 +204,11 @@ impl<'s> Tracer<'s> {
     fn at_birth(&mut self, tid: i32) -> nix::Result<()> {
         let child = ptrace::getevent(Pid::from_raw(tid))? as i32;
         let regs = ptrace::getregs(Pid::from_raw(tid))?;
-        let flags = if regs.orig_rax == libc::SYS_clone as u64 { regs.rdi } else { 0 };
+        let flags = if regs.orig_rax == libc::SYS_clone as u64 {
+            regs.rdi
+        } else {
+            0
+        };
         let kin = Kinship {
             thread: flags & libc::CLONE_THREAD as u64 != 0,
             fs: flags & libc::CLONE_FS as u64 != 0,
@@ -203,7 +231,9 @@ impl<'s> Tracer<'s> {
         let pid = Pid::from_raw(tid);
         let mut regs = ptrace::getregs(pid)?;
         let ours = ptrace::getevent(pid)? == i64::from(EXEC_TRACE_DATA);
-        let Some(task) = self.shared.tasks.get(tid) else { return sp::ptrace_resume(tid, false, 0) };
+        let Some(task) = self.shared.tasks.get(tid) else {
+            return sp::ptrace_resume(tid, false, 0);
+        };
         let is_exec = [libc::SYS_execve, libc::SYS_execveat].contains(&(regs.orig_rax as i64));
         if !ours || !is_exec {
             // A filter of the guest's own that wants a tracer which the guest hasn't got: ENOSYS,
@@ -229,7 +259,9 @@ impl<'s> Tracer<'s> {
     /// The end of the private notification, or of a second round that failed.
     fn at_syscall_exit(&mut self, tid: i32) -> nix::Result<()> {
         let pid = Pid::from_raw(tid);
-        let Some(task) = self.shared.tasks.get(tid) else { return sp::ptrace_resume(tid, false, 0) };
+        let Some(task) = self.shared.tasks.get(tid) else {
+            return sp::ptrace_resume(tid, false, 0);
+        };
         let mut regs = ptrace::getregs(pid)?;
         let state = std::mem::take(&mut *task.exec());
         match state {
@@ -265,7 +297,12 @@ impl<'s> Tracer<'s> {
         let argv = match argv {
             Ok(argv) => argv,
             Err(errno) => {
-                inject(task.tid, &regs, libc::SYS_close, [plan.slot as u64, 0, 0, 0, 0, 0])?;
+                inject(
+                    task.tid,
+                    &regs,
+                    libc::SYS_close,
+                    [plan.slot as u64, 0, 0, 0, 0, 0],
+                )?;
                 regs.rax = -i64::from(errno as i32) as u64;
                 regs.orig_rax = u64::MAX;
                 ptrace::setregs(pid, regs)?;
@@ -299,7 +336,10 @@ impl<'s> Tracer<'s> {
         match (verdict, state) {
             (Ok(()), ExecState::Running(plan)) => {
                 if let Some(log) = &self.shared.log {
-                    let path = plan.path.as_ref().map_or_else(|| "?".into(), ToString::to_string);
+                    let path = plan
+                        .path
+                        .as_ref()
+                        .map_or_else(|| "?".into(), ToString::to_string);
                     log.event(tid, &format!("exec {path}"));
                 }
                 task.group.exec_done(plan.path);
@@ -322,7 +362,11 @@ impl<'s> Tracer<'s> {
         let pid = Pid::from_raw(tid);
         let mut regs = ptrace::getregs(pid)?;
         if regs.rax == ERESTARTSYS && (regs.orig_rax as i64) >= 0 {
-            let meant = self.shared.tasks.get(tid).is_some_and(|t| t.take_restarting());
+            let meant = self
+                .shared
+                .tasks
+                .get(tid)
+                .is_some_and(|t| t.take_restarting());
             if !meant && self.was_notified(&regs) {
                 regs.rax = ERESTARTNOINTR;
                 ptrace::setregs(pid, regs)?;
@@ -332,7 +376,9 @@ impl<'s> Tracer<'s> {
     }
 
     fn was_notified(&self, regs: &Regs) -> bool {
-        let Some(row) = table::row(regs.orig_rax as u32) else { return false };
+        let Some(row) = table::row(regs.orig_rax as u32) else {
+            return false;
+        };
         match row.mechanism {
             Mechanism::Notify | Mechanism::Trace => true,
             Mechanism::Check(_, rule) => {
@@ -377,8 +423,14 @@ fn is_second_round(regs: &Regs, plan: &ExecPlan) -> bool {
 fn hide_path_errors(rax: u64) -> u64 {
     let errno = Errno::from_raw(-(rax as i64) as i32);
     match errno {
-        Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::ENAMETOOLONG | Errno::EPERM
-        | Errno::EBADF | Errno::EISDIR | Errno::EINVAL => -i64::from(libc::EACCES) as u64,
+        Errno::ENOENT
+        | Errno::ENOTDIR
+        | Errno::ELOOP
+        | Errno::ENAMETOOLONG
+        | Errno::EPERM
+        | Errno::EBADF
+        | Errno::EISDIR
+        | Errno::EINVAL => -i64::from(libc::EACCES) as u64,
         _ => rax,
     }
 }
@@ -409,7 +461,12 @@ fn place_arguments(task: &Task, regs: &Regs, first: &[Vec<u8>], rest: u64) -> Re
     let size = (first.len() + pointers.len() + 1) * 8 + strings;
     let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
-    let base = inject(task.tid, regs, libc::SYS_mmap, [0, size as u64, prot, flags, u64::MAX, 0])?;
+    let base = inject(
+        task.tid,
+        regs,
+        libc::SYS_mmap,
+        [0, size as u64, prot, flags, u64::MAX, 0],
+    )?;
     let base = u64::try_from(base).map_err(|_| Errno::ENOMEM)?;
     let mut text_at = base + ((first.len() + pointers.len() + 1) * 8) as u64;
     let mut block: Vec<u8> = Vec::with_capacity(size);
@@ -418,7 +475,9 @@ fn place_arguments(task: &Task, regs: &Regs, first: &[Vec<u8>], rest: u64) -> Re
         text_at += word.len() as u64;
     }
     pointers.push(0);
-    pointers.iter().for_each(|p| block.extend_from_slice(&p.to_ne_bytes()));
+    pointers
+        .iter()
+        .for_each(|p| block.extend_from_slice(&p.to_ne_bytes()));
     first.iter().for_each(|word| block.extend_from_slice(word));
     mm.write(base, &block)?;
     Ok(base)
@@ -431,7 +490,18 @@ fn inject(tid: i32, regs: &Regs, nr: i64, args: [u64; 6]) -> nix::Result<i64> {
     let pid = Pid::from_raw(tid);
     let [rdi, rsi, rdx, r10, r8, r9] = args;
     let rip = regs.rip - SYSCALL_BYTES;
-    let call = Regs { rip, rax: nr as u64, orig_rax: u64::MAX, rdi, rsi, rdx, r10, r8, r9, ..*regs };
+    let call = Regs {
+        rip,
+        rax: nr as u64,
+        orig_rax: u64::MAX,
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        ..*regs
+    };
     let blocked = sp::ptrace_get_sigmask(tid)?;
     sp::ptrace_set_sigmask(tid, u64::MAX)?;
     ptrace::setregs(pid, call)?;
@@ -465,7 +535,8 @@ fn wait_for_syscall_stop(tid: i32) -> nix::Result<()> {
 
 /// Compares what was loaded with what was approved.
 fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
-    let exe = std::fs::metadata(format!("/proc/{tid}/exe")).map_err(|_| "the program can't be seen")?;
+    let exe =
+        std::fs::metadata(format!("/proc/{tid}/exe")).map_err(|_| "the program can't be seen")?;
     let inode = |m: &std::fs::Metadata| {
         use std::os::unix::fs::MetadataExt;
         (m.dev(), m.ino())
@@ -477,7 +548,11 @@ fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
         (0, None) => Ok(()),
         (base, Some(approved)) if base != 0 => {
             let found = inode_at(tid, base).ok_or("the interpreter can't be seen")?;
-            if found == approved { Ok(()) } else { Err("another interpreter was loaded than approved") }
+            if found == approved {
+                Ok(())
+            } else {
+                Err("another interpreter was loaded than approved")
+            }
         }
         _ => Err("an interpreter was loaded that was not approved, or none at all"),
     }
@@ -487,7 +562,9 @@ fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
 fn interpreter_base(tid: i32) -> Result<u64, &'static str> {
     const AT_BASE: u64 = 7;
     let auxv = std::fs::read(format!("/proc/{tid}/auxv")).map_err(|_| "auxv can't be read")?;
-    let mut words = auxv.chunks_exact(8).map(|w| w.try_into().map_or(0, u64::from_ne_bytes));
+    let mut words = auxv
+        .chunks_exact(8)
+        .map(|w| w.try_into().map_or(0, u64::from_ne_bytes));
     while let (Some(kind), Some(value)) = (words.next(), words.next()) {
         if kind == AT_BASE {
             return Ok(value);
@@ -499,7 +576,10 @@ fn interpreter_base(tid: i32) -> Result<u64, &'static str> {
 /// Device and inode of the file mapped at `address`.
 fn inode_at(tid: i32, address: u64) -> Option<(u64, u64)> {
     let maps = procfs::process::Process::new(tid).ok()?.maps().ok()?;
-    let map = maps.0.into_iter().find(|m| (m.address.0..m.address.1).contains(&address))?;
+    let map = maps
+        .0
+        .into_iter()
+        .find(|m| (m.address.0..m.address.1).contains(&address))?;
     let (major, minor) = map.dev;
     Some((libc::makedev(major as u32, minor as u32), map.inode))
 }

@@ -54,8 +54,9 @@ pub struct View {
 }
 
 /// Directories that make up a system; links among them (`/bin`) are shown as links.
-const SYSTEM: [&str; 9] =
-    ["/usr", "/etc", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+const SYSTEM: [&str; 9] = [
+    "/usr", "/etc", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
+];
 
 /// Secrets below them, which root could read.
 const SECRETS: [&str; 11] = [
@@ -89,13 +90,26 @@ impl Builder {
         self.mounts.push(Mount { at, source, rule });
     }
 
-    fn host(&mut self, at: VPath, source: &Path, ro: bool, origin: String) -> Result<(), ViewError> {
-        let fail = |errno: Errno| ViewError { what: origin.clone(), why: errno.desc().into() };
+    fn host(
+        &mut self,
+        at: VPath,
+        source: &Path,
+        ro: bool,
+        origin: String,
+    ) -> Result<(), ViewError> {
+        let fail = |errno: Errno| ViewError {
+            what: origin.clone(),
+            why: errno.desc().into(),
+        };
         let path = CString::new(source.as_os_str().as_bytes()).map_err(|_| fail(Errno::EINVAL))?;
         let object = HostObject::open(&path).map_err(fail)?;
         let stat = crate::sys::fs::fstat(object.fd.as_fd()).map_err(fail)?;
         let is_dir = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
-        let source = if is_dir { Source::Dir(object) } else { Source::File(object) };
+        let source = if is_dir {
+            Source::Dir(object)
+        } else {
+            Source::File(object)
+        };
         let grants = if ro { Access::READ_ONLY } else { Access::ALL };
         self.mount(at, source, grants, origin);
         Ok(())
@@ -104,13 +118,18 @@ impl Builder {
     fn tmpfs(&mut self, at: VPath, mode: u32, origin: String) -> Result<(), ViewError> {
         self.tmpfs += 1;
         let made = self.scratch.directory(&format!("tmp{}", self.tmpfs), mode);
-        let path = made.map_err(|e| ViewError { what: origin.clone(), why: e.to_string() })?;
+        let path = made.map_err(|e| ViewError {
+            what: origin.clone(),
+            why: e.to_string(),
+        })?;
         self.host(at, &path, false, origin)
     }
 
     fn system(&mut self) -> Result<(), ViewError> {
         for dir in SYSTEM {
-            let Some(at) = VPath::clean(dir.as_bytes()) else { continue };
+            let Some(at) = VPath::clean(dir.as_bytes()) else {
+                continue;
+            };
             let origin = format!("default: system directory {dir}");
             if let Ok(text) = fs::read_link(dir) {
                 let text = text.as_os_str().as_bytes().into();
@@ -140,12 +159,21 @@ impl Builder {
             }
             Wish::Hide(path) => {
                 let origin = format!("flag --hide {}", path.display());
-                self.mount(absolute(path, &origin)?, Source::Hidden, Access::NONE, origin);
+                self.mount(
+                    absolute(path, &origin)?,
+                    Source::Hidden,
+                    Access::NONE,
+                    origin,
+                );
                 Ok(())
             }
             Wish::Bind { source, target, ro } => {
                 let tail = if *ro { ":ro" } else { "" };
-                let origin = format!("flag --bind {}:{}{tail}", source.display(), target.display());
+                let origin = format!(
+                    "flag --bind {}:{}{tail}",
+                    source.display(),
+                    target.display()
+                );
                 let Some(at) = VPath::clean(target.as_os_str().as_bytes()) else {
                     let why = "the place in the view must be an absolute path".into();
                     return Err(ViewError { what: origin, why });
@@ -168,7 +196,10 @@ impl Builder {
 
 /// A flag's path in the view: relative ones start from the working directory.
 fn absolute(path: &Path, origin: &str) -> Result<VPath, ViewError> {
-    let fail = |why: String| ViewError { what: origin.to_owned(), why };
+    let fail = |why: String| ViewError {
+        what: origin.to_owned(),
+        why,
+    };
     let full = std::path::absolute(path).map_err(|e| fail(e.to_string()))?;
     VPath::clean(full.as_os_str().as_bytes()).ok_or_else(|| fail("not a path".into()))
 }
@@ -180,14 +211,33 @@ impl View {
             what: "making a private directory for temporary files".into(),
             why: e.to_string(),
         })?;
-        let mut b = Builder { policy: Policy::default(), mounts: Vec::new(), scratch, tmpfs: 0 };
+        let mut b = Builder {
+            policy: Policy::default(),
+            mounts: Vec::new(),
+            scratch,
+            tmpfs: 0,
+        };
         let synthetic = b.rule(Access::READ_ONLY, "the view's own directories".into());
         b.system()?;
         let place = |text: &str| VPath::clean(text.as_bytes()).unwrap_or_else(VPath::root);
-        b.mount(place("/dev"), Source::Dev, Access::READ_ONLY, "default: /dev".into());
-        b.mount(place("/proc"), Source::Proc, Access::READ_ONLY, "default: /proc".into());
+        b.mount(
+            place("/dev"),
+            Source::Dev,
+            Access::READ_ONLY,
+            "default: /dev".into(),
+        );
+        b.mount(
+            place("/proc"),
+            Source::Proc,
+            Access::READ_ONLY,
+            "default: /proc".into(),
+        );
         b.tmpfs(place("/tmp"), 0o1777, "default: private /tmp".into())?;
-        b.tmpfs(place("/dev/shm"), 0o1777, "default: private /dev/shm".into())?;
+        b.tmpfs(
+            place("/dev/shm"),
+            0o1777,
+            "default: private /dev/shm".into(),
+        )?;
         let mut notes = vec!["system directories read-only, private /tmp".to_owned()];
         let (start, note) = b.working_directory(wishes, cwd)?;
         notes.push(note);
@@ -196,11 +246,23 @@ impl View {
         }
         notes.extend(wishes.iter().map(describe));
         notes.push(net.to_owned());
-        let Builder { policy, mounts, scratch, .. } = b;
-        let vfs = Vfs::new(MountTable::new(mounts), scratch, synthetic).map_err(|errno| {
-            ViewError { what: "setting up the file system".into(), why: errno.desc().into() }
-        })?;
-        Ok(Self { vfs, policy, cwd: start, summary: notes.join("; ") })
+        let Builder {
+            policy,
+            mounts,
+            scratch,
+            ..
+        } = b;
+        let vfs =
+            Vfs::new(MountTable::new(mounts), scratch, synthetic).map_err(|errno| ViewError {
+                what: "setting up the file system".into(),
+                why: errno.desc().into(),
+            })?;
+        Ok(Self {
+            vfs,
+            policy,
+            cwd: start,
+            summary: notes.join("; "),
+        })
     }
 }
 
@@ -211,7 +273,10 @@ impl Builder {
         wishes: &[Wish],
         cwd: Option<&Path>,
     ) -> Result<(VPath, String), ViewError> {
-        let fail = |why: String| ViewError { what: "the working directory".into(), why };
+        let fail = |why: String| ViewError {
+            what: "the working directory".into(),
+            why,
+        };
         if let Some(cwd) = cwd {
             let at = VPath::clean(cwd.as_os_str().as_bytes())
                 .ok_or_else(|| fail("--cwd wants an absolute path of the view".into()))?;
@@ -224,8 +289,9 @@ impl Builder {
             Wish::ReadOnly(p) | Wish::ReadWrite(p) => {
                 absolute(p, "").is_ok_and(|p| at.below(&p).is_some())
             }
-            Wish::Bind { target, .. } => VPath::clean(target.as_os_str().as_bytes())
-                .is_some_and(|t| at.below(&t).is_some()),
+            Wish::Bind { target, .. } => {
+                VPath::clean(target.as_os_str().as_bytes()).is_some_and(|t| at.below(&t).is_some())
+            }
             _ => false,
         });
         if wished || self.covers(&at) && !is_temp(&at) {
@@ -234,13 +300,19 @@ impl Builder {
         // A home directory holds keys and tokens: it is shown only to those who ask for it.
         let home = std::env::var_os("HOME").and_then(|h| VPath::clean(h.as_bytes()));
         if home.is_some_and(|home| home.below(&at).is_some()) {
-            let note = format!("{at} hidden (it is or holds your home; --ro . shows it), starting in /");
+            let note =
+                format!("{at} hidden (it is or holds your home; --ro . shows it), starting in /");
             return Ok((VPath::root(), note));
         }
         if at.as_bytes() == b"/tmp" {
             return Ok((at, "starting in the private /tmp".into()));
         }
-        self.host(at.clone(), &here, true, "default: current directory read-only".into())?;
+        self.host(
+            at.clone(),
+            &here,
+            true,
+            "default: current directory read-only".into(),
+        )?;
         Ok((at.clone(), format!("{at} read-only (--rw . lets it write)")))
     }
 }

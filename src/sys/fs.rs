@@ -9,7 +9,12 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 pub fn openat(dir: BorrowedFd<'_>, name: &CStr, flags: i32, mode: u32) -> Result<OwnedFd> {
     // SAFETY: `name` is NUL-terminated and outlives the call; the kernel reads nothing else.
     let fd = check_int(unsafe {
-        libc::openat(dir.as_raw_fd(), name.as_ptr(), flags | libc::O_CLOEXEC, mode)
+        libc::openat(
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            flags | libc::O_CLOEXEC,
+            mode,
+        )
     })?;
     // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
@@ -18,7 +23,12 @@ pub fn openat(dir: BorrowedFd<'_>, name: &CStr, flags: i32, mode: u32) -> Result
 /// open(2) of a host path of our own (never one of the guest's).
 pub fn open(path: &CStr, flags: i32) -> Result<OwnedFd> {
     // SAFETY: AT_FDCWD is not a descriptor that could be closed under us.
-    openat(unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) }, path, flags, 0)
+    openat(
+        unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) },
+        path,
+        flags,
+        0,
+    )
 }
 
 /// fstatat(2) into the structure that stat(2) hands to programs on x86-64.
@@ -44,10 +54,41 @@ pub fn statx(dir: BorrowedFd<'_>, name: &CStr, flags: i32, mask: u32) -> Result<
     let mut out = MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: `name` is NUL-terminated; `out` has room for one `struct statx`.
     check_int(unsafe {
-        libc::statx(dir.as_raw_fd(), name.as_ptr(), flags, mask, out.as_mut_ptr())
+        libc::statx(
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            flags,
+            mask,
+            out.as_mut_ptr(),
+        )
     })?;
     // SAFETY: zeroed above and filled by the kernel; every bit pattern is valid.
     Ok(unsafe { out.assume_init() })
+}
+
+/// The basic fields of statx(2) from stat(2), for objects that no descriptor names.
+pub fn statx_from(stat: &libc::stat) -> libc::statx {
+    // SAFETY: all-zero is a valid `statx`.
+    let mut out: libc::statx = unsafe { MaybeUninit::zeroed().assume_init() };
+    let time = |sec: i64, nsec: i64| {
+        // SAFETY: all-zero is a valid `statx_timestamp`.
+        let mut at: libc::statx_timestamp = unsafe { MaybeUninit::zeroed().assume_init() };
+        (at.tv_sec, at.tv_nsec) = (sec, nsec as u32);
+        at
+    };
+    out.stx_mask = libc::STATX_BASIC_STATS;
+    out.stx_blksize = stat.st_blksize as u32;
+    out.stx_nlink = stat.st_nlink as u32;
+    (out.stx_uid, out.stx_gid) = (stat.st_uid, stat.st_gid);
+    out.stx_mode = stat.st_mode as u16;
+    out.stx_ino = stat.st_ino;
+    out.stx_size = stat.st_size as u64;
+    out.stx_blocks = stat.st_blocks as u64;
+    out.stx_atime = time(stat.st_atime, stat.st_atime_nsec);
+    out.stx_mtime = time(stat.st_mtime, stat.st_mtime_nsec);
+    out.stx_ctime = time(stat.st_ctime, stat.st_ctime_nsec);
+    (out.stx_dev_major, out.stx_dev_minor) = (libc::major(stat.st_dev), libc::minor(stat.st_dev));
+    out
 }
 
 /// fstatfs(2); works on `O_PATH` descriptors.
@@ -78,7 +119,12 @@ impl KernelStruct for libc::statfs {}
 pub fn readlinkat<'b>(dir: BorrowedFd<'_>, name: &CStr, buf: &'b mut [u8]) -> Result<&'b [u8]> {
     // SAFETY: `name` is NUL-terminated and the kernel writes at most `buf.len()` bytes to `buf`.
     let n = check(unsafe {
-        libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), buf.as_mut_ptr().cast(), buf.len())
+        libc::readlinkat(
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            buf.as_mut_ptr().cast(),
+            buf.len(),
+        )
     } as libc::c_long)?;
     buf.get(..n).ok_or(Errno::EIO)
 }
@@ -93,7 +139,12 @@ pub fn readlink<'b>(path: &CStr, buf: &'b mut [u8]) -> Result<&'b [u8]> {
 pub fn getdents64(dir: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes at most `buf.len()` bytes to `buf`.
     check(unsafe {
-        libc::syscall(libc::SYS_getdents64, dir.as_raw_fd(), buf.as_mut_ptr(), buf.len())
+        libc::syscall(
+            libc::SYS_getdents64,
+            dir.as_raw_fd(),
+            buf.as_mut_ptr(),
+            buf.len(),
+        )
     })
 }
 
@@ -153,7 +204,13 @@ pub fn linkat(
 ) -> Result<()> {
     // SAFETY: both names are NUL-terminated.
     check_int(unsafe {
-        libc::linkat(from.as_raw_fd(), old.as_ptr(), to.as_raw_fd(), new.as_ptr(), flags)
+        libc::linkat(
+            from.as_raw_fd(),
+            old.as_ptr(),
+            to.as_raw_fd(),
+            new.as_ptr(),
+            flags,
+        )
     })
     .map(drop)
 }
@@ -208,7 +265,13 @@ pub fn ftruncate(fd: BorrowedFd<'_>, length: i64) -> Result<()> {
 pub fn faccessat2(dir: BorrowedFd<'_>, name: &CStr, mode: i32, flags: i32) -> Result<()> {
     // SAFETY: `name` is NUL-terminated.
     check(unsafe {
-        libc::syscall(libc::SYS_faccessat2, dir.as_raw_fd(), name.as_ptr(), mode, flags)
+        libc::syscall(
+            libc::SYS_faccessat2,
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            mode,
+            flags,
+        )
     })
     .map(drop)
 }
@@ -243,7 +306,12 @@ pub fn umask(mask: u32) -> u32 {
 pub fn getxattr(path: &CStr, name: &CStr, buf: &mut [u8]) -> Result<usize> {
     // SAFETY: both strings are NUL-terminated; the kernel writes at most `buf.len()` bytes.
     check(unsafe {
-        libc::getxattr(path.as_ptr(), name.as_ptr(), buf.as_mut_ptr().cast(), buf.len())
+        libc::getxattr(
+            path.as_ptr(),
+            name.as_ptr(),
+            buf.as_mut_ptr().cast(),
+            buf.len(),
+        )
     } as libc::c_long)
 }
 
@@ -260,7 +328,13 @@ pub fn listxattr(path: &CStr, buf: &mut [u8]) -> Result<usize> {
 pub fn setxattr(path: &CStr, name: &CStr, value: &[u8], flags: i32) -> Result<()> {
     // SAFETY: both strings are NUL-terminated; the kernel reads `value.len()` bytes of `value`.
     check_int(unsafe {
-        libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), flags)
+        libc::setxattr(
+            path.as_ptr(),
+            name.as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            flags,
+        )
     })
     .map(drop)
 }
@@ -275,7 +349,13 @@ pub fn removexattr(path: &CStr, name: &CStr) -> Result<()> {
 pub fn fsetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8], flags: i32) -> Result<()> {
     // SAFETY: `name` is NUL-terminated; the kernel reads `value.len()` bytes of `value`.
     check_int(unsafe {
-        libc::fsetxattr(fd.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), flags)
+        libc::fsetxattr(
+            fd.as_raw_fd(),
+            name.as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            flags,
+        )
     })
     .map(drop)
 }

@@ -23,7 +23,13 @@ pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd> {
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     // SAFETY: a NULL siginfo asks for that of kill(2).
     check(unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, 0usize, 0)
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            0usize,
+            0,
+        )
     })
     .map(drop)
 }
@@ -56,14 +62,23 @@ pub fn prctl(option: i32, arg2: u64, arg3: u64) -> Result<usize> {
 pub fn close_on_exec_from(first: u32) -> Result<()> {
     // SAFETY: no descriptor is closed now, so no owner of one is hurt.
     check(unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
     })
     .map(drop)
 }
 
 fn set_disposition(signal: i32, handler: libc::sighandler_t) -> Result<()> {
     // SAFETY: callers pass SIG_DFL or SIG_IGN, which run no code of ours.
-    if unsafe { libc::signal(signal, handler) } == libc::SIG_ERR { Err(Errno::last()) } else { Ok(()) }
+    if unsafe { libc::signal(signal, handler) } == libc::SIG_ERR {
+        Err(Errno::last())
+    } else {
+        Ok(())
+    }
 }
 
 /// signal(2) `SIG_DFL`.
@@ -84,14 +99,21 @@ pub fn drop_capabilities() -> Result<()> {
         // bounding set is harmless: no_new_privs keeps exec from granting anything.
         let _ = prctl(libc::PR_CAPBSET_DROP, cap, 0);
     }
-    let _ = prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0);
+    let _ = prctl(
+        libc::PR_CAP_AMBIENT,
+        libc::PR_CAP_AMBIENT_CLEAR_ALL as u64,
+        0,
+    );
     #[repr(C)]
     struct Header {
         version: u32,
         pid: i32,
     }
     // _LINUX_CAPABILITY_VERSION_3, capget(2): two words of effective, permitted, inheritable.
-    let header = Header { version: 0x2008_0522, pid: 0 };
+    let header = Header {
+        version: 0x2008_0522,
+        pid: 0,
+    };
     let none = [0u32; 6];
     // SAFETY: the kernel reads the header and, for version 3, six 32-bit words.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) }).map(drop)
@@ -142,7 +164,11 @@ pub fn exit_now(status: i32) -> ! {
 }
 
 /// execve(2) by pointers that the caller keeps alive; returns only on failure.
-pub fn execve(path: &std::ffi::CStr, argv: &[std::ffi::CString], envp: &[std::ffi::CString]) -> Errno {
+pub fn execve(
+    path: &std::ffi::CStr,
+    argv: &[std::ffi::CString],
+    envp: &[std::ffi::CString],
+) -> Errno {
     let pointers = |list: &[std::ffi::CString]| {
         let mut out: Vec<*const libc::c_char> = list.iter().map(|s| s.as_ptr()).collect();
         out.push(std::ptr::null());
@@ -162,7 +188,11 @@ pub fn ptrace_listen(tid: i32) -> Result<()> {
 
 /// ptrace(PTRACE_CONT or PTRACE_SYSCALL) delivering `signal` (0: none).
 pub fn ptrace_resume(tid: i32, to_syscall_exit: bool, signal: i32) -> Result<()> {
-    let request = if to_syscall_exit { libc::PTRACE_SYSCALL } else { libc::PTRACE_CONT };
+    let request = if to_syscall_exit {
+        libc::PTRACE_SYSCALL
+    } else {
+        libc::PTRACE_CONT
+    };
     // SAFETY: both requests take the signal by value.
     check(unsafe { libc::ptrace(request, tid, 0, signal as libc::c_long) }).map(drop)
 }
@@ -188,9 +218,15 @@ pub fn wait_peek() -> Result<Waited> {
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL;
     // SAFETY: `info` has room for one siginfo_t.
     check_int(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) })?;
-    let dead = matches!(info.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED);
+    let dead = matches!(
+        info.si_code,
+        libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED
+    );
     // SAFETY: waitid fills the SIGCHLD member of the union.
-    Ok(Waited { tid: unsafe { info.si_pid() }, dead })
+    Ok(Waited {
+        tid: unsafe { info.si_pid() },
+        dead,
+    })
 }
 
 /// wait4(2) for one task, consuming its state; the raw status.
@@ -198,9 +234,20 @@ pub fn wait_take(tid: i32) -> Result<i32> {
     let mut status = 0;
     // SAFETY: `status` has room for one int; no rusage is asked for.
     check_int(unsafe {
-        libc::wait4(tid, &raw mut status, libc::__WALL | libc::WNOHANG, std::ptr::null_mut())
+        libc::wait4(
+            tid,
+            &raw mut status,
+            libc::__WALL | libc::WNOHANG,
+            std::ptr::null_mut(),
+        )
     })
-    .and_then(|pid| if pid == 0 { Err(Errno::EAGAIN) } else { Ok(status) })
+    .and_then(|pid| {
+        if pid == 0 {
+            Err(Errno::EAGAIN)
+        } else {
+            Ok(status)
+        }
+    })
 }
 
 /// Makes `signal` interrupt system calls of the thread that gets it, and do nothing else.

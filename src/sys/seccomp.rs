@@ -35,7 +35,12 @@ pub fn install(program: &[libc::sock_filter]) -> Result<OwnedFd> {
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u64 | WAIT_KILLABLE_RECV;
     // SAFETY: `prog` points at `len` instructions that live through the call; the kernel copies.
     let fd = check(unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const prog)
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const prog,
+        )
     })?;
     // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
@@ -58,7 +63,12 @@ pub fn recv(listener: BorrowedFd<'_>) -> Result<libc::seccomp_notif> {
 
 /// Answers notification `id`. `error` is a negative errno or 0; flags may hold CONTINUE.
 pub fn send(listener: BorrowedFd<'_>, id: u64, val: i64, error: i32, flags: u32) -> Result<()> {
-    let mut resp = libc::seccomp_notif_resp { id, val, error, flags };
+    let mut resp = libc::seccomp_notif_resp {
+        id,
+        val,
+        error,
+        flags,
+    };
     // SAFETY: `resp` has the size that the ioctl number states.
     check_int(unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut resp) }).map(drop)
 }

@@ -7,7 +7,11 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 pub fn connect(socket: BorrowedFd<'_>, address: &[u8]) -> Result<()> {
     // SAFETY: the kernel reads `address.len()` bytes of `address`.
     check_int(unsafe {
-        libc::connect(socket.as_raw_fd(), address.as_ptr().cast(), address.len() as u32)
+        libc::connect(
+            socket.as_raw_fd(),
+            address.as_ptr().cast(),
+            address.len() as u32,
+        )
     })
     .map(drop)
 }
@@ -16,7 +20,11 @@ pub fn connect(socket: BorrowedFd<'_>, address: &[u8]) -> Result<()> {
 pub fn bind(socket: BorrowedFd<'_>, address: &[u8]) -> Result<()> {
     // SAFETY: the kernel reads `address.len()` bytes of `address`.
     check_int(unsafe {
-        libc::bind(socket.as_raw_fd(), address.as_ptr().cast(), address.len() as u32)
+        libc::bind(
+            socket.as_raw_fd(),
+            address.as_ptr().cast(),
+            address.len() as u32,
+        )
     })
     .map(drop)
 }
@@ -27,7 +35,11 @@ pub fn name(socket: BorrowedFd<'_>, peer: bool, buf: &mut [u8]) -> Result<usize>
     let (fd, out) = (socket.as_raw_fd(), buf.as_mut_ptr().cast());
     // SAFETY: the kernel writes at most `len` bytes to `buf` and then sets `len`.
     check_int(unsafe {
-        if peer { libc::getpeername(fd, out, &raw mut len) } else { libc::getsockname(fd, out, &raw mut len) }
+        if peer {
+            libc::getpeername(fd, out, &raw mut len)
+        } else {
+            libc::getsockname(fd, out, &raw mut len)
+        }
     })?;
     Ok(len as usize)
 }

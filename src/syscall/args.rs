@@ -217,10 +217,12 @@ impl<'a> Arg<'a> for UserPath<'a> {
 impl<'a> Arg<'a> for UserName<'a> {
     /// ERANGE for a name without end, as xattr(7) says; no other name is that long.
     fn decode(cx: &Cx<'a>, raw: u64) -> Result<Self, Errno> {
-        read_cstr(cx.mem, raw, XATTR_NAME_MAX + 1, cx.arena).map(Self).map_err(|e| match e {
-            Errno::ENAMETOOLONG => Errno::ERANGE,
-            other => other,
-        })
+        read_cstr(cx.mem, raw, XATTR_NAME_MAX + 1, cx.arena)
+            .map(Self)
+            .map_err(|e| match e {
+                Errno::ENAMETOOLONG => Errno::ERANGE,
+                other => other,
+            })
     }
 }
 

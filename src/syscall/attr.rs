@@ -7,8 +7,8 @@ use super::args::{
     AtFlags, DirFd, Fd, Gid, InBuf, Mode, Off, OptPath, Ptr, Size, Uid, UserName, UserPath,
     XattrFlags,
 };
-use super::path::{XattrArgs, check_flags, existing, object};
 use super::name::opt;
+use super::path::{XattrArgs, check_flags, existing, object};
 use super::plan::{Act, Cx, Errno, Object, Plan};
 use crate::policy::{Access, RuleId};
 use crate::sys;
@@ -76,12 +76,18 @@ pub fn fchmodat2<'a>(
 ) -> Result<Plan<'a>, Errno> {
     check_flags(flags.0, AT_FLAGS)?;
     let object = object(cx, dir, opt(path), flags.0)?;
-    change(cx, object, |object| Act::Chmod { object, mode: mode.0 & 0o7777 })
+    change(cx, object, |object| Act::Chmod {
+        object,
+        mode: mode.0 & 0o7777,
+    })
 }
 
 /// fchmod(2).
 pub fn fchmod<'a>(cx: &Cx<'a>, fd: Fd, mode: Mode) -> Result<Plan<'a>, Errno> {
-    change(cx, descriptor(cx, fd)?, |object| Act::Chmod { object, mode: mode.0 & 0o7777 })
+    change(cx, descriptor(cx, fd)?, |object| Act::Chmod {
+        object,
+        mode: mode.0 & 0o7777,
+    })
 }
 
 /// chown(2).
@@ -105,12 +111,20 @@ pub fn fchownat<'a>(
 ) -> Result<Plan<'a>, Errno> {
     check_flags(flags.0, AT_FLAGS)?;
     let object = object(cx, dir, opt(path), flags.0)?;
-    change(cx, object, |object| Act::Chown { object, uid: uid.0, gid: gid.0 })
+    change(cx, object, |object| Act::Chown {
+        object,
+        uid: uid.0,
+        gid: gid.0,
+    })
 }
 
 /// fchown(2).
 pub fn fchown<'a>(cx: &Cx<'a>, fd: Fd, uid: Uid, gid: Gid) -> Result<Plan<'a>, Errno> {
-    change(cx, descriptor(cx, fd)?, |object| Act::Chown { object, uid: uid.0, gid: gid.0 })
+    change(cx, descriptor(cx, fd)?, |object| Act::Chown {
+        object,
+        uid: uid.0,
+        gid: gid.0,
+    })
 }
 
 fn words<const N: usize>(cx: &Cx<'_>, at: InBuf) -> Result<[i64; N], Errno> {
@@ -155,10 +169,16 @@ pub fn futimesat<'a>(
         0 => None,
         _ => {
             let [access, access_us, modify, modify_us] = words(cx, times)?;
-            if ![access_us, modify_us].iter().all(|us| (0..1_000_000).contains(us)) {
+            if ![access_us, modify_us]
+                .iter()
+                .all(|us| (0..1_000_000).contains(us))
+            {
                 return Err(Errno::EINVAL);
             }
-            Some([timespec(access, access_us * 1000), timespec(modify, modify_us * 1000)])
+            Some([
+                timespec(access, access_us * 1000),
+                timespec(modify, modify_us * 1000),
+            ])
         }
     };
     set_times(cx, dir, path, times, 0)
@@ -219,7 +239,14 @@ pub fn truncate<'a>(cx: &Cx<'a>, path: UserPath<'a>, len: Off) -> Result<Plan<'a
         _ => return Err(Errno::EINVAL),
     }
     let rule = cx.vfs.rule(&place);
-    Ok(Plan::ask(Access::WRITE, rule, Act::Truncate { place, length: len.0 }))
+    Ok(Plan::ask(
+        Access::WRITE,
+        rule,
+        Act::Truncate {
+            place,
+            length: len.0,
+        },
+    ))
 }
 
 /// The largest value of an extended attribute, xattr(7).
@@ -240,7 +267,12 @@ fn set_xattr<'a>(
         return Err(Errno::E2BIG);
     }
     let value: &'a [u8] = cx.bytes(value, size as usize)?;
-    change(cx, object, |object| Act::SetXattr { object, name: name.0, value, flags })
+    change(cx, object, |object| Act::SetXattr {
+        object,
+        name: name.0,
+        value,
+        flags,
+    })
 }
 
 /// setxattr(2).
@@ -252,7 +284,14 @@ pub fn setxattr<'a>(
     size: Size,
     flags: XattrFlags,
 ) -> Result<Plan<'a>, Errno> {
-    set_xattr(cx, object(cx, CWD, opt(path), 0)?, name, value.0, size.0, flags.0)
+    set_xattr(
+        cx,
+        object(cx, CWD, opt(path), 0)?,
+        name,
+        value.0,
+        size.0,
+        flags.0,
+    )
 }
 
 /// lsetxattr(2).
@@ -264,7 +303,14 @@ pub fn lsetxattr<'a>(
     size: Size,
     flags: XattrFlags,
 ) -> Result<Plan<'a>, Errno> {
-    set_xattr(cx, object(cx, CWD, opt(path), NOFOLLOW)?, name, value.0, size.0, flags.0)
+    set_xattr(
+        cx,
+        object(cx, CWD, opt(path), NOFOLLOW)?,
+        name,
+        value.0,
+        size.0,
+        flags.0,
+    )
 }
 
 /// fsetxattr(2).
@@ -301,7 +347,10 @@ fn remove_xattr<'a>(
     object: Object<'a>,
     name: UserName<'a>,
 ) -> Result<Plan<'a>, Errno> {
-    change(cx, object, |object| Act::RemoveXattr { object, name: name.0 })
+    change(cx, object, |object| Act::RemoveXattr {
+        object,
+        name: name.0,
+    })
 }
 
 /// removexattr(2).

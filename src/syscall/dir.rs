@@ -12,7 +12,10 @@ use std::sync::Arc;
 pub fn getcwd<'a>(cx: &Cx<'a>, buf: OutBuf, size: Size) -> Result<Plan<'a>, Errno> {
     let cwd = cx.base(libc::AT_FDCWD)?;
     let path = cwd.path().ok_or(Errno::ENOENT)?;
-    if cwd.host().is_some_and(|fd| sys::fs::fstat(fd).is_ok_and(|s| s.st_nlink == 0)) {
+    if cwd
+        .host()
+        .is_some_and(|fd| sys::fs::fstat(fd).is_ok_and(|s| s.st_nlink == 0))
+    {
         return Err(Errno::ENOENT);
     }
     let bytes = path.as_bytes();
@@ -20,7 +23,9 @@ pub fn getcwd<'a>(cx: &Cx<'a>, buf: OutBuf, size: Size) -> Result<Plan<'a>, Errn
         return Err(Errno::ERANGE);
     }
     let text = cx.arena.alloc_slice_fill_copy(bytes.len() + 1, 0u8);
-    text.get_mut(..bytes.len()).ok_or(Errno::ERANGE)?.copy_from_slice(bytes);
+    text.get_mut(..bytes.len())
+        .ok_or(Errno::ERANGE)?
+        .copy_from_slice(bytes);
     Ok(Plan::write(buf.0, text, text.len() as i64))
 }
 
@@ -63,7 +68,9 @@ pub fn umask<'a>(_: &Cx<'a>, mask: Mode) -> Result<Plan<'a>, Errno> {
 
 /// unshare(2) with `CLONE_FS`; the filter has refused everything but FS, FILES and SYSVSEM.
 pub fn unshare<'a>(_: &Cx<'a>, _: CloneFlags) -> Result<Plan<'a>, Errno> {
-    Ok(Plan::act(Act::UnshareFs(RegistersOnly("unshare takes one word of flags, checked by the filter"))))
+    Ok(Plan::act(Act::UnshareFs(RegistersOnly(
+        "unshare takes one word of flags, checked by the filter",
+    ))))
 }
 
 /// getdents(2).
@@ -89,12 +96,28 @@ fn read_dir<'a>(
     let dir = cx.task.descriptor(fd.0)?;
     let room = (count.0 as usize).min(MAX_ROOM);
     if !cx.vfs.is_special(dir.as_fd())? {
-        return Ok(Plan::act(Act::ReadDir { dir, buf: buf.0, room, old }));
+        return Ok(Plan::act(Act::ReadDir {
+            dir,
+            buf: buf.0,
+            room,
+            old,
+        }));
     }
     let copy = dir.try_clone().map_err(|_| Errno::ENFILE)?;
     let found = cx.vfs.dir_of(copy, cx.caller())?;
     Ok(Plan::act(match cx.vfs.listing(&found, cx.caller())? {
-        Some(listing) => Act::List { dir, listing, buf: buf.0, room, old },
-        None => Act::ReadDir { dir, buf: buf.0, room, old },
+        Some(listing) => Act::List {
+            dir,
+            listing,
+            buf: buf.0,
+            room,
+            old,
+        },
+        None => Act::ReadDir {
+            dir,
+            buf: buf.0,
+            room,
+            old,
+        },
     }))
 }

@@ -34,7 +34,15 @@ pub fn execve<'a>(
     envp: Ptr,
 ) -> Result<Plan<'a>, Errno> {
     let path_at = cx.registers.first().copied().unwrap_or(0);
-    plan(cx, DirFd(libc::AT_FDCWD), path, path_at, argv, envp, AtFlags(0))
+    plan(
+        cx,
+        DirFd(libc::AT_FDCWD),
+        path,
+        path_at,
+        argv,
+        envp,
+        AtFlags(0),
+    )
 }
 
 /// execveat(2).
@@ -68,20 +76,16 @@ fn plan<'a>(
     envp: Ptr,
     flags: AtFlags,
 ) -> Result<Plan<'a>, Errno> {
-    let mut by_fd = None;
-    let place = match named(cx, dir, OptPath(Some(path)), flags.0)? {
+    let (place, by_fd) = match named(cx, dir, OptPath(Some(path)), flags.0)? {
         super::path::Named::Path(path) => {
             let start = cx.start(dir.0, path.0)?;
             let relative_to_fd =
                 dir.0 != libc::AT_FDCWD && path.0.to_bytes().first() != Some(&b'/');
-            by_fd = relative_to_fd.then_some(dir.0);
-            look_up(cx, &start, path.0, follow(flags.0))?
+            let place = look_up(cx, &start, path.0, follow(flags.0))?;
+            (place, relative_to_fd.then_some(dir.0))
         }
         super::path::Named::Cwd => return Err(Errno::EACCES),
-        super::path::Named::Fd(fd) => {
-            by_fd = Some(dir.0);
-            Place::Open(Arc::new(fd))
-        }
+        super::path::Named::Fd(fd) => (Place::Open(Arc::new(fd)), Some(dir.0)),
     };
     let mut program = open_program(cx, place)?;
     let mut plan = Plan::ask(Access::EXEC, program.rule, Act::Return(0));
@@ -90,7 +94,9 @@ fn plan<'a>(
     let mut depth = 0;
     let head = loop {
         let head = read_head(&program.file)?;
-        let Some(line) = shebang(&head)? else { break head };
+        let Some(line) = shebang(&head)? else {
+            break head;
+        };
         // The script is opened again by its interpreter, through a descriptor that exec closes.
         if depth == 0 && by_fd.is_some_and(|fd| closes_on_exec(cx, fd)) {
             return Err(Errno::ENOENT);
@@ -126,7 +132,13 @@ fn plan<'a>(
         Argv::Guest(argv.0)
     } else {
         Argv::Script {
-            first: first.into_iter().map(|mut word| { word.push(0); word }).collect(),
+            first: first
+                .into_iter()
+                .map(|mut word| {
+                    word.push(0);
+                    word
+                })
+                .collect(),
             rest: second_argument(cx, argv.0)?,
         }
     };
@@ -161,7 +173,10 @@ fn look_up<'a>(
     follow: Follow,
 ) -> Result<Place<'a>, Errno> {
     match cx.vfs.find(cx.caller(), start, path, follow, cx.arena)? {
-        Found { place, stat: Some(_) } => Ok(place),
+        Found {
+            place,
+            stat: Some(_),
+        } => Ok(place),
         Found { stat: None, .. } => Err(Errno::ENOENT),
     }
 }
@@ -192,7 +207,12 @@ fn open_program(cx: &Cx<'_>, place: Place<'_>) -> Result<Program, Errno> {
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Err(Errno::EACCES);
     }
-    sys::fs::faccessat2(fd.as_fd(), c"", libc::X_OK, libc::AT_EMPTY_PATH | libc::AT_EACCESS)?;
+    sys::fs::faccessat2(
+        fd.as_fd(),
+        c"",
+        libc::X_OK,
+        libc::AT_EMPTY_PATH | libc::AT_EACCESS,
+    )?;
     let path = match &place {
         Place::Name { dir, name, .. } => dir.path().map(|p| p.join(name.to_bytes())),
         _ => cx.vfs.view_path(fd.as_fd()),
@@ -201,7 +221,12 @@ fn open_program(cx: &Cx<'_>, place: Place<'_>) -> Result<Program, Errno> {
     if rule.is_none() && cx.vfs.is_foreign(fd.as_fd()) {
         return Err(Errno::EACCES);
     }
-    Ok(Program { file: fd.into(), stat, rule, path })
+    Ok(Program {
+        file: fd.into(),
+        stat,
+        rule,
+        path,
+    })
 }
 
 fn read_head(file: &std::fs::File) -> Result<Vec<u8>, Errno> {
@@ -220,7 +245,9 @@ struct Shebang<'h> {
 /// Reads a `#!` line as fs/binfmt_script.c does; `None` for anything else. ENOEXEC for a line
 /// without an interpreter, or one whose interpreter may have been cut off.
 fn shebang(head: &[u8]) -> Result<Option<Shebang<'_>>, Errno> {
-    let Some(rest) = head.strip_prefix(b"#!") else { return Ok(None) };
+    let Some(rest) = head.strip_prefix(b"#!") else {
+        return Ok(None);
+    };
     let blank = |b: &u8| *b == b' ' || *b == b'\t';
     let line = match rest.iter().position(|&b| b == b'\n') {
         Some(end) => rest.get(..end).unwrap_or_default(),
@@ -236,7 +263,10 @@ fn shebang(head: &[u8]) -> Result<Option<Shebang<'_>>, Errno> {
     };
     let line = line.split(|&b| b == 0).next().unwrap_or_default();
     let start = line.iter().position(|b| !blank(b)).ok_or(Errno::ENOEXEC)?;
-    let end = line.iter().rposition(|b| !blank(b)).map_or(start, |at| at + 1);
+    let end = line
+        .iter()
+        .rposition(|b| !blank(b))
+        .map_or(start, |at| at + 1);
     let line = line.get(start..end).unwrap_or_default();
     let (interpreter, argument) = match line.iter().position(blank) {
         None => (line, None),
@@ -249,7 +279,10 @@ fn shebang(head: &[u8]) -> Result<Option<Shebang<'_>>, Errno> {
     if interpreter.is_empty() {
         return Err(Errno::ENOEXEC);
     }
-    Ok(Some(Shebang { interpreter, argument }))
+    Ok(Some(Shebang {
+        interpreter,
+        argument,
+    }))
 }
 
 /// Checks an ELF header and finds the interpreter that the kernel will load. ENOEXEC for what
@@ -260,8 +293,10 @@ fn elf_interpreter(file: &std::fs::File, head: &[u8]) -> Result<Option<CString>,
     }
     let header = Elf::parse_header(head).map_err(|_| Errno::ENOEXEC)?;
     let is_64 = header.e_ident.get(4) == Some(&goblin::elf::header::ELFCLASS64);
-    let is_program =
-        matches!(header.e_type, goblin::elf::header::ET_EXEC | goblin::elf::header::ET_DYN);
+    let is_program = matches!(
+        header.e_type,
+        goblin::elf::header::ET_EXEC | goblin::elf::header::ET_DYN
+    );
     let entry_size = goblin::elf64::program_header::SIZEOF_PHDR;
     if !is_64
         || !is_program
@@ -276,11 +311,14 @@ fn elf_interpreter(file: &std::fs::File, head: &[u8]) -> Result<Option<CString>,
         return Err(Errno::ENOEXEC);
     }
     let mut table = vec![0u8; size];
-    file.read_exact_at(&mut table, header.e_phoff).map_err(|_| Errno::ENOEXEC)?;
+    file.read_exact_at(&mut table, header.e_phoff)
+        .map_err(|_| Errno::ENOEXEC)?;
     let ctx = goblin::container::Ctx::default();
     let headers = goblin::elf::ProgramHeader::parse(&table, 0, usize::from(header.e_phnum), ctx)
         .map_err(|_| Errno::ENOEXEC)?;
-    let Some(interp) = headers.iter().find(|h| h.p_type == goblin::elf::program_header::PT_INTERP)
+    let Some(interp) = headers
+        .iter()
+        .find(|h| h.p_type == goblin::elf::program_header::PT_INTERP)
     else {
         return Ok(None);
     };
@@ -289,7 +327,8 @@ fn elf_interpreter(file: &std::fs::File, head: &[u8]) -> Result<Option<CString>,
         return Err(Errno::ENOEXEC);
     }
     let mut text = vec![0u8; interp.p_filesz as usize];
-    file.read_exact_at(&mut text, interp.p_offset).map_err(|_| Errno::EIO)?;
+    file.read_exact_at(&mut text, interp.p_offset)
+        .map_err(|_| Errno::EIO)?;
     if text.last() != Some(&0) {
         return Err(Errno::ENOEXEC);
     }
@@ -302,7 +341,9 @@ fn elf_interpreter(file: &std::fs::File, head: &[u8]) -> Result<Option<CString>,
 fn approve_interpreter(cx: &Cx<'_>, path: &CStr) -> Result<(u64, u64), Errno> {
     let arena = bumpalo::Bump::new();
     let start = cx.start(libc::AT_FDCWD, path)?;
-    let found = cx.vfs.find(cx.caller(), &start, path, Follow::Last, &arena)?;
+    let found = cx
+        .vfs
+        .find(cx.caller(), &start, path, Follow::Last, &arena)?;
     let in_view = found.stat.ok_or(Errno::ENOENT)?;
     if path.to_bytes().first() != Some(&b'/') {
         return Err(Errno::ENOEXEC);
@@ -329,7 +370,10 @@ fn second_argument(cx: &Cx<'_>, argv: u64) -> Result<u64, Errno> {
 fn closes_on_exec(cx: &Cx<'_>, fd: i32) -> bool {
     let path = format!("/proc/{}/fdinfo/{fd}", cx.task.tid);
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let flags = text.lines().find_map(|l| l.strip_prefix("flags:")).map(str::trim);
+    let flags = text
+        .lines()
+        .find_map(|l| l.strip_prefix("flags:"))
+        .map(str::trim);
     let flags = flags.and_then(|f| i32::from_str_radix(f, 8).ok());
     flags.is_some_and(|f| f & libc::O_CLOEXEC != 0)
 }
@@ -348,7 +392,10 @@ mod tests {
         let rows: [(&[u8], Want<'_>); 11] = [
             (b"#!/bin/sh\n", Ok(Some((b"/bin/sh", None)))),
             (b"#! /bin/sh -e \nrest", Ok(Some((b"/bin/sh", Some(b"-e"))))),
-            (b"#!/usr/bin/env  python3 -u\n", Ok(Some((b"/usr/bin/env", Some(b"python3 -u"))))),
+            (
+                b"#!/usr/bin/env  python3 -u\n",
+                Ok(Some((b"/usr/bin/env", Some(b"python3 -u")))),
+            ),
             (b"#!/bin/sh\r\n", Ok(Some((b"/bin/sh\r", None)))),
             (b"#!/bin/sh", Ok(Some((b"/bin/sh", None)))),
             (b"#!\n", Err(Errno::ENOEXEC)),
@@ -374,6 +421,9 @@ mod tests {
         head[4] = 2;
         head[18] = 183; // EM_AARCH64
         assert_eq!(elf_interpreter(&file, &head).unwrap_err(), Errno::ENOEXEC);
-        assert_eq!(elf_interpreter(&file, b"\x7fELF").unwrap_err(), Errno::ENOEXEC);
+        assert_eq!(
+            elf_interpreter(&file, b"\x7fELF").unwrap_err(),
+            Errno::ENOEXEC
+        );
     }
 }

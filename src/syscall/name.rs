@@ -16,12 +16,18 @@ fn locate<'a>(cx: &Cx<'a>, dir: DirFd, path: UserPath<'a>) -> Result<Place<'a>, 
 
 /// A call that makes a new name at `place`: EEXIST if it is taken by something of the view's own,
 /// else a question to the policy.
-fn make<'a>(cx: &Cx<'a>, place: Place<'a>, act: impl FnOnce(Place<'a>) -> Act<'a>) -> Result<Plan<'a>, Errno> {
+fn make<'a>(
+    cx: &Cx<'a>,
+    place: Place<'a>,
+    act: impl FnOnce(Place<'a>) -> Act<'a>,
+) -> Result<Plan<'a>, Errno> {
     let rule = cx.vfs.rule(&place);
     match &place {
         Place::Name { .. } => Ok(Plan::ask(Access::CREATE, rule, act(place))),
         // A hidden name in a writable directory: taken, but by nothing that can be named.
-        Place::Absent { hidden: true, .. } => Ok(Plan::ask(Access::CREATE, rule, Act::Fail(Errno::EPERM))),
+        Place::Absent { hidden: true, .. } => {
+            Ok(Plan::ask(Access::CREATE, rule, Act::Fail(Errno::EPERM)))
+        }
         Place::Absent { .. } => Ok(Plan::ask(Access::CREATE, rule, Act::Fail(Errno::EACCES))),
         _ => Err(Errno::EEXIST),
     }
@@ -66,7 +72,11 @@ pub fn mknodat<'a>(
     let place = locate(cx, dir, path)?;
     make(cx, place, |place| match kind {
         libc::S_IFCHR | libc::S_IFBLK => Act::Fail(Errno::EPERM),
-        _ => Act::MakeNode { place, mode: mode.0, dev: 0 },
+        _ => Act::MakeNode {
+            place,
+            mode: mode.0,
+            dev: 0,
+        },
     })
 }
 
@@ -90,7 +100,10 @@ pub fn symlinkat<'a>(
         return Err(Errno::ENOENT);
     }
     let place = locate(cx, dir, path)?;
-    make(cx, place, |place| Act::MakeLink { place, target: target.0 })
+    make(cx, place, |place| Act::MakeLink {
+        place,
+        target: target.0,
+    })
 }
 
 /// link(2).
@@ -112,7 +125,13 @@ pub fn linkat<'a>(
         Place::Open(Arc::new(cx.task.descriptor(old_dir.0)?))
     } else {
         let follows = flags.0 & libc::AT_SYMLINK_FOLLOW != 0;
-        existing(cx, old_dir, old, if follows { Follow::Last } else { Follow::Never })?.0
+        existing(
+            cx,
+            old_dir,
+            old,
+            if follows { Follow::Last } else { Follow::Never },
+        )?
+        .0
     };
     let to = locate(cx, new_dir, new)?;
     if !matches!(to, Place::Name { .. }) {
@@ -125,7 +144,11 @@ pub fn linkat<'a>(
         (Place::Dir(..), _) => return Err(Errno::EPERM),
         _ => false,
     };
-    let act = if one_mount { Act::Link { from, to } } else { Act::Fail(Errno::EXDEV) };
+    let act = if one_mount {
+        Act::Link { from, to }
+    } else {
+        Act::Fail(Errno::EXDEV)
+    };
     Ok(Plan::ask(Access::CREATE, rule, act))
 }
 
@@ -152,7 +175,10 @@ pub fn unlinkat<'a>(
     let rule = cx.vfs.rule(&place);
     let act = match &place {
         Place::Name { pinned: true, .. } if rmdir => Act::Fail(Errno::EBUSY),
-        Place::Name { .. } => Act::Remove { place, flags: flags.0 },
+        Place::Name { .. } => Act::Remove {
+            place,
+            flags: flags.0,
+        },
         Place::Dir(_, last) => {
             return Err(match (rmdir, last) {
                 (false, _) => Errno::EISDIR,
@@ -214,11 +240,21 @@ pub fn renameat2<'a>(
             Act::Fail(Errno::EXDEV)
         }
         _ if unnamed(&from) => return Err(Errno::EBUSY),
-        _ if unnamed(&to) => return Err(if noreplace { Errno::EEXIST } else { Errno::EBUSY }),
+        _ if unnamed(&to) => {
+            return Err(if noreplace {
+                Errno::EEXIST
+            } else {
+                Errno::EBUSY
+            });
+        }
         (Place::Name { pinned: true, .. }, _) | (_, Place::Name { pinned: true, .. }) => {
             Act::Fail(Errno::EBUSY)
         }
-        (Place::Name { .. }, Place::Name { .. }) => Act::Rename { from, to, flags: flags.0 },
+        (Place::Name { .. }, Place::Name { .. }) => Act::Rename {
+            from,
+            to,
+            flags: flags.0,
+        },
         (Place::Absent { .. }, _) => Act::Fail(Errno::ENOENT),
         (Place::Name { .. }, Place::Absent { hidden: true, .. }) => Act::Fail(Errno::EPERM),
         (_, Place::Dir(..) | Place::File(_)) | (Place::Dir(..) | Place::File(_), _) => {
@@ -226,7 +262,11 @@ pub fn renameat2<'a>(
         }
         _ => Act::Fail(Errno::EXDEV),
     };
-    let gone = if exchange { Access::DELETE.and(Access::CREATE) } else { Access::DELETE };
+    let gone = if exchange {
+        Access::DELETE.and(Access::CREATE)
+    } else {
+        Access::DELETE
+    };
     let mut plan = Plan::ask(gone, from_rule, act);
     plan.also(Access::CREATE.and(Access::DELETE), to_rule);
     Ok(plan)

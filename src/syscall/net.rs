@@ -27,9 +27,14 @@ enum Given<'a> {
 }
 
 fn given<'a>(cx: &Cx<'a>, addr: InBuf, len: Int) -> Result<Given<'a>, Errno> {
-    let len = usize::try_from(len.0).ok().filter(|&l| l <= MAX_ADDRESS).ok_or(Errno::EINVAL)?;
+    let len = usize::try_from(len.0)
+        .ok()
+        .filter(|&l| l <= MAX_ADDRESS)
+        .ok_or(Errno::EINVAL)?;
     let bytes: &'a [u8] = cx.bytes(addr.0, len)?;
-    let (Some(&lo), Some(&hi)) = (bytes.first(), bytes.get(1)) else { return Err(Errno::EINVAL) };
+    let (Some(&lo), Some(&hi)) = (bytes.first(), bytes.get(1)) else {
+        return Err(Errno::EINVAL);
+    };
     if i32::from(u16::from_ne_bytes([lo, hi])) != libc::AF_UNIX {
         return Ok(Given::Other(bytes));
     }
@@ -45,8 +50,12 @@ fn given<'a>(cx: &Cx<'a>, addr: InBuf, len: Int) -> Result<Given<'a>, Errno> {
             // The kernel adds the NUL itself where the guest left none (unix(7), "BUGS").
             let text = path.split(|&b| b == 0).next().unwrap_or_default();
             let copy = cx.arena.alloc_slice_fill_copy(text.len() + 1, 0u8);
-            copy.get_mut(..text.len()).ok_or(Errno::EINVAL)?.copy_from_slice(text);
-            Ok(Given::Path(CStr::from_bytes_with_nul(copy).map_err(|_| Errno::EINVAL)?))
+            copy.get_mut(..text.len())
+                .ok_or(Errno::EINVAL)?
+                .copy_from_slice(text);
+            Ok(Given::Path(
+                CStr::from_bytes_with_nul(copy).map_err(|_| Errno::EINVAL)?,
+            ))
         }
     }
 }
@@ -71,12 +80,22 @@ pub fn connect<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a
         Given::Abstract(name) => Address::Bytes(abstract_address(cx, name)?),
         Given::Path(path) => {
             let start = cx.start(libc::AT_FDCWD, path)?;
-            match cx.vfs.find(cx.caller(), &start, path, Follow::Last, cx.arena)? {
-                Found { place, stat: Some(_) } => {
+            match cx
+                .vfs
+                .find(cx.caller(), &start, path, Follow::Last, cx.arena)?
+            {
+                Found {
+                    place,
+                    stat: Some(_),
+                } => {
                     // A socket reaches whoever listens: more than reading.
                     let rule = cx.vfs.rule(&place);
                     let to = Address::Place(place);
-                    return Ok(Plan::ask(Access::CONNECT, rule, Act::Connect { socket, to }));
+                    return Ok(Plan::ask(
+                        Access::CONNECT,
+                        rule,
+                        Act::Connect { socket, to },
+                    ));
                 }
                 Found { stat: None, .. } => return Err(Errno::ENOENT),
             }
@@ -96,9 +115,10 @@ pub fn bind<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a>, 
             let place = cx.vfs.locate(cx.caller(), &start, path, cx.arena)?;
             let rule = cx.vfs.rule(&place);
             let act = match place {
-                crate::vfs::Place::Name { .. } => {
-                    Act::Bind { socket, to: Address::Place(place) }
-                }
+                crate::vfs::Place::Name { .. } => Act::Bind {
+                    socket,
+                    to: Address::Place(place),
+                },
                 crate::vfs::Place::Absent { .. } => Act::Fail(Errno::EACCES),
                 _ => Act::Fail(Errno::EADDRINUSE),
             };
@@ -128,7 +148,11 @@ fn name<'a>(cx: &Cx<'a>, fd: Fd, addr: OutBuf, len: Ptr, peer: bool) -> Result<P
     let family = (libc::AF_UNIX as u16).to_ne_bytes();
     if let Some(text) = answer.strip_prefix(&family) {
         let prefix = [&[0], cx.vfs.abstract_prefix()].concat();
-        let bound = if text.first().is_some_and(|&b| b != 0) { cx.vfs.bound_path(text) } else { None };
+        let bound = if text.first().is_some_and(|&b| b != 0) {
+            cx.vfs.bound_path(text)
+        } else {
+            None
+        };
         if let Some(name) = text.strip_prefix(prefix.as_slice()) {
             answer = [&family[..], &[0], name].concat();
         } else if let Some(path) = bound {
@@ -139,6 +163,9 @@ fn name<'a>(cx: &Cx<'a>, fd: Fd, addr: OutBuf, len: Ptr, peer: bool) -> Result<P
     let given = i32::from_ne_bytes(given.try_into().map_err(|_| Errno::EFAULT)?);
     let given = usize::try_from(given).map_err(|_| Errno::EINVAL)?;
     let full = (answer.len() as u32).to_ne_bytes();
-    cx.mem.write(addr.0, answer.get(..given.min(answer.len())).unwrap_or_default())?;
+    cx.mem.write(
+        addr.0,
+        answer.get(..given.min(answer.len())).unwrap_or_default(),
+    )?;
     Ok(Plan::write(len.0, cx.arena.alloc_slice_copy(&full), 0))
 }

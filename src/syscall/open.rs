@@ -60,7 +60,10 @@ pub fn openat2<'a>(
         bytes.map(u64::from_ne_bytes).ok_or(Errno::EFAULT)
     };
     let (flags, mode, resolve) = (word(0)?, word(8)?, word(16)?);
-    if bytes.get(24..).is_some_and(|rest| rest.iter().any(|&b| b != 0)) {
+    if bytes
+        .get(24..)
+        .is_some_and(|rest| rest.iter().any(|&b| b != 0))
+    {
         return Err(Errno::E2BIG);
     }
     let flags = i32::try_from(flags).map_err(|_| Errno::EINVAL)?;
@@ -136,13 +139,18 @@ fn plan<'a>(
     }
     let creates = flags & libc::O_CREAT != 0;
     let exclusive = creates && flags & libc::O_EXCL != 0;
-    let follow = if flags & libc::O_NOFOLLOW != 0 || exclusive { Follow::Never } else { Follow::Last };
+    let follow = if flags & libc::O_NOFOLLOW != 0 || exclusive {
+        Follow::Never
+    } else {
+        Follow::Last
+    };
     let start = cx.start(dir.0, path.0)?;
     if creates && ends_in_slash_after_name(path.0.to_bytes()) {
         return Err(Errno::EISDIR);
     }
     let Found { place, stat } =
-        cx.vfs.find_within(cx.caller(), &start, path.0, follow, scope, cx.arena)?;
+        cx.vfs
+            .find_within(cx.caller(), &start, path.0, follow, scope, cx.arena)?;
     let rule = cx.vfs.rule(&place);
     let Some(stat) = stat else {
         return match &place {
@@ -153,7 +161,16 @@ fn plan<'a>(
             }
             _ => {
                 let access = Access::CREATE.and(wanted(flags & !libc::O_TRUNC));
-                Ok(Plan::ask(access, rule, Act::Open { place, flags, mode, fifo: false }))
+                Ok(Plan::ask(
+                    access,
+                    rule,
+                    Act::Open {
+                        place,
+                        flags,
+                        mode,
+                        fifo: false,
+                    },
+                ))
             }
         };
     };
@@ -163,12 +180,25 @@ fn plan<'a>(
     let kind = stat.st_mode & libc::S_IFMT;
     let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
     if kind == libc::S_IFLNK {
-        return Err(if flags & libc::O_DIRECTORY != 0 { Errno::ENOTDIR } else { Errno::ELOOP });
+        return Err(if flags & libc::O_DIRECTORY != 0 {
+            Errno::ENOTDIR
+        } else {
+            Errno::ELOOP
+        });
     }
     if kind == libc::S_IFDIR {
         if tmpfile {
             let access = Access::CREATE.and(wanted(flags));
-            return Ok(Plan::ask(access, rule, Act::Open { place, flags, mode, fifo: false }));
+            return Ok(Plan::ask(
+                access,
+                rule,
+                Act::Open {
+                    place,
+                    flags,
+                    mode,
+                    fifo: false,
+                },
+            ));
         }
         if creates || writes && flags & libc::O_PATH == 0 {
             return Err(Errno::EISDIR);
@@ -187,7 +217,16 @@ fn plan<'a>(
         Place::Synth(_) => Access::LOOK,
         _ => wanted(flags),
     };
-    Ok(Plan::ask(access, rule, Act::Open { place, flags, mode, fifo }))
+    Ok(Plan::ask(
+        access,
+        rule,
+        Act::Open {
+            place,
+            flags,
+            mode,
+            fifo,
+        },
+    ))
 }
 
 /// `name/`, but not `/`, `./` or `../`: those are directories anyway.

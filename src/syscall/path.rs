@@ -6,8 +6,8 @@ use super::args::{
 };
 use super::plan::{Act, Cx, Errno, Object, Plan};
 use crate::policy::Access;
-use crate::sys::fs::KernelStruct;
 use crate::sys;
+use crate::sys::fs::KernelStruct;
 use crate::vfs::{Follow, Found, Place};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -15,12 +15,20 @@ const CWD: DirFd = DirFd(libc::AT_FDCWD);
 
 /// Whether the flags of an *at call follow a symbolic link at the end.
 pub(super) fn follow(flags: i32) -> Follow {
-    if flags & libc::AT_SYMLINK_NOFOLLOW != 0 { Follow::Never } else { Follow::Last }
+    if flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
+        Follow::Never
+    } else {
+        Follow::Last
+    }
 }
 
 /// EINVAL for bits that the call does not know.
 pub(super) fn check_flags(flags: i32, known: i32) -> Result<(), Errno> {
-    if flags & !known == 0 { Ok(()) } else { Err(Errno::EINVAL) }
+    if flags & !known == 0 {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
 }
 
 /// What an *at call with `AT_EMPTY_PATH` names.
@@ -61,7 +69,10 @@ pub(super) fn existing<'a>(
 ) -> Result<(Place<'a>, libc::stat), Errno> {
     let start = cx.start(dir.0, path.0)?;
     match cx.vfs.find(cx.caller(), &start, path.0, follow, cx.arena)? {
-        Found { place, stat: Some(stat) } => Ok((place, stat)),
+        Found {
+            place,
+            stat: Some(stat),
+        } => Ok((place, stat)),
         Found { stat: None, .. } => Err(Errno::ENOENT),
     }
 }
@@ -75,7 +86,10 @@ pub(super) fn object<'a>(
 ) -> Result<Object<'a>, Errno> {
     match named(cx, dir, path, flags)? {
         Named::Fd(fd) => Ok(Object::Fd(fd)),
-        Named::Cwd => Ok(Object::Place(Place::Dir(cx.base(dir.0)?, crate::vfs::Last::Dot))),
+        Named::Cwd => Ok(Object::Place(Place::Dir(
+            cx.base(dir.0)?,
+            crate::vfs::Last::Dot,
+        ))),
         Named::Path(path) => Ok(Object::Place(existing(cx, dir, path, follow(flags))?.0)),
     }
 }
@@ -149,7 +163,9 @@ pub fn statx<'a>(
                     let flags = libc::AT_SYMLINK_NOFOLLOW | sync;
                     match sys::fs::statx(fd, name, flags, mask.0 | libc::STATX_TYPE) {
                         Ok(stat) if follow == Follow::Never || !is_link(&stat) => stat,
-                        Ok(_) | Err(Errno::ENOENT) => through_handle(cx, &start, path, follow, of_fd)?,
+                        Ok(_) | Err(Errno::ENOENT) => {
+                            through_handle(cx, &start, path, follow, of_fd)?
+                        }
                         Err(e) => return Err(e),
                     }
                 }
@@ -172,8 +188,9 @@ fn through_handle<'a>(
     look: impl Fn(BorrowedFd<'_>) -> sys::Result<libc::statx>,
 ) -> Result<libc::statx, Errno> {
     let found = cx.vfs.find(cx.caller(), start, path.0, follow, cx.arena)?;
-    if found.stat.is_none() {
-        return Err(Errno::ENOENT);
+    let stat = found.stat.ok_or(Errno::ENOENT)?;
+    if let Place::Link { .. } = found.place {
+        return Ok(sys::fs::statx_from(&stat));
     }
     look(cx.vfs.handle(&found.place)?.as_fd())
 }
@@ -204,17 +221,35 @@ pub fn faccessat2<'a>(
     if mode.0 & !(libc::R_OK | libc::W_OK | libc::X_OK) != 0 {
         return Err(Errno::EINVAL);
     }
-    check_flags(flags.0, libc::AT_EACCESS | libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
+    check_flags(
+        flags.0,
+        libc::AT_EACCESS | libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH,
+    )?;
     let place = match named(cx, dir, OptPath(Some(path)), flags.0)? {
         Named::Path(path) => existing(cx, dir, path, follow(flags.0))?.0,
         Named::Cwd => Place::Dir(cx.base(dir.0)?, crate::vfs::Last::Dot),
         Named::Fd(fd) => Place::Open(std::sync::Arc::new(fd)),
     };
-    let own = matches!(place, Place::Synth(_) | Place::Magic(_) | Place::Link { .. });
-    let wanted = if mode.0 & libc::W_OK != 0 && !own { Access::WRITE } else { Access::LOOK };
+    let own = matches!(
+        place,
+        Place::Synth(_) | Place::Magic(_) | Place::Link { .. }
+    );
+    let wanted = if mode.0 & libc::W_OK != 0 && !own {
+        Access::WRITE
+    } else {
+        Access::LOOK
+    };
     let rule = cx.vfs.rule(&place);
     let flags = flags.0 & libc::AT_EACCESS;
-    Ok(Plan::ask(wanted, rule, Act::Access { place, mode: mode.0, flags }))
+    Ok(Plan::ask(
+        wanted,
+        rule,
+        Act::Access {
+            place,
+            mode: mode.0,
+            flags,
+        },
+    ))
 }
 
 /// readlink(2).
@@ -235,7 +270,10 @@ pub fn readlinkat<'a>(
     buf: OutBuf,
     size: Int,
 ) -> Result<Plan<'a>, Errno> {
-    let size = usize::try_from(size.0).ok().filter(|&s| s > 0).ok_or(Errno::EINVAL)?;
+    let size = usize::try_from(size.0)
+        .ok()
+        .filter(|&s| s > 0)
+        .ok_or(Errno::EINVAL)?;
     let start = cx.start(dir.0, path.0)?;
     let place = if path.0.to_bytes().last() == Some(&b'/') {
         existing(cx, dir, path, Follow::Never)?.0
@@ -247,7 +285,9 @@ pub fn readlinkat<'a>(
             let room = cx.arena.alloc_slice_fill_copy(libc::PATH_MAX as usize, 0u8);
             sys::fs::readlinkat(dir.host().ok_or(Errno::ENOENT)?, name, room)?
         }
-        other => cx.arena.alloc_slice_copy(&cx.vfs.link_text(other, cx.caller())?),
+        other => cx
+            .arena
+            .alloc_slice_copy(&cx.vfs.link_text(other, cx.caller())?),
     };
     let text = text.get(..text.len().min(size)).unwrap_or_default();
     Ok(Plan::write(buf.0, text, text.len() as i64))
@@ -270,7 +310,9 @@ fn xattr_answer<'a>(
     size: u64,
     read: impl Fn(&std::ffi::CStr, &mut [u8]) -> sys::Result<usize>,
 ) -> Result<Plan<'a>, Errno> {
-    let room = cx.arena.alloc_slice_fill_copy(size.min(XATTR_MAX) as usize, 0u8);
+    let room = cx
+        .arena
+        .alloc_slice_fill_copy(size.min(XATTR_MAX) as usize, 0u8);
     let n = match object {
         Object::Fd(fd) => read(&cx.vfs.fd_path(fd.as_fd())?, room)?,
         Object::Place(place) => {
@@ -281,7 +323,11 @@ fn xattr_answer<'a>(
     if size == 0 {
         return Ok(Plan::value(n as i64));
     }
-    Ok(Plan::write(out, room.get(..n).unwrap_or_default(), n as i64))
+    Ok(Plan::write(
+        out,
+        room.get(..n).unwrap_or_default(),
+        n as i64,
+    ))
 }
 
 /// getxattr(2).
@@ -293,7 +339,9 @@ pub fn getxattr<'a>(
     size: Size,
 ) -> Result<Plan<'a>, Errno> {
     let object = object(cx, CWD, OptPath(Some(path)), 0)?;
-    xattr_answer(cx, &object, value.0, size.0, |p, buf| sys::fs::getxattr(p, name.0, buf))
+    xattr_answer(cx, &object, value.0, size.0, |p, buf| {
+        sys::fs::getxattr(p, name.0, buf)
+    })
 }
 
 /// lgetxattr(2).
@@ -305,7 +353,9 @@ pub fn lgetxattr<'a>(
     size: Size,
 ) -> Result<Plan<'a>, Errno> {
     let object = object(cx, CWD, OptPath(Some(path)), libc::AT_SYMLINK_NOFOLLOW)?;
-    xattr_answer(cx, &object, value.0, size.0, |p, buf| sys::fs::getxattr(p, name.0, buf))
+    xattr_answer(cx, &object, value.0, size.0, |p, buf| {
+        sys::fs::getxattr(p, name.0, buf)
+    })
 }
 
 /// getxattrat(2) (Linux 6.13).
@@ -325,7 +375,9 @@ pub fn getxattrat<'a>(
     }
     let object = object(cx, dir, path, flags.0)?;
     let size = u64::from(args.size);
-    xattr_answer(cx, &object, args.value, size, |p, buf| sys::fs::getxattr(p, name.0, buf))
+    xattr_answer(cx, &object, args.value, size, |p, buf| {
+        sys::fs::getxattr(p, name.0, buf)
+    })
 }
 
 /// `struct xattr_args` of the *xattrat calls: a pointer, a size, flags; 16 bytes.
@@ -348,7 +400,10 @@ impl XattrArgs {
             return Err(Errno::E2BIG);
         }
         let word = |from: usize| head.get(from..from + 4).and_then(|b| b.try_into().ok());
-        let value = head.get(..8).and_then(|b| b.try_into().ok()).ok_or(Errno::EFAULT)?;
+        let value = head
+            .get(..8)
+            .and_then(|b| b.try_into().ok())
+            .ok_or(Errno::EFAULT)?;
         Ok(Self {
             value: u64::from_ne_bytes(value),
             size: u32::from_ne_bytes(word(8).ok_or(Errno::EFAULT)?),
@@ -413,9 +468,21 @@ pub fn inotify_add_watch<'a>(
 ) -> Result<Plan<'a>, Errno> {
     let inotify = cx.task.descriptor(fd.0)?;
     let nofollow = mask.0 & libc::IN_DONT_FOLLOW != 0;
-    let follow = if nofollow { Follow::Never } else { Follow::Last };
+    let follow = if nofollow {
+        Follow::Never
+    } else {
+        Follow::Last
+    };
     let (place, _) = existing(cx, CWD, path, follow)?;
     // The watch goes through /proc/self/fd/N, which is a link: it must be followed.
     let mask = mask.0 & !libc::IN_DONT_FOLLOW;
-    Ok(Plan::ask(Access::READ, cx.vfs.rule(&place), Act::Watch { inotify, place, mask }))
+    Ok(Plan::ask(
+        Access::READ,
+        cx.vfs.rule(&place),
+        Act::Watch {
+            inotify,
+            place,
+            mask,
+        },
+    ))
 }

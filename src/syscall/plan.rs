@@ -44,7 +44,11 @@ impl<'a> Cx<'a> {
 
     /// The caller, as the file system knows it.
     pub fn caller(&self) -> Caller<'a> {
-        Caller { tgid: self.task.group.tgid, tid: self.task.tid, tasks: self.tasks }
+        Caller {
+            tgid: self.task.group.tgid,
+            tid: self.task.tid,
+            tasks: self.tasks,
+        }
     }
 
     /// The directory that `path` starts from (path_resolution(7)). EBADF or ENOTDIR for a
@@ -88,7 +92,10 @@ pub struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// A deed that needs no permission.
     pub fn act(act: Act<'a>) -> Self {
-        Self { asks: ArrayVec::new(), act }
+        Self {
+            asks: ArrayVec::new(),
+            act,
+        }
     }
 
     /// Nothing to do but to answer.
@@ -124,37 +131,70 @@ pub enum Act<'a> {
     /// Answer an error, once the policy was asked (what it refuses comes first).
     Fail(Errno),
     /// Copy bytes to the guest, then answer.
-    Write { addr: u64, data: &'a [u8], value: i64 },
+    Write {
+        addr: u64,
+        data: &'a [u8],
+        value: i64,
+    },
     /// Let the kernel run the call as it stands. Only for calls that were judged by registers.
     Continue(RegistersOnly),
     /// open(2) and its kin.
-    Open { place: Place<'a>, flags: i32, mode: u32, fifo: bool },
+    Open {
+        place: Place<'a>,
+        flags: i32,
+        mode: u32,
+        fifo: bool,
+    },
     /// mkdir(2).
     MakeDir { place: Place<'a>, mode: u32 },
     /// mknod(2).
-    MakeNode { place: Place<'a>, mode: u32, dev: u64 },
+    MakeNode {
+        place: Place<'a>,
+        mode: u32,
+        dev: u64,
+    },
     /// symlink(2).
     MakeLink { place: Place<'a>, target: &'a CStr },
     /// link(2).
     Link { from: Place<'a>, to: Place<'a> },
     /// rename(2).
-    Rename { from: Place<'a>, to: Place<'a>, flags: u32 },
+    Rename {
+        from: Place<'a>,
+        to: Place<'a>,
+        flags: u32,
+    },
     /// unlink(2), rmdir(2).
     Remove { place: Place<'a>, flags: i32 },
     /// chmod(2).
     Chmod { object: Object<'a>, mode: u32 },
     /// chown(2).
-    Chown { object: Object<'a>, uid: u32, gid: u32 },
+    Chown {
+        object: Object<'a>,
+        uid: u32,
+        gid: u32,
+    },
     /// utimensat(2).
-    SetTimes { object: Object<'a>, times: Option<[libc::timespec; 2]> },
+    SetTimes {
+        object: Object<'a>,
+        times: Option<[libc::timespec; 2]>,
+    },
     /// truncate(2).
     Truncate { place: Place<'a>, length: i64 },
     /// setxattr(2).
-    SetXattr { object: Object<'a>, name: &'a CStr, value: &'a [u8], flags: i32 },
+    SetXattr {
+        object: Object<'a>,
+        name: &'a CStr,
+        value: &'a [u8],
+        flags: i32,
+    },
     /// removexattr(2).
     RemoveXattr { object: Object<'a>, name: &'a CStr },
     /// access(2) of something that exists.
-    Access { place: Place<'a>, mode: i32, flags: i32 },
+    Access {
+        place: Place<'a>,
+        mode: i32,
+        flags: i32,
+    },
     /// chdir(2).
     ChangeDir(Arc<Dir>),
     /// umask(2).
@@ -162,13 +202,31 @@ pub enum Act<'a> {
     /// unshare(2) `CLONE_FS`; the kernel then does the rest.
     UnshareFs(RegistersOnly),
     /// inotify_add_watch(2) on the caller's instance.
-    Watch { inotify: OwnedFd, place: Place<'a>, mask: u32 },
+    Watch {
+        inotify: OwnedFd,
+        place: Place<'a>,
+        mask: u32,
+    },
     /// getdents64(2) by the kernel, on the caller's open file description.
-    ReadDir { dir: OwnedFd, buf: u64, room: usize, old: bool },
+    ReadDir {
+        dir: OwnedFd,
+        buf: u64,
+        room: usize,
+        old: bool,
+    },
     /// getdents64(2) of a directory that the view makes up or adds to.
-    List { dir: OwnedFd, listing: Listing, buf: u64, room: usize, old: bool },
+    List {
+        dir: OwnedFd,
+        listing: Listing,
+        buf: u64,
+        room: usize,
+        old: bool,
+    },
     /// execve(2): the program, opened, and what to do with it.
-    Exec { program: OwnedFd, plan: Box<ExecPlan> },
+    Exec {
+        program: OwnedFd,
+        plan: Box<ExecPlan>,
+    },
     /// connect(2) of the caller's socket to a socket file or address.
     Connect { socket: OwnedFd, to: Address<'a> },
     /// bind(2) of the caller's socket to a new name or address.

@@ -37,7 +37,11 @@ pub fn setpgid<'a>(cx: &Cx<'a>, pid: Pid, pgid: Pid) -> Result<Plan<'a>, Errno> 
     let plan = member(cx, pid.0)?;
     let known = pgid.0 == 0
         || cx.tasks.is_member(pgid.0)
-        || cx.tasks.all().iter().any(|t| sys::process::getpgid(t.group.tgid) == Ok(pgid.0));
+        || cx
+            .tasks
+            .all()
+            .iter()
+            .any(|t| sys::process::getpgid(t.group.tgid) == Ok(pgid.0));
     if known { Ok(plan) } else { Err(Errno::EPERM) }
 }
 
@@ -52,12 +56,7 @@ pub fn sched_getparam<'a>(cx: &Cx<'a>, pid: Pid, _: OutBuf) -> Result<Plan<'a>, 
 }
 
 /// sched_setscheduler(2).
-pub fn sched_setscheduler<'a>(
-    cx: &Cx<'a>,
-    pid: Pid,
-    _: Int,
-    _: InBuf,
-) -> Result<Plan<'a>, Errno> {
+pub fn sched_setscheduler<'a>(cx: &Cx<'a>, pid: Pid, _: Int, _: InBuf) -> Result<Plan<'a>, Errno> {
     member(cx, pid.0)
 }
 
@@ -72,22 +71,12 @@ pub fn sched_rr_get_interval<'a>(cx: &Cx<'a>, pid: Pid, _: OutBuf) -> Result<Pla
 }
 
 /// sched_setaffinity(2).
-pub fn sched_setaffinity<'a>(
-    cx: &Cx<'a>,
-    pid: Pid,
-    _: UInt,
-    _: InBuf,
-) -> Result<Plan<'a>, Errno> {
+pub fn sched_setaffinity<'a>(cx: &Cx<'a>, pid: Pid, _: UInt, _: InBuf) -> Result<Plan<'a>, Errno> {
     member(cx, pid.0).map_err(|_| Errno::ESRCH)
 }
 
 /// sched_getaffinity(2).
-pub fn sched_getaffinity<'a>(
-    cx: &Cx<'a>,
-    pid: Pid,
-    _: UInt,
-    _: OutBuf,
-) -> Result<Plan<'a>, Errno> {
+pub fn sched_getaffinity<'a>(cx: &Cx<'a>, pid: Pid, _: UInt, _: OutBuf) -> Result<Plan<'a>, Errno> {
     member(cx, pid.0).map_err(|_| Errno::ESRCH)
 }
 
@@ -108,12 +97,7 @@ pub fn sched_getattr<'a>(
 }
 
 /// get_robust_list(2).
-pub fn get_robust_list<'a>(
-    cx: &Cx<'a>,
-    pid: Pid,
-    _: OutBuf,
-    _: OutBuf,
-) -> Result<Plan<'a>, Errno> {
+pub fn get_robust_list<'a>(cx: &Cx<'a>, pid: Pid, _: OutBuf, _: OutBuf) -> Result<Plan<'a>, Errno> {
     member(cx, pid.0).map_err(|_| Errno::ESRCH)
 }
 
@@ -131,7 +115,11 @@ pub fn prlimit64<'a>(
 /// Of the three kinds of target only a single process can be told to be ours. 0, "my own group" or
 /// "my own user", passes the filter for all kinds: it reaches siblings at most to renice them.
 fn one_process<'a>(cx: &Cx<'a>, is_process: bool, who: Int) -> Result<Plan<'a>, Errno> {
-    if is_process { member(cx, who.0).map_err(|_| Errno::ESRCH) } else { Err(Errno::ESRCH) }
+    if is_process {
+        member(cx, who.0).map_err(|_| Errno::ESRCH)
+    } else {
+        Err(Errno::ESRCH)
+    }
 }
 
 /// getpriority(2).
@@ -160,7 +148,9 @@ fn clock<'a>(cx: &Cx<'a>, clock: Clock) -> Result<Plan<'a>, Errno> {
     // low bits is a clock behind a descriptor, which the guest holds anyway.
     let id = !(clock.0 >> 3);
     if clock.0 & 7 == 3 || id == 0 || cx.tasks.is_member(id) {
-        return Ok(Plan::act(Act::Continue(RegistersOnly("the clock id is in a register"))));
+        return Ok(Plan::act(Act::Continue(RegistersOnly(
+            "the clock id is in a register",
+        ))));
     }
     Err(Errno::EINVAL)
 }
@@ -187,27 +177,20 @@ pub fn clock_nanosleep<'a>(
 }
 
 /// timer_create(2).
-pub fn timer_create<'a>(
-    cx: &Cx<'a>,
-    id: Clock,
-    _: InBuf,
-    _: OutBuf,
-) -> Result<Plan<'a>, Errno> {
+pub fn timer_create<'a>(cx: &Cx<'a>, id: Clock, _: InBuf, _: OutBuf) -> Result<Plan<'a>, Errno> {
     clock(cx, id)
 }
 
 /// fcntl(2) `F_SETOWN`: who gets SIGIO. A process or, negative, a process group.
-pub fn fcntl_setown<'a>(
-    cx: &Cx<'a>,
-    _: Fd,
-    _: FcntlCmd,
-    arg: ULong,
-) -> Result<Plan<'a>, Errno> {
+pub fn fcntl_setown<'a>(cx: &Cx<'a>, _: Fd, _: FcntlCmd, arg: ULong) -> Result<Plan<'a>, Errno> {
     let id = super::args::Int::from_register(arg.0).0;
-    let own = id == 0
-        || cx.tasks.is_member(id)
-        || id < 0 && id != i32::MIN && cx.tasks.is_member(-id);
-    if own { Ok(Plan::act(Act::Continue(BY_ID))) } else { Err(Errno::ESRCH) }
+    let own =
+        id == 0 || cx.tasks.is_member(id) || id < 0 && id != i32::MIN && cx.tasks.is_member(-id);
+    if own {
+        Ok(Plan::act(Act::Continue(BY_ID)))
+    } else {
+        Err(Errno::ESRCH)
+    }
 }
 
 /// pidfd_open(2).
@@ -232,7 +215,11 @@ pub fn capget<'a>(cx: &Cx<'a>, header: Ptr, data: OutBuf) -> Result<Plan<'a>, Er
         _ => {
             let preferred = cx.arena.alloc_slice_copy(&0x2008_0522u32.to_ne_bytes());
             cx.mem.write(header.0, preferred)?;
-            return if data.0 == 0 { Ok(Plan::value(0)) } else { Err(Errno::EINVAL) };
+            return if data.0 == 0 {
+                Ok(Plan::value(0))
+            } else {
+                Err(Errno::EINVAL)
+            };
         }
     };
     if pid < 0 {
@@ -245,6 +232,10 @@ pub fn capget<'a>(cx: &Cx<'a>, header: Ptr, data: OutBuf) -> Result<Plan<'a>, Er
         return Ok(Plan::value(0));
     }
     let sets = sys::process::capget(if pid == 0 { cx.task.tid } else { pid })?;
-    let bytes: Vec<u8> = sets.iter().take(words).flat_map(|w| w.to_ne_bytes()).collect();
+    let bytes: Vec<u8> = sets
+        .iter()
+        .take(words)
+        .flat_map(|w| w.to_ne_bytes())
+        .collect();
     Ok(Plan::write(data.0, cx.arena.alloc_slice_copy(&bytes), 0))
 }

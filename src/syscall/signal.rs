@@ -8,7 +8,11 @@ use crate::vfs::Tasks;
 const BY_ID: RegistersOnly = RegistersOnly("the target is a number in a register, and a guest's");
 
 fn to_member<'a>(cx: &Cx<'a>, id: i32) -> Result<Plan<'a>, Errno> {
-    if cx.tasks.is_member(id) { Ok(Plan::act(Act::Continue(BY_ID))) } else { Err(Errno::ESRCH) }
+    if cx.tasks.is_member(id) {
+        Ok(Plan::act(Act::Continue(BY_ID)))
+    } else {
+        Err(Errno::ESRCH)
+    }
 }
 
 /// kill(2), with its three forms that name several processes.
@@ -20,7 +24,11 @@ pub fn kill<'a>(cx: &Cx<'a>, pid: Pid, sig: Signal) -> Result<Plan<'a>, Errno> {
         i32::MIN => Err(Errno::ESRCH),
         -1 => {
             // Every guest but the caller, as the kernel spares the caller.
-            let groups = cx.tasks.groups().into_iter().filter(|&g| g != cx.task.group.tgid);
+            let groups = cx
+                .tasks
+                .groups()
+                .into_iter()
+                .filter(|&g| g != cx.task.group.tgid);
             signal_all(groups.collect(), sig)
         }
         0 => to_group(cx, sys::process::getpgid(cx.task.tid)?, sig),
@@ -43,14 +51,19 @@ fn to_group<'a>(cx: &Cx<'a>, pgid: i32, sig: Signal) -> Result<Plan<'a>, Errno> 
     if sys::process::getpgid(0)? == pgid {
         return signal_all(members, sig);
     }
-    Ok(Plan::act(Act::Continue(RegistersOnly("the group is a number in a register; only guests are in it"))))
+    Ok(Plan::act(Act::Continue(RegistersOnly(
+        "the group is a number in a register; only guests are in it",
+    ))))
 }
 
 fn signal_all<'a>(groups: Vec<i32>, sig: Signal) -> Result<Plan<'a>, Errno> {
     if groups.is_empty() {
         return Err(Errno::ESRCH);
     }
-    Ok(Plan::act(Act::SignalAll { groups, signal: sig.0 }))
+    Ok(Plan::act(Act::SignalAll {
+        groups,
+        signal: sig.0,
+    }))
 }
 
 /// tkill(2).

@@ -32,7 +32,11 @@ const READS_BEFORE_OPEN: u32 = 6;
 impl Mm {
     /// The memory that `tgid` has now.
     pub fn new(tgid: i32) -> Self {
-        Self { tgid, file: OnceLock::new(), reads: AtomicU32::new(0) }
+        Self {
+            tgid,
+            file: OnceLock::new(),
+            reads: AtomicU32::new(0),
+        }
     }
 
     fn file(&self) -> Option<&File> {
@@ -42,7 +46,9 @@ impl Mm {
         if self.reads.fetch_add(1, Ordering::Relaxed) < READS_BEFORE_OPEN {
             return None;
         }
-        self.file.get_or_init(|| File::open(format!("/proc/{}/mem", self.tgid)).ok()).as_ref()
+        self.file
+            .get_or_init(|| File::open(format!("/proc/{}/mem", self.tgid)).ok())
+            .as_ref()
     }
 }
 
@@ -56,7 +62,11 @@ impl GuestMem for Mm {
             Some(_) => 0,
             None => sys::mem::read(self.tgid, addr, buf).map_err(|_| Errno::EFAULT)?,
         };
-        if n == 0 && !buf.is_empty() { Err(Errno::EFAULT) } else { Ok(n) }
+        if n == 0 && !buf.is_empty() {
+            Err(Errno::EFAULT)
+        } else {
+            Ok(n)
+        }
     }
 
     fn write(&self, addr: u64, data: &[u8]) -> Result<(), Errno> {
@@ -96,7 +106,10 @@ pub fn read_cstr<'a>(
     text.extend_from_slice(head);
     while text.len() < limit {
         let want = chunk.len().min(limit - text.len());
-        let n = mem.read(addr + text.len() as u64, chunk.get_mut(..want).unwrap_or_default())?;
+        let n = mem.read(
+            addr + text.len() as u64,
+            chunk.get_mut(..want).unwrap_or_default(),
+        )?;
         let got = chunk.get(..n).unwrap_or_default();
         if let Some(end) = got.iter().position(|&b| b == 0) {
             text.extend_from_slice(got.get(..=end).unwrap_or_default());
@@ -136,7 +149,11 @@ mod tests {
     impl GuestMem for Few {
         fn read(&self, addr: u64, buf: &mut [u8]) -> Result<usize, Errno> {
             let from = addr.checked_sub(1000).ok_or(Errno::EFAULT)? as usize;
-            let rest = self.0.get(from..).filter(|r| !r.is_empty()).ok_or(Errno::EFAULT)?;
+            let rest = self
+                .0
+                .get(from..)
+                .filter(|r| !r.is_empty())
+                .ok_or(Errno::EFAULT)?;
             let n = rest.len().min(buf.len());
             buf[..n].copy_from_slice(&rest[..n]);
             Ok(n)
@@ -166,11 +183,21 @@ mod tests {
     #[test]
     fn a_string_of_4095_bytes_is_the_longest() {
         let arena = Bump::new();
-        for (len, fits) in [(255, true), (256, true), (257, true), (4095, true), (4096, false)] {
+        for (len, fits) in [
+            (255, true),
+            (256, true),
+            (257, true),
+            (4095, true),
+            (4096, false),
+        ] {
             let mut bytes = vec![b'x'; len];
             bytes.push(0);
             let got = read_cstr(&Few(Box::leak(bytes.into())), 1000, 4096, &arena);
-            assert_eq!(got.map(|s| s.count_bytes()).ok(), fits.then_some(len), "{len}");
+            assert_eq!(
+                got.map(|s| s.count_bytes()).ok(),
+                fits.then_some(len),
+                "{len}"
+            );
         }
     }
 }

@@ -102,7 +102,10 @@ pub struct FsContext {
 impl FsContext {
     /// A context that starts in `cwd`.
     pub fn new(cwd: Arc<Dir>, umask: u32) -> Arc<Self> {
-        Arc::new(Self { cwd: RwLock::new(cwd), umask: AtomicU32::new(umask) })
+        Arc::new(Self {
+            cwd: RwLock::new(cwd),
+            umask: AtomicU32::new(umask),
+        })
     }
 
     fn copy(&self) -> Arc<Self> {
@@ -138,7 +141,10 @@ impl Group {
 
     /// The path of its program in the view.
     pub fn exe(&self) -> Option<VPath> {
-        self.exe.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.exe
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// A new program was loaded: fresh memory, another path.
@@ -236,7 +242,10 @@ impl Registry {
     }
 
     fn put(&self, task: Arc<Task>) {
-        self.tasks.write().unwrap_or_else(PoisonError::into_inner).insert(task.tid, task);
+        self.tasks
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(task.tid, task);
     }
 
     /// The task with this thread id.
@@ -267,7 +276,11 @@ impl Registry {
                 exe: RwLock::new(maker.group.exe()),
             })
         };
-        let fs = if kin.fs { maker.fs() } else { maker.fs().copy() };
+        let fs = if kin.fs {
+            maker.fs()
+        } else {
+            maker.fs().copy()
+        };
         let task = Task::new(tid, group, fs);
         self.put(Arc::clone(&task));
         task
@@ -293,14 +306,19 @@ impl Registry {
         if let Some(task) = self.get(tid) {
             task.dead.store(true, Ordering::Release);
             let busy = task.serve();
-            self.tasks.write().unwrap_or_else(PoisonError::into_inner).remove(&tid);
+            self.tasks
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&tid);
             drop(busy);
         }
     }
 
     /// True if `id` is the id of a guest thread or thread group.
     pub fn is_member(&self, id: i32) -> bool {
-        self.map().values().any(|t| t.tid == id || t.group.tgid == id)
+        self.map()
+            .values()
+            .any(|t| t.tid == id || t.group.tgid == id)
     }
 
     /// All thread ids.
@@ -315,7 +333,10 @@ impl Registry {
 
     fn of_group(&self, tgid: i32) -> Option<Arc<Task>> {
         let tasks = self.map();
-        tasks.get(&tgid).or_else(|| tasks.values().find(|t| t.group.tgid == tgid)).cloned()
+        tasks
+            .get(&tgid)
+            .or_else(|| tasks.values().find(|t| t.group.tgid == tgid))
+            .cloned()
     }
 }
 
@@ -328,8 +349,12 @@ impl Tasks for Registry {
     }
 
     fn threads(&self, tgid: i32) -> Vec<i32> {
-        let mut all: Vec<i32> =
-            self.map().values().filter(|t| t.group.tgid == tgid).map(|t| t.tid).collect();
+        let mut all: Vec<i32> = self
+            .map()
+            .values()
+            .filter(|t| t.group.tgid == tgid)
+            .map(|t| t.tid)
+            .collect();
         all.sort_unstable();
         all
     }

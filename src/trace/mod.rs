@@ -19,7 +19,9 @@ pub struct Log {
 impl Log {
     /// Creates the file. It is opened before the guest runs and never by the guest's hand.
     pub fn create(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { out: Mutex::new(BufWriter::new(File::create(path)?)) })
+        Ok(Self {
+            out: Mutex::new(BufWriter::new(File::create(path)?)),
+        })
     }
 
     /// Writes the line of one call. Arguments come decoded and escaped.
@@ -33,11 +35,17 @@ impl Log {
         time: Duration,
     ) {
         let name = row.map_or("?", |r| r.name);
-        let verdict = denied_by.map(|r| format!("  denied: {}", r.origin)).unwrap_or_default();
+        let verdict = denied_by
+            .map(|r| format!("  denied: {}", r.origin))
+            .unwrap_or_default();
         let us = time.as_secs_f64() * 1e6;
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         // A full disk must not stop the guest; the log then ends early.
-        let _ = writeln!(out, "{us:8.1} {} {name}({arguments}) = {reply}{verdict}", task.tid);
+        let _ = writeln!(
+            out,
+            "{us:8.1} {} {name}({arguments}) = {reply}{verdict}",
+            task.tid
+        );
     }
 
     /// Writes what a guest's exec came to, which only the tracer sees.
@@ -48,7 +56,11 @@ impl Log {
 
     /// Writes out what is buffered.
     pub fn flush(&self) {
-        let _ = self.out.lock().unwrap_or_else(PoisonError::into_inner).flush();
+        let _ = self
+            .out
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .flush();
     }
 }
 

@@ -8,8 +8,8 @@
 //! watched is not cached. Removed directories need no report: nothing can be found in them.
 
 use super::dir::{Dir, DirKind, Inode};
-use super::path::{VPath, components};
 use super::lock;
+use super::path::{VPath, components};
 use crate::sys;
 use nix::sys::inotify::{InitFlags, Inotify};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -44,7 +44,10 @@ struct Inner {
 
 impl Inner {
     fn clear(&mut self, generation: u64) {
-        *self = Self { generation, ..Self::default() };
+        *self = Self {
+            generation,
+            ..Self::default()
+        };
     }
 }
 
@@ -52,13 +55,19 @@ impl Cache {
     pub(super) fn new() -> Self {
         let generation = Arc::new(AtomicU64::new(0));
         let watches = Inotify::init(InitFlags::IN_CLOEXEC).ok().map(Arc::new);
-        Self { generation, inner: Mutex::default(), watches }
+        Self {
+            generation,
+            inner: Mutex::default(),
+            watches,
+        }
     }
 
     /// Starts the thread that listens for renames by others. Without it nothing may be cached,
     /// so it is called before the first guest runs.
     pub(super) fn start_watching(&self) {
-        let Some(watches) = self.watches.clone() else { return };
+        let Some(watches) = self.watches.clone() else {
+            return;
+        };
         let generation = Arc::clone(&self.generation);
         // The thread lives as long as the process; it holds nothing that must be released.
         std::thread::spawn(move || {
@@ -101,7 +110,11 @@ impl Cache {
             inner.clear(generation);
         }
         inner.entries += 1;
-        inner.by_start.entry(start.id).or_default().insert(text.into(), Arc::clone(dir));
+        inner
+            .by_start
+            .entry(start.id)
+            .or_default()
+            .insert(text.into(), Arc::clone(dir));
         if let Some(path) = &dir.path {
             inner.pass_through(path);
         }
@@ -110,8 +123,12 @@ impl Cache {
     /// Remembers a new directory by its inode and watches it. False: it can't be watched, so no
     /// walk through it may be remembered.
     pub(super) fn adopt(&self, dir: &Arc<Dir>) -> bool {
-        let DirKind::Host { fd, inode } = &dir.kind else { return true };
-        let Some(watches) = &self.watches else { return false };
+        let DirKind::Host { fd, inode } = &dir.kind else {
+            return true;
+        };
+        let Some(watches) = &self.watches else {
+            return false;
+        };
         let Ok(link) = CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())) else {
             return false;
         };

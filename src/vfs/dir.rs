@@ -31,7 +31,10 @@ pub(super) enum DirKind {
     /// A host directory (`O_PATH`).
     Host { fd: OwnedFd, inode: Inode },
     /// A directory that exists only in the view; guests that open it get an empty placeholder.
-    Synth { what: SynthDir, placeholder: OnceLock<OwnedFd> },
+    Synth {
+        what: SynthDir,
+        placeholder: OnceLock<OwnedFd>,
+    },
 }
 
 impl Dir {

@@ -102,13 +102,18 @@ impl Vfs {
         let mut mixed = HashSet::new();
         let root = match table.mount_at(MountTable::ROOT) {
             Some((id, mount)) if matches!(mount.source, Source::Dir(_)) => {
-                let Source::Dir(object) = &mount.source else { return Err(Errno::EINVAL) };
+                let Source::Dir(object) = &mount.source else {
+                    return Err(Errno::EINVAL);
+                };
                 let stat = sys::fs::fstat(object.fd.as_fd())?;
                 let fd = sys::fs::dup_above(object.fd.as_fd(), FIRST_FD)?;
                 mixed.insert((stat.st_dev, stat.st_ino));
                 Dir {
                     id: 0,
-                    kind: DirKind::Host { fd, inode: (stat.st_dev, stat.st_ino) },
+                    kind: DirKind::Host {
+                        fd,
+                        inode: (stat.st_dev, stat.st_ino),
+                    },
                     path: Some(VPath::root()),
                     node: Some(MountTable::ROOT),
                     rule: mount.rule,
@@ -162,7 +167,9 @@ impl Vfs {
         let host = host_path(fd).ok()?;
         let text = host.0.strip_suffix(b" (deleted)").unwrap_or(&host.0);
         let path = self.table.to_view(text)?;
-        self.table.mount(self.table.covering(&path)?).map(|m| m.rule)
+        self.table
+            .mount(self.table.covering(&path)?)
+            .map(|m| m.rule)
     }
 
     /// True for a host file that the view does not show: it was passed in from outside. Objects
@@ -225,7 +232,9 @@ impl Vfs {
         if dir.generation == ALWAYS || dir.generation == self.cache.generation() {
             return Arc::clone(dir);
         }
-        let DirKind::Host { fd, inode } = &dir.kind else { return Arc::clone(dir) };
+        let DirKind::Host { fd, inode } = &dir.kind else {
+            return Arc::clone(dir);
+        };
         if let Some(found) = self.dir_at_host(fd.as_fd(), *inode, who) {
             return found;
         }
@@ -292,7 +301,8 @@ impl Vfs {
     pub fn name_changed(&self, dir: &Dir, name: &[u8]) {
         if let Some(path) = &dir.path {
             let end = name.iter().position(|&b| b == b'/').unwrap_or(name.len());
-            self.cache.name_changed(&path.join(name.get(..end).unwrap_or(name)));
+            self.cache
+                .name_changed(&path.join(name.get(..end).unwrap_or(name)));
         }
     }
 
@@ -335,8 +345,8 @@ const FIRST_FD: i32 = 3;
 /// The host path that the kernel reports for `fd`.
 pub(crate) fn host_path(fd: BorrowedFd<'_>) -> sys::Result<HostPath> {
     let mut buf = [0u8; libc::PATH_MAX as usize];
-    let link = CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd()))
-        .map_err(|_| Errno::EINVAL)?;
+    let link =
+        CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(|_| Errno::EINVAL)?;
     let text = sys::fs::readlink(&link, &mut buf)?;
     Ok(HostPath(text.into()))
 }

@@ -69,8 +69,14 @@ pub struct MountTable {
 impl MountTable {
     /// Builds the table. Of two mounts at one place the later one wins.
     pub fn new(mounts: Vec<Mount>) -> Self {
-        let root = Node { path: Some(VPath::root()), ..Node::default() };
-        let mut table = Self { nodes: vec![root], mounts: Vec::new() };
+        let root = Node {
+            path: Some(VPath::root()),
+            ..Node::default()
+        };
+        let mut table = Self {
+            nodes: vec![root],
+            mounts: Vec::new(),
+        };
         for (id, mount) in mounts.iter().enumerate() {
             let node = table.insert(&mount.at);
             if let Some(node) = table.nodes.get_mut(node) {
@@ -90,7 +96,10 @@ impl MountTable {
                 Some(next) => next,
                 None => {
                     let next = self.nodes.len();
-                    self.nodes.push(Node { path: Some(so_far.clone()), ..Node::default() });
+                    self.nodes.push(Node {
+                        path: Some(so_far.clone()),
+                        ..Node::default()
+                    });
                     if let Some(node) = self.nodes.get_mut(at) {
                         node.children.push((name.into(), next));
                     }
@@ -107,13 +116,17 @@ impl MountTable {
     /// The node of child `name` of node `at`, if a mount lies there or below.
     pub fn child(&self, at: NodeId, name: &[u8]) -> Option<NodeId> {
         let node = self.nodes.get(at)?;
-        node.children.iter().find(|(child, _)| **child == *name).map(|&(_, id)| id)
+        node.children
+            .iter()
+            .find(|(child, _)| **child == *name)
+            .map(|&(_, id)| id)
     }
 
     /// The names below node `at` at which mounts begin or pass.
     pub fn children(&self, at: NodeId) -> impl Iterator<Item = (&[u8], NodeId)> {
         let node = self.nodes.get(at);
-        node.into_iter().flat_map(|n| n.children.iter().map(|(name, id)| (&**name, *id)))
+        node.into_iter()
+            .flat_map(|n| n.children.iter().map(|(name, id)| (&**name, *id)))
     }
 
     /// The mount at node `at` itself.
@@ -137,7 +150,9 @@ impl MountTable {
         let mut at = Self::ROOT;
         let mut found = self.mount_at(at).map(|(id, _)| id);
         for name in components(path.as_bytes()) {
-            let Some(next) = self.child(at, name) else { break };
+            let Some(next) = self.child(at, name) else {
+                break;
+            };
             at = next;
             found = self.mount_at(at).map(|(id, _)| id).or(found);
         }
@@ -149,8 +164,12 @@ impl MountTable {
     pub fn to_view(&self, host: &[u8]) -> Option<VPath> {
         let mut best: Option<(usize, VPath)> = None;
         for (id, mount) in self.mounts.iter().enumerate() {
-            let (Source::Dir(object) | Source::File(object)) = &mount.source else { continue };
-            let Some(rest) = strip_prefix(host, &object.path.0) else { continue };
+            let (Source::Dir(object) | Source::File(object)) = &mount.source else {
+                continue;
+            };
+            let Some(rest) = strip_prefix(host, &object.path.0) else {
+                continue;
+            };
             let depth = object.path.0.len();
             if best.as_ref().is_some_and(|(d, _)| *d >= depth) {
                 continue;
@@ -178,7 +197,11 @@ mod tests {
     use super::*;
 
     fn mount(at: &str, source: Source) -> Mount {
-        Mount { at: VPath::clean(at.as_bytes()).unwrap(), source, rule: RuleId(0) }
+        Mount {
+            at: VPath::clean(at.as_bytes()).unwrap(),
+            source,
+            rule: RuleId(0),
+        }
     }
 
     fn dir(host: &str) -> Source {

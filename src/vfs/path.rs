@@ -27,7 +27,11 @@ impl VPath {
                 name => parts.push(name),
             }
         }
-        Some(parts.iter().fold(Self::root(), |path, part| path.join(part)))
+        Some(
+            parts
+                .iter()
+                .fold(Self::root(), |path, part| path.join(part)),
+        )
     }
 
     /// The path of child `name`.
@@ -135,6 +139,9 @@ mod tests {
         let path = VPath::clean(b"/a/b/c").unwrap();
         assert_eq!(path.split_last(), Some((&b"a/b"[..], &b"c"[..])));
         assert_eq!(VPath::root().split_last(), None);
-        assert_eq!(VPath::root().join(b"x").split_last(), Some((&b""[..], &b"x"[..])));
+        assert_eq!(
+            VPath::root().join(b"x").split_last(),
+            Some((&b""[..], &b"x"[..]))
+        );
     }
 }

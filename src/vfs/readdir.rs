@@ -37,7 +37,9 @@ const OLD_HEADER: usize = 18;
 
 impl Listing {
     fn new() -> Self {
-        Self { entries: BTreeMap::new() }
+        Self {
+            entries: BTreeMap::new(),
+        }
     }
 
     fn add(&mut self, name: Vec<u8>, inode: u64, kind: u8) {
@@ -99,9 +101,13 @@ impl Listing {
 pub(crate) fn to_old_layout(records: &mut [u8]) {
     let mut at = 0;
     while let Some(record) = records.get_mut(at..) {
-        let (Some(&lo), Some(&hi)) = (record.get(16), record.get(17)) else { return };
+        let (Some(&lo), Some(&hi)) = (record.get(16), record.get(17)) else {
+            return;
+        };
         let len = usize::from(u16::from_ne_bytes([lo, hi]));
-        let Some(record) = record.get_mut(..len) else { return };
+        let Some(record) = record.get_mut(..len) else {
+            return;
+        };
         if len <= HEADER {
             return;
         }
@@ -117,7 +123,9 @@ pub(crate) fn to_old_layout(records: &mut [u8]) {
 impl Vfs {
     /// The listing of `dir` where the view differs from the kernel's; `None` if it doesn't.
     pub fn listing(&self, dir: &Arc<Dir>, who: Caller<'_>) -> sys::Result<Option<Listing>> {
-        let has_mounts = dir.node.is_some_and(|node| self.table.children(node).next().is_some());
+        let has_mounts = dir
+            .node
+            .is_some_and(|node| self.table.children(node).next().is_some());
         if dir.host().is_some() && !has_mounts {
             return Ok(None);
         }
@@ -141,7 +149,9 @@ impl Vfs {
                     self.table.mount_at(child), Some((_, m)) if matches!(m.source, Source::Hidden)
                 );
                 listing.remove(name);
-                let Ok(text) = CString::new(name) else { continue };
+                let Ok(text) = CString::new(name) else {
+                    continue;
+                };
                 if hidden {
                     continue;
                 }

@@ -174,20 +174,27 @@ impl Vfs {
             return self.find(who, start, path, follow, arena);
         }
         check_path(path)?;
-        self.walk(who).find_within(start, path.to_bytes(), follow, scope, arena)
+        self.walk(who)
+            .find_within(start, path.to_bytes(), follow, scope, arena)
     }
 }
 
 /// An empty path names nothing (path_resolution(7)); callers with AT_EMPTY_PATH don't come here.
 fn check_path(path: &CStr) -> sys::Result<()> {
-    if path.is_empty() { Err(Errno::ENOENT) } else { Ok(()) }
+    if path.is_empty() {
+        Err(Errno::ENOENT)
+    } else {
+        Ok(())
+    }
 }
 
 /// A component as the kernel takes it. ENAMETOOLONG beyond 255 bytes comes from the kernel, but
 /// not for names that only we look at.
 fn name_in<'a>(name: &[u8], arena: &'a Bump) -> sys::Result<&'a CStr> {
     let copy = arena.alloc_slice_fill_copy(name.len() + 1, 0u8);
-    copy.get_mut(..name.len()).ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(name);
+    copy.get_mut(..name.len())
+        .ok_or(Errno::ENAMETOOLONG)?
+        .copy_from_slice(name);
     CStr::from_bytes_with_nul(copy).map_err(|_| Errno::ENOENT)
 }
 
@@ -204,7 +211,10 @@ fn trim_start(path: &[u8]) -> &[u8] {
 /// Splits a path without trailing slashes into the text before the last name, and the name.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&b| b == b'/') {
-        Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
+        Some(at) => (
+            path.get(..at).unwrap_or_default(),
+            path.get(at + 1..).unwrap_or_default(),
+        ),
         None => (b"", path),
     }
 }
@@ -212,7 +222,13 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 impl<'v> Walk<'v> {
     pub(super) fn new(vfs: &'v Vfs, who: Caller<'v>) -> Self {
         let generation = vfs.cache.generation();
-        Self { vfs, who, links: 0, uncacheable: false, generation }
+        Self {
+            vfs,
+            who,
+            links: 0,
+            uncacheable: false,
+            generation,
+        }
     }
 
     fn start<'p>(&self, start: &Arc<Dir>, path: &'p [u8]) -> (Arc<Dir>, &'p [u8]) {
@@ -297,7 +313,12 @@ impl<'v> Walk<'v> {
     }
 
     /// What the view has at `name` of `dir`: a mount, something of our own, or a host name.
-    fn child<'a>(&mut self, dir: &Arc<Dir>, name: &[u8], arena: &'a Bump) -> sys::Result<Place<'a>> {
+    fn child<'a>(
+        &mut self,
+        dir: &Arc<Dir>,
+        name: &[u8],
+        arena: &'a Bump,
+    ) -> sys::Result<Place<'a>> {
         let bare = trim_end(name);
         let node = dir.node.and_then(|node| self.vfs.table.child(node, bare));
         if let Some(node) = node
@@ -326,7 +347,10 @@ impl<'v> Walk<'v> {
                         text: arena.alloc_slice_copy(&text),
                     }),
                     SynthNode::Magic(link) => Ok(Place::Magic(link)),
-                    SynthNode::Absent => Ok(Place::Absent { dir: Arc::clone(dir), hidden: false }),
+                    SynthNode::Absent => Ok(Place::Absent {
+                        dir: Arc::clone(dir),
+                        hidden: false,
+                    }),
                 }
             }
         }
@@ -355,10 +379,14 @@ impl<'v> Walk<'v> {
         Ok(Some(match &mount.source {
             Source::Dir(_) => Place::Dir(self.mount_root(id, node)?, Last::Mounted),
             Source::File(_) => Place::File(id),
-            Source::Symlink(text) => {
-                Place::Link { dir: Arc::clone(dir), text: arena.alloc_slice_copy(text) }
-            }
-            Source::Hidden => Place::Absent { dir: Arc::clone(dir), hidden: true },
+            Source::Symlink(text) => Place::Link {
+                dir: Arc::clone(dir),
+                text: arena.alloc_slice_copy(text),
+            },
+            Source::Hidden => Place::Absent {
+                dir: Arc::clone(dir),
+                hidden: true,
+            },
             Source::Dev => {
                 let found = self.vfs.synth_dir(SynthDir::Dev, path)?;
                 Place::Dir(found, Last::Mounted)
@@ -372,7 +400,9 @@ impl<'v> Walk<'v> {
 
     fn mount_root(&self, id: MountId, node: NodeId) -> sys::Result<Arc<Dir>> {
         let mount = self.vfs.table.mount(id).ok_or(Errno::ENOENT)?;
-        let Source::Dir(object) = &mount.source else { return Err(Errno::ENOTDIR) };
+        let Source::Dir(object) = &mount.source else {
+            return Err(Errno::ENOTDIR);
+        };
         let fd = sys::fs::dup_above(object.fd.as_fd(), super::FIRST_FD)?;
         self.host_dir(fd, Some(mount.at.clone()), Some(node), mount.rule, Some(id))
     }
@@ -391,7 +421,10 @@ impl<'v> Walk<'v> {
         }
         Ok(Arc::new(Dir {
             id: self.vfs.new_id(),
-            kind: DirKind::Host { fd, inode: (stat.st_dev, stat.st_ino) },
+            kind: DirKind::Host {
+                fd,
+                inode: (stat.st_dev, stat.st_ino),
+            },
             path,
             node,
             rule,
@@ -440,7 +473,11 @@ impl<'v> Walk<'v> {
 
     fn count_link(&mut self) -> sys::Result<()> {
         self.links += 1;
-        if self.links > MAX_LINKS { Err(Errno::ELOOP) } else { Ok(()) }
+        if self.links > MAX_LINKS {
+            Err(Errno::ELOOP)
+        } else {
+            Ok(())
+        }
     }
 
     /// `..`: the directory that the view shows above `dir`.
@@ -460,7 +497,12 @@ impl<'v> Walk<'v> {
         }
     }
 
-    fn locate<'a>(&mut self, start: &Arc<Dir>, path: &[u8], arena: &'a Bump) -> sys::Result<Place<'a>> {
+    fn locate<'a>(
+        &mut self,
+        start: &Arc<Dir>,
+        path: &[u8],
+        arena: &'a Bump,
+    ) -> sys::Result<Place<'a>> {
         let (start, rest) = self.start(start, path);
         let bare = trim_end(rest);
         if bare.is_empty() {
@@ -490,7 +532,11 @@ impl<'v> Walk<'v> {
         let mut path: &[u8] = path;
         let mut must_be_dir = path.last() == Some(&b'/');
         loop {
-            let bare = if trim_end(path).is_empty() { path } else { trim_end(path) };
+            let bare = if trim_end(path).is_empty() {
+                path
+            } else {
+                trim_end(path)
+            };
             let place = self.locate(&start, bare, arena)?;
             let follows = follow == Follow::Last || must_be_dir;
             let link: (&Arc<Dir>, &'a [u8]) = match &place {
@@ -506,10 +552,15 @@ impl<'v> Walk<'v> {
                             if must_be_dir && stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
                                 return Err(Errno::ENOTDIR);
                             }
-                            return Ok(Found { place, stat: Some(stat) });
+                            return Ok(Found {
+                                place,
+                                stat: Some(stat),
+                            });
                         }
                         Err(Errno::ENOENT) => {
-                            if self.is_removed(dir) && self.generation == self.vfs.cache.generation() {
+                            if self.is_removed(dir)
+                                && self.generation == self.vfs.cache.generation()
+                            {
                                 // A cached directory that somebody removed: look again by name.
                                 self.vfs.cache.flush();
                                 self.generation = self.vfs.cache.generation();
@@ -532,7 +583,9 @@ impl<'v> Walk<'v> {
                 }
                 _ => {
                     let stat = self.vfs.stat(&place)?;
-                    if must_be_dir && stat.is_some_and(|s| s.st_mode & libc::S_IFMT != libc::S_IFDIR) {
+                    if must_be_dir
+                        && stat.is_some_and(|s| s.st_mode & libc::S_IFMT != libc::S_IFDIR)
+                    {
                         return Err(Errno::ENOTDIR);
                     }
                     return Ok(Found { place, stat });
@@ -550,7 +603,9 @@ impl<'v> Walk<'v> {
     fn is_removed(&self, dir: &Dir) -> bool {
         dir.generation != super::ALWAYS
             && dir.path.is_some()
-            && dir.host().is_some_and(|fd| sys::fs::fstat(fd).is_ok_and(|s| s.st_nlink == 0))
+            && dir
+                .host()
+                .is_some_and(|fd| sys::fs::fstat(fd).is_ok_and(|s| s.st_nlink == 0))
     }
 
     /// The walk of openat2(2) with limits: component by component, remembering where it has been.
@@ -641,7 +696,9 @@ impl<'v> Walk<'v> {
                         let stat = self.vfs.stat(&place)?;
                         return Ok(Found { place, stat });
                     }
-                    let Place::Dir(found, _) = place else { return Err(Errno::ENOTDIR) };
+                    let Place::Dir(found, _) = place else {
+                        return Err(Errno::ENOTDIR);
+                    };
                     trail.push(found);
                     continue;
                 }
@@ -692,9 +749,18 @@ impl<'v> Walk<'v> {
         Ok(Found { place, stat })
     }
 
-    fn check_crossing(&self, trail: &[Arc<Dir>], origin: Option<MountId>, scope: Scope) -> sys::Result<()> {
+    fn check_crossing(
+        &self,
+        trail: &[Arc<Dir>],
+        origin: Option<MountId>,
+        scope: Scope,
+    ) -> sys::Result<()> {
         let crossed = trail.last().is_some_and(|dir| dir.mount != origin);
-        if crossed && scope.has(libc::RESOLVE_NO_XDEV) { Err(Errno::EXDEV) } else { Ok(()) }
+        if crossed && scope.has(libc::RESOLVE_NO_XDEV) {
+            Err(Errno::EXDEV)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -715,7 +781,10 @@ impl Vfs {
         Ok(Arc::new(Dir {
             // Equal directories get equal ids, so that the cache knows them again.
             id: what.id(),
-            kind: DirKind::Synth { what, placeholder: OnceLock::new() },
+            kind: DirKind::Synth {
+                what,
+                placeholder: OnceLock::new(),
+            },
             path,
             node,
             rule: self.synthetic_rule,
@@ -725,7 +794,8 @@ impl Vfs {
     }
 
     fn node_at(&self, path: &VPath) -> Option<NodeId> {
-        components(path.as_bytes())
-            .try_fold(super::MountTable::ROOT, |node, name| self.table.child(node, name))
+        components(path.as_bytes()).try_fold(super::MountTable::ROOT, |node, name| {
+            self.table.child(node, name)
+        })
     }
 }

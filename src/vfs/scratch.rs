@@ -45,12 +45,17 @@ impl Scratch {
                 Err(e) => Some(Err(e)),
             })
             .unwrap_or_else(|| Err(io::Error::other("no free name")))?;
-        let lock = File::open(&path).ok().and_then(|dir| {
-            Flock::lock(dir, FlockArg::LockExclusiveNonblock).ok()
-        });
+        let lock = File::open(&path)
+            .ok()
+            .and_then(|dir| Flock::lock(dir, FlockArg::LockExclusiveNonblock).ok());
         make_private(&path.join("synth"))?;
         let synth = File::open(path.join("synth"))?.into();
-        Ok(Self { path, _lock: lock, synth, owner: sys::process::gettid() })
+        Ok(Self {
+            path,
+            _lock: lock,
+            synth,
+            owner: sys::process::gettid(),
+        })
     }
 
     /// Makes a directory with `mode` in the scratch directory and returns its host path.
@@ -70,7 +75,12 @@ impl Scratch {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(e) => return Err(e),
         }
-        let fd = sys::fs::openat(self.synth.as_fd(), &name, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+        let fd = sys::fs::openat(
+            self.synth.as_fd(),
+            &name,
+            libc::O_RDONLY | libc::O_DIRECTORY,
+            0,
+        )?;
         sys::fs::fchmod(fd.as_fd(), 0o555)?;
         Ok(fd)
     }
@@ -124,7 +134,9 @@ fn remove_tree(path: &Path) {
 
 fn remove_dead_runs(base: &Path) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
-        let Ok(dir) = File::open(entry.path()) else { continue };
+        let Ok(dir) = File::open(entry.path()) else {
+            continue;
+        };
         // A run between mkdir and flock is younger than a moment: leave it alone.
         let young = entry
             .metadata()

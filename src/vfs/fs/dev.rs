@@ -31,13 +31,23 @@ pub(super) fn child(name: &[u8]) -> SynthNode {
 }
 
 pub(super) fn names() -> Vec<(Vec<u8>, u8)> {
-    let devices = DEVICES.iter().chain(&["tty"]).map(|d| (d.as_bytes().to_vec(), libc::DT_CHR));
-    let links = LINKS.iter().map(|(link, _)| (link.as_bytes().to_vec(), libc::DT_LNK));
-    devices.chain(links).chain([(b"pts".to_vec(), libc::DT_DIR)]).collect()
+    let devices = DEVICES
+        .iter()
+        .chain(&["tty"])
+        .map(|d| (d.as_bytes().to_vec(), libc::DT_CHR));
+    let links = LINKS
+        .iter()
+        .map(|(link, _)| (link.as_bytes().to_vec(), libc::DT_LNK));
+    devices
+        .chain(links)
+        .chain([(b"pts".to_vec(), libc::DT_DIR)])
+        .collect()
 }
 
 pub(super) fn pts_child(name: &[u8], terminals: &[u32]) -> SynthNode {
-    let number = std::str::from_utf8(name).ok().and_then(|n| n.parse::<u32>().ok());
+    let number = std::str::from_utf8(name)
+        .ok()
+        .and_then(|n| n.parse::<u32>().ok());
     match number {
         Some(n) if terminals.contains(&n) && n.to_string().as_bytes() == name => {
             SynthNode::File(SynthFile::Pts(n))
@@ -48,7 +58,9 @@ pub(super) fn pts_child(name: &[u8], terminals: &[u32]) -> SynthNode {
 }
 
 pub(super) fn pts_names(terminals: &[u32]) -> Vec<(Vec<u8>, u8)> {
-    let numbers = terminals.iter().map(|n| (n.to_string().into_bytes(), libc::DT_CHR));
+    let numbers = terminals
+        .iter()
+        .map(|n| (n.to_string().into_bytes(), libc::DT_CHR));
     numbers.chain([(b"ptmx".to_vec(), libc::DT_CHR)]).collect()
 }
 

@@ -175,7 +175,12 @@ impl Vfs {
     }
 
     /// Opens a synthetic file for a guest.
-    pub fn open_synth(&self, file: &SynthFile, flags: i32, who: Caller<'_>) -> sys::Result<OwnedFd> {
+    pub fn open_synth(
+        &self,
+        file: &SynthFile,
+        flags: i32,
+        who: Caller<'_>,
+    ) -> sys::Result<OwnedFd> {
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
         // O_NOCTTY: a terminal must never become the supervisor's.
         let flags = (flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)) | libc::O_NOCTTY;
@@ -273,8 +278,8 @@ impl Vfs {
 /// A stable 31-bit number for a name: directory positions and inode numbers of made-up links.
 pub(super) fn name_hash(name: &[u8]) -> u32 {
     // FNV-1a, folded: spreads short names well and never changes between runs.
-    let hash = name
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let hash = name.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &b| {
+        (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
+    });
     ((hash ^ (hash >> 31)) & 0x7fff_ffff) as u32
 }

@@ -101,7 +101,13 @@ const TASK_FILES: [&str; 22] = [
 ];
 
 /// Files of a process that it may write to.
-const WRITABLE: [&str; 5] = ["comm", "coredump_filter", "oom_adj", "oom_score_adj", "timerslack_ns"];
+const WRITABLE: [&str; 5] = [
+    "comm",
+    "coredump_filter",
+    "oom_adj",
+    "oom_score_adj",
+    "timerslack_ns",
+];
 
 impl ProcDir {
     pub(super) fn id(self) -> (u64, u64, u64) {
@@ -150,7 +156,9 @@ fn number(name: &[u8]) -> Option<i32> {
 }
 
 pub(super) fn child(dir: ProcDir, name: &[u8], who: Caller<'_>) -> SynthNode {
-    let Ok(text) = std::str::from_utf8(name) else { return SynthNode::Absent };
+    let Ok(text) = std::str::from_utf8(name) else {
+        return SynthNode::Absent;
+    };
     match dir {
         ProcDir::Root => match text {
             "self" => SynthNode::Link(who.tgid.to_string().into_bytes().into()),
@@ -158,8 +166,9 @@ pub(super) fn child(dir: ProcDir, name: &[u8], who: Caller<'_>) -> SynthNode {
                 SynthNode::Link(format!("{}/task/{}", who.tgid, who.tid).into_bytes().into())
             }
             _ => match number(name) {
-                Some(tid) => group_of(tid, who)
-                    .map_or(SynthNode::Absent, |tgid| group_or_task(tgid, tid)),
+                Some(tid) => {
+                    group_of(tid, who).map_or(SynthNode::Absent, |tgid| group_or_task(tgid, tid))
+                }
                 None => host_child("", text),
             },
         },
@@ -192,7 +201,11 @@ pub(super) fn child(dir: ProcDir, name: &[u8], who: Caller<'_>) -> SynthNode {
 
 /// `/proc/TID` of a thread that is no leader exists too, though no listing shows it (proc(5)).
 fn group_or_task(tgid: i32, tid: i32) -> SynthNode {
-    let dir = if tgid == tid { ProcDir::Group(tgid) } else { ProcDir::Task(tgid, tid) };
+    let dir = if tgid == tid {
+        ProcDir::Group(tgid)
+    } else {
+        ProcDir::Task(tgid, tid)
+    };
     SynthNode::Dir(SynthDir::Proc(dir))
 }
 
@@ -201,7 +214,9 @@ fn group_of(tid: i32, who: Caller<'_>) -> Option<i32> {
     if groups.contains(&tid) {
         return Some(tid);
     }
-    groups.into_iter().find(|&tgid| who.tasks.threads(tgid).contains(&tid))
+    groups
+        .into_iter()
+        .find(|&tgid| who.tasks.threads(tgid).contains(&tid))
 }
 
 fn task_child(tgid: i32, relative: &str, name: &str) -> SynthNode {
@@ -219,7 +234,11 @@ fn task_child(tgid: i32, relative: &str, name: &str) -> SynthNode {
 }
 
 fn host_child(dir: &str, name: &str) -> SynthNode {
-    let path = if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
+    let path = if dir.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{dir}/{name}")
+    };
     if let Some(index) = HOST_DIRS.iter().position(|d| *d == path) {
         return SynthNode::Dir(SynthDir::Proc(ProcDir::Host(index)));
     }
@@ -241,7 +260,9 @@ fn open_descriptors(tgid: i32) -> Vec<i32> {
 
 pub(super) fn names(dir: ProcDir, who: Caller<'_>) -> Vec<(Vec<u8>, u8)> {
     let numbers = |list: Vec<i32>, kind| -> Vec<_> {
-        list.into_iter().map(|n| (n.to_string().into_bytes(), kind)).collect()
+        list.into_iter()
+            .map(|n| (n.to_string().into_bytes(), kind))
+            .collect()
     };
     match dir {
         ProcDir::Root => {
@@ -252,9 +273,15 @@ pub(super) fn names(dir: ProcDir, who: Caller<'_>) -> Vec<(Vec<u8>, u8)> {
             all
         }
         ProcDir::Group(_) | ProcDir::Task(..) => {
-            let files = TASK_FILES.iter().map(|f| (f.as_bytes().to_vec(), libc::DT_REG));
-            let links = ["exe", "cwd", "root"].iter().map(|l| (l.as_bytes().to_vec(), libc::DT_LNK));
-            let dirs = ["fd", "fdinfo"].iter().map(|d| (d.as_bytes().to_vec(), libc::DT_DIR));
+            let files = TASK_FILES
+                .iter()
+                .map(|f| (f.as_bytes().to_vec(), libc::DT_REG));
+            let links = ["exe", "cwd", "root"]
+                .iter()
+                .map(|l| (l.as_bytes().to_vec(), libc::DT_LNK));
+            let dirs = ["fd", "fdinfo"]
+                .iter()
+                .map(|d| (d.as_bytes().to_vec(), libc::DT_DIR));
             let task = matches!(dir, ProcDir::Group(_)).then(|| (b"task".to_vec(), libc::DT_DIR));
             files.chain(links).chain(dirs).chain(task).collect()
         }
@@ -267,11 +294,19 @@ pub(super) fn names(dir: ProcDir, who: Caller<'_>) -> Vec<(Vec<u8>, u8)> {
 
 fn host_names(dir: &str) -> Vec<(Vec<u8>, u8)> {
     let below = |path: &'static str| -> Option<&'static [u8]> {
-        let rest = if dir.is_empty() { path } else { path.strip_prefix(dir)?.strip_prefix('/')? };
+        let rest = if dir.is_empty() {
+            path
+        } else {
+            path.strip_prefix(dir)?.strip_prefix('/')?
+        };
         (!rest.is_empty() && !rest.contains('/')).then_some(rest.as_bytes())
     };
-    let files = HOST_FILES.iter().filter_map(|f| Some((below(f)?.to_vec(), libc::DT_REG)));
-    let dirs = HOST_DIRS.iter().filter_map(|d| Some((below(d)?.to_vec(), libc::DT_DIR)));
+    let files = HOST_FILES
+        .iter()
+        .filter_map(|f| Some((below(f)?.to_vec(), libc::DT_REG)));
+    let dirs = HOST_DIRS
+        .iter()
+        .filter_map(|d| Some((below(d)?.to_vec(), libc::DT_DIR)));
     files.chain(dirs).collect()
 }
 
@@ -282,7 +317,11 @@ pub(super) fn is_writable(relative: &str) -> bool {
 
 impl Vfs {
     /// What a magic link leads to: an object, not a path.
-    pub(in crate::vfs) fn magic_target(&self, link: Magic, who: Caller<'_>) -> sys::Result<Place<'static>> {
+    pub(in crate::vfs) fn magic_target(
+        &self,
+        link: Magic,
+        who: Caller<'_>,
+    ) -> sys::Result<Place<'static>> {
         match link {
             Magic::Root(_) => Ok(Place::Dir(Arc::clone(self.root()), Last::Root)),
             Magic::Cwd(tgid) => {
@@ -309,9 +348,12 @@ impl Vfs {
     pub(super) fn magic_text(&self, link: Magic, who: Caller<'_>) -> sys::Result<Vec<u8>> {
         match link {
             Magic::Root(_) => Ok(b"/".to_vec()),
-            Magic::Exe(tgid) => {
-                Ok(who.tasks.exe(tgid).ok_or(Errno::ENOENT)?.as_bytes().to_vec())
-            }
+            Magic::Exe(tgid) => Ok(who
+                .tasks
+                .exe(tgid)
+                .ok_or(Errno::ENOENT)?
+                .as_bytes()
+                .to_vec()),
             Magic::Cwd(tgid) => {
                 let cwd = who.tasks.cwd(tgid).ok_or(Errno::ENOENT)?;
                 self.text_of_dir(&self.current(&cwd, who))
@@ -329,13 +371,16 @@ impl Vfs {
     }
 
     fn text_of_dir(&self, dir: &crate::vfs::Dir) -> sys::Result<Vec<u8>> {
-        Ok(dir.path().map_or_else(|| b"(deleted)".to_vec(), |p| p.as_bytes().to_vec()))
+        Ok(dir
+            .path()
+            .map_or_else(|| b"(deleted)".to_vec(), |p| p.as_bytes().to_vec()))
     }
 
     fn text_of_file(&self, fd: std::os::fd::BorrowedFd<'_>) -> sys::Result<Vec<u8>> {
         let host = crate::vfs::host_path(fd)?.0;
         // "pipe:[1]", "socket:[2]", "anon_inode:[eventpoll]" and "/memfd:x" name no path.
-        if host.first() != Some(&b'/') || host.starts_with(b"/memfd:") || host.starts_with(b"/dev/") {
+        if host.first() != Some(&b'/') || host.starts_with(b"/memfd:") || host.starts_with(b"/dev/")
+        {
             return Ok(host.into_vec());
         }
         let (text, deleted) = match host.strip_suffix(b" (deleted)") {

@@ -20,7 +20,12 @@ pub enum Reply {
     /// The call failed.
     Errno(Errno),
     /// The guest gets a duplicate of this descriptor; its number is the result.
-    AddFd { fd: OwnedFd, cloexec: bool },
+    AddFd {
+        /// Ours; the guest gets the same open file description.
+        fd: OwnedFd,
+        /// Whether the guest's number closes at exec.
+        cloexec: bool,
+    },
     /// The kernel runs the call as it stands.
     Continue,
     /// The kernel starts the call again, or answers EINTR, as the pending signal demands

@@ -102,18 +102,13 @@ impl Job {
         if thread <= 0 {
             return;
         }
-        if !self.task.is_dead() {
-            if !self.interrupted.load(Ordering::Acquire) {
-                if !signal_waits(self.task.tid) {
-                    return;
-                }
-                // The interrupt must be pending before the answer is given: should another thread
-                // take the signal meanwhile, it makes the kernel restart the call silently.
-                if !shared.tracer.interrupt(self.task.tid) {
-                    return;
-                }
-                self.interrupted.store(true, Ordering::Release);
+        if !self.task.is_dead() && !self.interrupted.load(Ordering::Acquire) {
+            // The interrupt must be pending before the answer is given: should another thread
+            // take the signal meanwhile, it makes the kernel restart the call silently.
+            if !signal_waits(self.task.tid) || !shared.tracer.interrupt(self.task.tid) {
+                return;
             }
+            self.interrupted.store(true, Ordering::Release);
         }
         // Told again each round until it has ended: the signal may come before the sleep begins.
         let _ = sys::process::tgkill(std::process::id() as i32, thread, wake_signal());

@@ -223,10 +223,8 @@ pub fn wait_peek() -> Result<Waited> {
         libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED
     );
     // SAFETY: waitid fills the SIGCHLD member of the union.
-    Ok(Waited {
-        tid: unsafe { info.si_pid() },
-        dead,
-    })
+    let tid = unsafe { info.si_pid() };
+    Ok(Waited { tid, dead })
 }
 
 /// wait4(2) for one task, consuming its state; the raw status.

@@ -32,7 +32,7 @@ pub fn install(program: &[libc::sock_filter]) -> Result<OwnedFd> {
         len: program.len() as u16,
         filter: program.as_ptr().cast_mut(),
     };
-    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u64 | WAIT_KILLABLE_RECV;
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | WAIT_KILLABLE_RECV;
     // SAFETY: `prog` points at `len` instructions that live through the call; the kernel copies.
     let fd = check(unsafe {
         libc::syscall(

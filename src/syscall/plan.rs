@@ -125,6 +125,10 @@ impl<'a> Plan<'a> {
 
 /// The one deed of a call, and all that it needs: objects held, strings copied.
 #[derive(Debug)]
+#[expect(
+    missing_docs,
+    reason = "the fields are the arguments of the calls named, as their man pages have them"
+)]
 pub enum Act<'a> {
     /// Answer a value.
     Return(i64),

@@ -57,17 +57,18 @@ static void namespaces(void) {
     if (r == 0) _exit(0);
     ok(refused(r), "clone3 into a user namespace is refused");
     ok(fails(syscall(SYS_clone3, (void *)8, 64), ENOSYS), "clone3 is ENOSYS whatever its argument, so that libc falls back");
-    int fd = open("/proc/self/ns/user", O_RDONLY);
+    int fd = open("/proc/self/ns/uts", O_RDONLY);
     ok(refused(setns(fd < 0 ? 0 : fd, 0)) || errno == EBADF, "setns");
-    ok(refused(mount("none", "/tmp", "tmpfs", 0, NULL)), "mount");
-    ok(refused(umount2("/proc", MNT_DETACH)), "umount");
-    ok(refused(syscall(SYS_pivot_root, ".", ".")), "pivot_root");
-    ok(refused(chroot("/tmp")), "chroot");
+    /* on paths that do not exist: if the call got through, the error would be ENOENT, and nothing would happen */
+    ok(refused(mount("none", "/absent/place", "tmpfs", 0, NULL)), "mount");
+    ok(refused(umount2("/absent/place", MNT_DETACH)), "umount");
+    ok(refused(syscall(SYS_pivot_root, "/absent/place", "/absent/place")), "pivot_root");
+    ok(refused(chroot("/")), "chroot");
     ok(refused(syscall(SYS_fsopen, "tmpfs", 0)), "fsopen");
     ok(refused(syscall(SYS_open_tree, AT_FDCWD, "/", 1)), "open_tree");
-    ok(refused(syscall(SYS_move_mount, AT_FDCWD, "/tmp", AT_FDCWD, "/usr", 0)), "move_mount");
+    ok(refused(syscall(SYS_move_mount, AT_FDCWD, "/absent/place", AT_FDCWD, "/absent/place", 0)), "move_mount");
     struct { uint64_t a, b, c, d; } attr = {0};
-    ok(refused(syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, &attr, sizeof attr)), "mount_setattr");
+    ok(refused(syscall(SYS_mount_setattr, AT_FDCWD, "/absent/place", 0, &attr, sizeof attr)), "mount_setattr");
 }
 
 static void other_processes(pid_t sbox, pid_t outside) {

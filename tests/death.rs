@@ -154,7 +154,7 @@ fn ended_by_signals_that_can_be_caught() -> Test {
 fn background_processes_end_with_the_program() -> Test {
     for (round, how) in (0..).zip([
         "sleep 30 &",
-        "(setsid sleep 30 &)",
+        "(setsid sleep 30 &);",
         "(trap '' TERM HUP INT; sleep 30) &",
     ]) {
         let marker = marker("background", round);

@@ -371,10 +371,7 @@ fn cargo_builds_a_crate() -> Test {
     };
     let (c, r) = (cargo.display().to_string(), rustup.display().to_string());
     let adjust = |job: Job| {
-        let job = job
-            .flags(["--ro", &c, "--ro", &r])
-            .env("RUSTUP_HOME", &r)
-            .env("CARGO_HOME", "/tmp/sbox-cargo-home");
+        let job = job.flags(["--ro", &c, "--ro", &r]).env("RUSTUP_HOME", &r);
         job.env(
             "RUSTUP_TOOLCHAIN",
             &std::env::var("RUSTUP_TOOLCHAIN").unwrap_or("stable".into()),

@@ -186,6 +186,10 @@ fn stdout_closed_early() -> Test {
         .process_group(0);
     let mut child = command.spawn().expect("sbox");
     std::thread::sleep(Duration::from_millis(100));
+    assert!(
+        child.try_wait().expect("wait").is_none(),
+        "ended before the pipe was closed"
+    );
     drop(child.stdout.take());
     let ended = support::job::wait(&mut child, Duration::from_secs(5));
     assert!(

@@ -19,7 +19,7 @@ static pid_t opener(int flags, int sa_flags) {
     _exit(fd < 0 ? errno : handled ? 200 : 0);
 }
 
-static int asleep(pid_t p) { return reap(p, 60) == -1; }
+static int asleep(pid_t p) { return reap(p, 120) == -1; }
 
 static void *thread_open(void *flags) {
     int fd = open(path, (int)(intptr_t)flags);

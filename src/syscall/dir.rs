@@ -11,14 +11,18 @@ use std::sync::Arc;
 /// getcwd(2): the path in the view, with its NUL; the length with it.
 pub fn getcwd<'a>(cx: &Cx<'a>, buf: OutBuf, size: Size) -> Result<Plan<'a>, Errno> {
     let cwd = cx.base(libc::AT_FDCWD)?;
-    let path = cwd.path().ok_or(Errno::ENOENT)?;
     if cwd
         .host()
         .is_some_and(|fd| sys::fs::fstat(fd).is_ok_and(|s| s.st_nlink == 0))
     {
         return Err(Errno::ENOENT);
     }
+    // The kernel makes no path longer than PATH_MAX; libc then finds it by climbing.
+    let path = cwd.path().ok_or(Errno::ENAMETOOLONG)?;
     let bytes = path.as_bytes();
+    if bytes.len() >= libc::PATH_MAX as usize {
+        return Err(Errno::ENAMETOOLONG);
+    }
     if bytes.len() as u64 + 1 > size.0 {
         return Err(Errno::ERANGE);
     }
@@ -46,7 +50,7 @@ pub fn chdir<'a>(cx: &Cx<'a>, path: UserPath<'a>) -> Result<Plan<'a>, Errno> {
 
 /// fchdir(2).
 pub fn fchdir<'a>(cx: &Cx<'a>, fd: Fd) -> Result<Plan<'a>, Errno> {
-    enter(cx.vfs.dir_of(cx.task.descriptor(fd.0)?, cx.caller())?)
+    enter(cx.vfs.dir_of(cx.task.descriptor(fd.0)?)?)
 }
 
 fn enter<'a>(dir: Arc<Dir>) -> Result<Plan<'a>, Errno> {
@@ -104,7 +108,7 @@ fn read_dir<'a>(
         }));
     }
     let copy = dir.try_clone().map_err(|_| Errno::ENFILE)?;
-    let found = cx.vfs.dir_of(copy, cx.caller())?;
+    let found = cx.vfs.dir_of(copy)?;
     Ok(Plan::act(match cx.vfs.listing(&found, cx.caller())? {
         Some(listing) => Act::List {
             dir,

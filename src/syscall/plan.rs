@@ -65,11 +65,11 @@ impl<'a> Cx<'a> {
     /// The directory that a `dirfd` argument names.
     pub fn base(&self, dir: i32) -> Result<Arc<Dir>, Errno> {
         if dir != libc::AT_FDCWD {
-            return self.vfs.dir_of(self.task.descriptor(dir)?, self.caller());
+            return self.vfs.dir_of(self.task.descriptor(dir)?);
         }
         let fs = self.task.fs();
         let cwd = fs.cwd();
-        let current = self.vfs.current(&cwd, self.caller());
+        let current = self.vfs.current(&cwd);
         if !Arc::ptr_eq(&cwd, &current) {
             fs.set_cwd(Arc::clone(&current));
         }

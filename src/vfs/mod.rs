@@ -226,57 +226,25 @@ impl Vfs {
         sys::fs::openat(self.self_fd.as_fd(), &name, flags, 0)
     }
 
-    /// The directory that `path` of the view names now, with fresh path, node and rule, after
-    /// directories have been renamed. The same inode, or detached if the view lost it.
-    pub fn current(&self, dir: &Arc<Dir>, who: Caller<'_>) -> Arc<Dir> {
+    /// `dir` with fresh path, node and rule, after directories have been renamed.
+    pub fn current(&self, dir: &Arc<Dir>) -> Arc<Dir> {
         if dir.generation == ALWAYS || dir.generation == self.cache.generation() {
             return Arc::clone(dir);
         }
-        let DirKind::Host { fd, inode } = &dir.kind else {
+        let DirKind::Host { fd, .. } = &dir.kind else {
             return Arc::clone(dir);
         };
-        if let Some(found) = self.dir_at_host(fd.as_fd(), *inode, who) {
-            return found;
-        }
-        match sys::fs::dup_above(fd.as_fd(), FIRST_FD) {
-            Ok(copy) => self.detached(copy, *inode, dir.rule, dir.mount),
-            Err(_) => Arc::clone(dir),
-        }
-    }
-
-    /// The directory of the view that the host directory `fd` is, found by its path.
-    fn dir_at_host(&self, fd: BorrowedFd<'_>, inode: Inode, who: Caller<'_>) -> Option<Arc<Dir>> {
-        let path = self.view_path(fd)?;
-        let dir = self.walk(who).dir(&self.root, path.below_root()).ok()?;
-        match &dir.kind {
-            DirKind::Host { inode: found, .. } if *found == inode => Some(dir),
-            _ => None,
-        }
-    }
-
-    fn detached(
-        &self,
-        fd: OwnedFd,
-        inode: Inode,
-        rule: RuleId,
-        mount: Option<mount::MountId>,
-    ) -> Arc<Dir> {
-        Arc::new(Dir {
-            id: self.new_id(),
-            kind: DirKind::Host { fd, inode },
-            path: None,
-            node: None,
-            rule,
-            mount,
-            generation: self.cache.generation(),
-        })
+        // On an error what was known stays true: a directory is never shown with fewer rules.
+        sys::fs::dup_above(fd.as_fd(), FIRST_FD)
+            .and_then(|fd| self.identify(fd, Some(dir)))
+            .unwrap_or_else(|_| Arc::clone(dir))
     }
 
     /// The directory that a guest's descriptor names (already duplicated into `fd`).
     ///
     /// ENOTDIR for what is no directory; ENOENT for a host directory that the view does not show:
     /// it was passed in from outside, and nothing below it exists for this guest.
-    pub fn dir_of(&self, fd: OwnedFd, who: Caller<'_>) -> sys::Result<Arc<Dir>> {
+    pub fn dir_of(&self, fd: OwnedFd) -> sys::Result<Arc<Dir>> {
         let stat = sys::fs::fstat(fd.as_fd())?;
         if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
             return Err(Errno::ENOTDIR);
@@ -288,13 +256,89 @@ impl Vfs {
         if let Some(what) = lock(&self.placeholders).get(&inode).copied() {
             return self.synth_dir(what, self.synth_path(what));
         }
-        if let Some(dir) = self.dir_at_host(fd.as_fd(), inode, who) {
-            return Ok(dir);
-        }
-        // A removed directory still stands: every look-up in it answers ENOENT, as natively.
-        let rule = self.rule_of(fd.as_fd()).ok_or(Errno::ENOENT)?;
         let fd = self.reopen(fd.as_fd(), libc::O_PATH | libc::O_DIRECTORY)?;
-        Ok(self.detached(fd, inode, rule, None))
+        self.identify(fd, None)
+    }
+
+    /// Finds where in the view a held host directory lies, by the path that the kernel knows for
+    /// it. No walk is made: whether the guest may search the directories above is no matter, and
+    /// what the rules say of the place is found in any case.
+    fn identify(&self, fd: OwnedFd, before: Option<&Dir>) -> sys::Result<Arc<Dir>> {
+        let generation = self.cache.generation();
+        let stat = sys::fs::fstat(fd.as_fd())?;
+        let removed = stat.st_nlink == 0;
+        let (path, node, mount) = match host_path(fd.as_fd()) {
+            Ok(host) => {
+                let text = if removed {
+                    strip_deleted(&host.0)
+                } else {
+                    &host.0
+                };
+                let path = self.table.to_view(text).ok_or(Errno::ENOENT)?;
+                let mount = self.table.covering(&path);
+                (
+                    Some(path.clone()).filter(|_| !removed),
+                    self.node_at(&path),
+                    mount,
+                )
+            }
+            // Deeper than any rule or mount can be: only what lies above it matters.
+            Err(Errno::ENAMETOOLONG) => {
+                let mount = before
+                    .and_then(|d| d.mount)
+                    .or_else(|| self.mount_above(&fd).ok());
+                (None, None, Some(mount.ok_or(Errno::ENOENT)?))
+            }
+            Err(errno) => return Err(errno),
+        };
+        let mount = mount.ok_or(Errno::ENOENT)?;
+        let rule = self.table.mount(mount).ok_or(Errno::ENOENT)?.rule;
+        let dir = Arc::new(Dir {
+            id: self.new_id(),
+            kind: DirKind::Host {
+                fd,
+                inode: (stat.st_dev, stat.st_ino),
+            },
+            path,
+            node,
+            rule,
+            mount: Some(mount),
+            generation,
+        });
+        if !removed {
+            // Unwatched it is merely found anew each time.
+            let _ = self.cache.adopt(&dir);
+        }
+        Ok(dir)
+    }
+
+    /// The mount that holds a directory whose path is too long to be had, by climbing.
+    fn mount_above(&self, fd: &OwnedFd) -> sys::Result<mount::MountId> {
+        let mut at = sys::fs::dup_above(fd.as_fd(), FIRST_FD)?;
+        // A component takes two bytes at least; no path is longer than the kernel's memory for it.
+        for _ in 0..1 << 16 {
+            at = sys::fs::openat(at.as_fd(), c"..", libc::O_PATH | libc::O_DIRECTORY, 0)?;
+            match host_path(at.as_fd()) {
+                Ok(host) => {
+                    let path = self.table.to_view(&host.0).ok_or(Errno::ENOENT)?;
+                    return self.table.covering(&path).ok_or(Errno::ENOENT);
+                }
+                Err(Errno::ENAMETOOLONG) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Err(Errno::ENAMETOOLONG)
+    }
+
+    /// The directory above one whose path is too long to be had. Such a directory is no mount's
+    /// root, so the kernel's `..` stays within the mount.
+    pub(super) fn above_deep(&self, dir: &Dir) -> sys::Result<Arc<Dir>> {
+        let fd = dir.host().ok_or(Errno::ENOENT)?;
+        if host_path(fd) != Err(Errno::ENAMETOOLONG) {
+            return Err(Errno::ENOENT);
+        }
+        let above = sys::fs::openat(fd, c"..", libc::O_PATH | libc::O_DIRECTORY, 0)?;
+        self.identify(above, Some(dir))
     }
 
     /// Tells the cache that the guest moved or removed what was at `name` of `dir`.
@@ -357,6 +401,11 @@ pub(crate) fn host_path(fd: BorrowedFd<'_>) -> sys::Result<HostPath> {
         CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(|_| Errno::EINVAL)?;
     let text = sys::fs::readlink(&link, &mut buf)?;
     Ok(HostPath(text.into()))
+}
+
+/// What proc(5) says of a removed file, without saying that it is removed.
+fn strip_deleted(text: &[u8]) -> &[u8] {
+    text.strip_suffix(b" (deleted)").unwrap_or(text)
 }
 
 /// Locks, also after another thread panicked: the run is being killed then, and no invariant of

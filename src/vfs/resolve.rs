@@ -489,7 +489,7 @@ impl<'v> Walk<'v> {
 
     /// `..`: the directory that the view shows above `dir`.
     fn parent(&mut self, dir: &Arc<Dir>) -> sys::Result<Arc<Dir>> {
-        let dir = self.vfs.current(dir, self.who);
+        let dir = self.vfs.current(dir);
         let Some(path) = &dir.path else {
             return self.parent_of_removed(&dir);
         };
@@ -511,9 +511,13 @@ impl<'v> Walk<'v> {
         }
     }
 
-    /// A removed directory still has the parent that it had, for those who stand in it.
+    /// A removed directory still has the parent that it had, for those who stand in it; so has one
+    /// whose path is too long.
     fn parent_of_removed(&mut self, dir: &Dir) -> sys::Result<Arc<Dir>> {
-        let host = super::host_path(dir.host().ok_or(Errno::ENOENT)?)?;
+        let host = match super::host_path(dir.host().ok_or(Errno::ENOENT)?) {
+            Err(Errno::ENAMETOOLONG) => return self.vfs.above_deep(dir),
+            other => other?,
+        };
         let text = host.0.strip_suffix(b" (deleted)").ok_or(Errno::ENOENT)?;
         let path = self.vfs.table.to_view(text).ok_or(Errno::ENOENT)?;
         self.above(&path)
@@ -815,7 +819,7 @@ impl Vfs {
         }))
     }
 
-    fn node_at(&self, path: &VPath) -> Option<NodeId> {
+    pub(super) fn node_at(&self, path: &VPath) -> Option<NodeId> {
         components(path.as_bytes()).try_fold(super::MountTable::ROOT, |node, name| {
             self.table.child(node, name)
         })

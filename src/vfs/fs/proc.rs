@@ -326,7 +326,7 @@ impl Vfs {
             Magic::Root(_) => Ok(Place::Dir(Arc::clone(self.root()), Last::Root)),
             Magic::Cwd(tgid) => {
                 let cwd = who.tasks.cwd(tgid).ok_or(Errno::ENOENT)?;
-                Ok(Place::Dir(self.current(&cwd, who), Last::Root))
+                Ok(Place::Dir(self.current(&cwd), Last::Root))
             }
             Magic::Exe(tgid) => {
                 let name = CString::new(format!("{tgid}/exe")).map_err(|_| Errno::ENOENT)?;
@@ -337,7 +337,7 @@ impl Vfs {
                 let fd = who.tasks.descriptor(tgid, n).map_err(|_| Errno::ENOENT)?;
                 let stat = sys::fs::fstat(fd.as_fd())?;
                 if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
-                    return Ok(Place::Dir(self.dir_of(fd, who)?, Last::Root));
+                    return Ok(Place::Dir(self.dir_of(fd)?, Last::Root));
                 }
                 Ok(Place::Open(Arc::new(fd)))
             }
@@ -361,13 +361,13 @@ impl Vfs {
             }
             Magic::Cwd(tgid) => {
                 let cwd = who.tasks.cwd(tgid).ok_or(Errno::ENOENT)?;
-                self.text_of_dir(&self.current(&cwd, who))
+                self.text_of_dir(&self.current(&cwd))
             }
             Magic::Fd(tgid, n) => {
                 let fd = who.tasks.descriptor(tgid, n).map_err(|_| Errno::ENOENT)?;
                 let stat = sys::fs::fstat(fd.as_fd())?;
                 if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
-                    let dir = self.dir_of(fd, who)?;
+                    let dir = self.dir_of(fd)?;
                     return self.text_of_dir(&dir);
                 }
                 self.text_of_file(fd.as_fd())

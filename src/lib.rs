@@ -2,4 +2,5 @@
 pub mod cli;
 pub mod mechanism;
 pub mod supervisor;
+pub mod sys;
 pub mod syscall;

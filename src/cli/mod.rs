@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+pub mod exit;
+pub mod similar;
 pub mod syscalls;
+pub mod term;
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -21,6 +24,6 @@ enum Verb {
 /// Entry point of the binary.
 pub fn main() -> ExitCode {
     match Cli::parse().verb {
-        Verb::Syscalls(args) => syscalls::run(&args),
+        Verb::Syscalls(args) => syscalls::run(&args).into(),
     }
 }

@@ -174,7 +174,7 @@ fn cases() -> Vec<Case> {
             Refuse::all(libc::SYS_openat2, ENOSYS),
             &[("openat2", "ENOSYS")],
             &[],
-            "none",
+            "full",
         ),
         (
             Refuse::all(libc::SYS_pidfd_open, EPERM),
@@ -291,13 +291,13 @@ fn cases() -> Vec<Case> {
             Refuse::all(libc::SYS_statx, ENOSYS),
             &[("statx", "ENOSYS")],
             &[],
-            "none",
+            "reduced",
         ),
         (
             killed(libc::SYS_faccessat2),
             &[("faccessat2", "SIGSYS")],
             &[],
-            "reduced",
+            "none",
         ),
         (
             Refuse::all(libc::SYS_inotify_init1, EMFILE),

@@ -64,7 +64,10 @@ fn every_example_parses() {
         let Some((_, examples)) = page.split_once("Examples:\n") else {
             continue;
         };
-        for line in examples.lines().take_while(|line| line.starts_with("  ")) {
+        for line in examples
+            .lines()
+            .take_while(|line| line.starts_with("  sbox "))
+        {
             let example = line.trim().split("  ").next().unwrap();
             let words = example
                 .split(' ')

@@ -5,7 +5,7 @@ use clap_complete::Shell;
 use super::exit::Exit;
 use super::term;
 
-/// Prints the completions of a shell.
+/// Print the completions of a shell.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::term::{self, Colour, Hue, Kind};
 use crate::doctor::{self, Finding, Level, Need, PROBES, State};
 
-/// Shows what this host lets sbox do, by trying each kernel feature.
+/// Show what this host lets sbox do, by trying each kernel feature.
 ///
 /// Exit status: 0 if sbox can enforce here, 3 if not.
 #[derive(Debug, clap::Args)]

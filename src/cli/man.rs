@@ -10,7 +10,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use super::exit::Exit;
 use super::term::{self, Kind};
 
-/// Prints a page of the manual, for man(1) to format.
+/// Print a page of the manual, for man(1) to format.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -9,6 +9,7 @@ pub mod completions;
 pub mod doctor;
 pub mod exit;
 pub mod man;
+pub mod run;
 pub mod similar;
 pub mod syscalls;
 pub mod term;
@@ -36,6 +37,7 @@ struct Cli {
 
 #[derive(clap::Subcommand)]
 enum Verb {
+    Run(run::Args),
     Syscalls(syscalls::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -46,7 +48,7 @@ enum Verb {
 const EXAMPLES: &[(&str, &str)] = &[
     (
         "sbox run -- ./program",
-        "run it; it sees what the default policy lists",
+        "run it; it sees only what you list",
     ),
     (
         "sbox trace -- ./program",
@@ -77,22 +79,19 @@ pub fn command() -> Command {
 
 /// Entry point of the binary.
 pub fn main() -> ExitCode {
-    let exit = match command().try_get_matches() {
-        Ok(matches) => match Cli::from_arg_matches(&matches) {
-            Ok(cli) => run(&cli.verb),
-            Err(error) => refuse(&error),
-        },
-        Err(error) => refuse(&error),
+    let parsed = command().try_get_matches();
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return refuse(&error).into(),
     };
-    exit.into()
-}
-
-fn run(verb: &Verb) -> Exit {
-    match verb {
-        Verb::Syscalls(args) => syscalls::run(args),
-        Verb::Doctor(args) => doctor::run(args),
-        Verb::Completions(args) => completions::run(args),
-        Verb::Man(args) => man::run(args),
+    match (cli.verb, matches.subcommand()) {
+        (Verb::Run(_), Some((_, matches))) => run::run(matches),
+        (Verb::Run(_), None) => Exit::Usage.into(), // clap gives a verb's matches
+        (Verb::Syscalls(args), _) => syscalls::run(&args).into(),
+        (Verb::Doctor(args), _) => doctor::run(&args).into(),
+        (Verb::Completions(args), _) => completions::run(&args).into(),
+        (Verb::Man(args), _) => man::run(&args).into(),
     }
 }
 

@@ -10,7 +10,7 @@ use super::term::{self, Kind};
 use crate::syscall::rules::Net;
 use crate::syscall::table::{self, Class, Mechanism, Row, TABLE};
 
-/// Shows how each system call is treated, and why.
+/// Show how each system call is treated, and why.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -197,10 +197,7 @@ pub fn json(rows: &[&Row]) -> serde_json::Result<String> {
             Mechanism::Native => ("native", None),
             Mechanism::Notify => ("notify", None),
             Mechanism::Trace => ("trace", None),
-            Mechanism::Refuse(errno) => (
-                "refuse",
-                Some(format!("{:?}", nix::errno::Errno::from_raw(errno.0))),
-            ),
+            Mechanism::Refuse(errno) => ("refuse", Some(format!("{:?}", errno))),
             Mechanism::Fake => ("fake", None),
             Mechanism::Check(..) => ("check", None),
         };

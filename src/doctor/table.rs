@@ -214,8 +214,9 @@ pub static PROBES: &[Probe] = &[
         ..ROW
     },
     Probe {
-        name: "openat2", since: "5.6",
-        purpose: "opens without leaving a directory or following links, RESOLVE_BENEATH",
+        name: "openat2", need: Need::Info, since: "5.6",
+        purpose: "nothing yet: sbox walks paths itself, openat2(2) could walk parts of them at once",
+        lost: "nothing",
         remedy: "Linux 5.6; in a container, a seccomp profile that allows openat2(2) (Docker 20.10.0)",
         test: try_::openat2_beneath,
         ..ROW
@@ -228,39 +229,40 @@ pub static PROBES: &[Probe] = &[
         ..ROW
     },
     Probe {
-        name: "close-range", since: "5.9",
-        purpose: "leaves the program no descriptor of sbox or its caller, close_range(2)",
-        remedy: "Linux 5.9; in a container, a seccomp profile that allows close_range(2)",
+        name: "close-range", since: "5.11",
+        purpose: "leaves the program no descriptor of sbox or its caller, CLOSE_RANGE_CLOEXEC",
+        remedy: "Linux 5.11; in a container, a seccomp profile that allows close_range(2)",
         test: try_::close_range,
         ..ROW
     },
     Probe {
-        name: "statx", since: "4.11",
-        purpose: "answers statx(2), and tells mounts and times of birth",
+        name: "statx", need: Need::Helpful, since: "4.11",
+        purpose: "answers statx(2) in full",
+        lost: "times of birth and numbers of mounts in answers of statx(2)",
         remedy: "Linux 4.11; in a container, a seccomp profile that allows statx(2)",
         test: try_::statx,
         ..ROW
     },
     Probe {
-        name: "faccessat2", need: Need::Helpful, since: "5.8",
-        purpose: "answers access checks with flags",
-        lost: "checks with AT_EACCESS or AT_SYMLINK_NOFOLLOW; programs get ENOSYS and fall back",
+        name: "faccessat2", since: "5.8",
+        purpose: "answers access checks, and asks for search permission where a path has ..",
+        lost: "paths with .. and access checks",
         remedy: "Linux 5.8; in a container, a seccomp profile that allows faccessat2(2) (Docker 20.10.0)",
         test: try_::faccessat2,
         ..ROW
     },
     Probe {
         name: "inotify", need: Need::Helpful, since: "2.6.13",
-        purpose: "watches files for programs, inotify(7)",
-        lost: "programs that watch files",
+        purpose: "watches files for programs, and directories that sbox remembers, inotify(7)",
+        lost: "programs that watch files, and speed: no directory is remembered",
         remedy: "a kernel with CONFIG_INOTIFY_USER; EMFILE: raise sysctl fs.inotify.max_user_instances",
         test: try_::inotify,
         ..ROW
     },
     Probe {
         name: "landlock", need: Need::Helpful, since: "5.13",
-        purpose: "a second wall of the kernel's own, landlock(7)",
-        lost: "the wall behind the supervisor: a bug in sbox weighs more",
+        purpose: "a second wall, of the kernel's own, landlock(7)",
+        lost: "the wall behind the supervisor, where there is one: see landlock-scopes",
         remedy: "a kernel with CONFIG_SECURITY_LANDLOCK, and landlock in the boot parameter lsm=",
         after: &["no-new-privs"], test: try_::landlock, detail: landlock_abi,
     },

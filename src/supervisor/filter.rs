@@ -43,7 +43,7 @@ fn decision(row: &Row, profile: &Profile) -> Result<Decision, Error> {
         Mechanism::Native => Action::Allow,
         Mechanism::Notify => Action::Notify,
         Mechanism::Trace => Action::Trace(EXEC_TRACE_DATA),
-        Mechanism::Refuse(errno) => refuse(errno.0),
+        Mechanism::Refuse(errno) => refuse(errno as i32),
         Mechanism::Fake => Action::Errno(0),
         Mechanism::Check(_, rule) => return lower(rule(profile.net)),
     }))

@@ -1,3 +1,113 @@
-//! Where calls are served.
+//! The engine: where verdict meets deed.
+//!
+//! ```text
+//! spawn ──▶ first guest (seized, filter installed, listener taken)
+//!   │
+//!   ├─ tracer (the main thread): owns every guest as ptrace wants it; exec, fork, signals, death
+//!   ├─ worker: blocks in RECV, serves one notification after the other, never waits for a guest
+//!   └─ sleepers: one thread for each call that sleeps (FIFO, connect), and one that wakes them
+//! ```
+//!
+//! Locks, in the order in which they may be taken: a task's service lock, the registry, a task's
+//! exec state, the file system's maps. None is held across a call that could sleep.
+//!
+//! Whatever goes wrong ends in a refusal: an error of ours is an errno for the guest, a panic
+//! kills the guests (`PTRACE_O_EXITKILL`) and ends sbox with 125.
 
+mod act;
 pub mod filter;
+mod service;
+mod sleep;
+pub mod spawn;
+pub mod stats;
+mod tracer;
+pub mod view;
+
+use crate::mechanism::notify::Listener;
+use crate::policy::Policy;
+use crate::syscall::rules::Net;
+use crate::task::Registry;
+use crate::trace::Log;
+use crate::vfs::Vfs;
+use std::ffi::CString;
+use std::sync::Arc;
+
+/// All that a run needs to know before it starts.
+pub struct Setup {
+    /// The view's files.
+    pub vfs: Vfs,
+    /// What may be done to them.
+    pub policy: Policy,
+    /// Which network there is.
+    pub net: Net,
+    /// The program: searched in the guest's PATH if it has no slash.
+    pub program: CString,
+    /// Its arguments, the zeroth included.
+    pub argv: Vec<CString>,
+    /// Its environment, as `NAME=VALUE`.
+    pub env: Vec<CString>,
+    /// Its working directory, a path of the view.
+    pub cwd: CString,
+    /// One line per call that reaches the supervisor.
+    pub log: Option<Log>,
+    /// Tell each refusal on standard error.
+    pub tell_denials: bool,
+    /// Count calls and time.
+    pub count: bool,
+}
+
+/// How the first program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It exited with this status.
+    Exited(i32),
+    /// This signal killed it.
+    Signaled(i32),
+    /// It never ran: exec failed with this errno.
+    NotStarted(crate::sys::Errno),
+}
+
+/// Why a run could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A kernel feature that enforcement needs is missing here.
+    #[error("can't enforce here: {what}: {errno}\n  hint: {hint}")]
+    CannotEnforce {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        errno: crate::sys::Errno,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Something of our own failed.
+    #[error("{what}: {errno}")]
+    Own {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        errno: crate::sys::Errno,
+    },
+    /// The filter could not be made.
+    #[error("making the system call filter: {0}")]
+    Filter(#[from] crate::mechanism::bpf::Error),
+}
+
+/// What all threads of the supervisor share.
+struct Shared {
+    vfs: Vfs,
+    policy: Policy,
+    net: Net,
+    tasks: Arc<Registry>,
+    listener: Arc<Listener>,
+    log: Option<Log>,
+    tell_denials: bool,
+    stats: Option<stats::Stats>,
+    sleepers: sleep::Sleepers,
+    tracer: tracer::Mailbox,
+}
+
+/// Runs a program in a sandbox to its end.
+pub fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Error> {
+    spawn::run(setup)
+}

@@ -319,10 +319,11 @@ pub fn statx(path: &CStr) -> Result<(), Errno> {
     check(unsafe { libc::syscall(call, dir, path.as_ptr(), 0, mask, out.as_mut_ptr()) }).map(drop)
 }
 
-/// close_range(2), Linux 5.9, of a range in which no descriptor can be.
+/// close_range(2) with `CLOSE_RANGE_CLOEXEC`, Linux 5.11, of a range in which no descriptor can be.
 pub fn close_range_of_none() -> Result<(), Errno> {
+    let (call, flags) = (libc::SYS_close_range, libc::CLOSE_RANGE_CLOEXEC);
     // SAFETY: no memory is passed, and the number is above any that a descriptor may have (INT_MAX).
-    check(unsafe { libc::syscall(libc::SYS_close_range, u32::MAX, u32::MAX, 0) }).map(drop)
+    check(unsafe { libc::syscall(call, u32::MAX, u32::MAX, flags) }).map(drop)
 }
 
 /// fsetxattr(2).

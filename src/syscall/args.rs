@@ -12,6 +12,10 @@ use std::fmt::{self, Display, Formatter, Write as _};
 
 use super::flags::{self, Names};
 use super::plan::{Cx, Errno};
+use crate::task::read_cstr;
+
+/// The longest name of an extended attribute, xattr(7).
+const XATTR_NAME_MAX: usize = 255;
 
 /// A typed argument of a system call: copied out of the guest exactly once.
 pub trait Arg<'a>: Sized {
@@ -203,14 +207,22 @@ pub struct UserName<'a>(pub &'a CStr);
 pub struct OptPath<'a>(pub Option<UserPath<'a>>);
 
 impl<'a> Arg<'a> for UserPath<'a> {
-    fn decode(_: &Cx<'a>, _raw: u64) -> Result<Self, Errno> {
-        Err(Errno(libc::EFAULT))
+    /// Copies the string out of the guest exactly once. Handlers never see the pointer, so no later
+    /// step can read bytes that another guest thread has changed meanwhile.
+    fn decode(cx: &Cx<'a>, raw: u64) -> Result<Self, Errno> {
+        read_cstr(cx.mem, raw, libc::PATH_MAX as usize, cx.arena).map(Self)
     }
 }
 
 impl<'a> Arg<'a> for UserName<'a> {
-    fn decode(_: &Cx<'a>, _raw: u64) -> Result<Self, Errno> {
-        Err(Errno(libc::EFAULT))
+    /// ERANGE for a name without end, as xattr(7) says; no other name is that long.
+    fn decode(cx: &Cx<'a>, raw: u64) -> Result<Self, Errno> {
+        read_cstr(cx.mem, raw, XATTR_NAME_MAX + 1, cx.arena)
+            .map(Self)
+            .map_err(|e| match e {
+                Errno::ENAMETOOLONG => Errno::ERANGE,
+                other => other,
+            })
     }
 }
 

@@ -1,14 +1,123 @@
-//! The working directory, the umask and directory listings.
+//! Working directory, umask, listings.
 
 use super::args::{CloneFlags, Fd, Mode, OutBuf, Size, UInt, UserPath};
-use super::plan::stubs;
+use super::path::existing;
+use super::plan::{Act, Cx, Errno, Plan, RegistersOnly};
+use crate::sys;
+use crate::vfs::{Dir, Follow, Place};
+use std::os::fd::AsFd;
+use std::sync::Arc;
 
-stubs! {
-    getdents(Fd, OutBuf, UInt);
-    getcwd(OutBuf, Size);
-    chdir(UserPath<'_>);
-    fchdir(Fd);
-    umask(Mode);
-    getdents64(Fd, OutBuf, UInt);
-    unshare(CloneFlags);
+/// getcwd(2): the path in the view, with its NUL; the length with it.
+pub fn getcwd<'a>(cx: &Cx<'a>, buf: OutBuf, size: Size) -> Result<Plan<'a>, Errno> {
+    let cwd = cx.base(libc::AT_FDCWD)?;
+    let path = cwd.path().ok_or(Errno::ENOENT)?;
+    if cwd
+        .host()
+        .is_some_and(|fd| sys::fs::fstat(fd).is_ok_and(|s| s.st_nlink == 0))
+    {
+        return Err(Errno::ENOENT);
+    }
+    let bytes = path.as_bytes();
+    if bytes.len() as u64 + 1 > size.0 {
+        return Err(Errno::ERANGE);
+    }
+    let text = cx.arena.alloc_slice_fill_copy(bytes.len() + 1, 0u8);
+    text.get_mut(..bytes.len())
+        .ok_or(Errno::ERANGE)?
+        .copy_from_slice(bytes);
+    Ok(Plan::write(buf.0, text, text.len() as i64))
+}
+
+/// chdir(2): the kernel's own working directory of a guest never changes.
+pub fn chdir<'a>(cx: &Cx<'a>, path: UserPath<'a>) -> Result<Plan<'a>, Errno> {
+    let cwd = super::args::DirFd(libc::AT_FDCWD);
+    let (place, _) = existing(cx, cwd, path, Follow::Last)?;
+    match place {
+        Place::Dir(dir, _) => enter(dir),
+        Place::Name { .. } => {
+            // The name is no link; walk into it as a directory to hold it.
+            let start = cx.start(libc::AT_FDCWD, path.0)?;
+            enter(cx.vfs.directory(cx.caller(), &start, path.0)?)
+        }
+        _ => Err(Errno::ENOTDIR),
+    }
+}
+
+/// fchdir(2).
+pub fn fchdir<'a>(cx: &Cx<'a>, fd: Fd) -> Result<Plan<'a>, Errno> {
+    enter(cx.vfs.dir_of(cx.task.descriptor(fd.0)?, cx.caller())?)
+}
+
+fn enter<'a>(dir: Arc<Dir>) -> Result<Plan<'a>, Errno> {
+    if let Some(fd) = dir.host() {
+        // Search permission on the directory itself (chdir(2), EACCES); none is needed on a
+        // removed one, in which `.` can't be looked up.
+        match sys::fs::faccessat2(fd, c".", libc::X_OK, libc::AT_EACCESS) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(Plan::act(Act::ChangeDir(dir)))
+}
+
+/// umask(2).
+pub fn umask<'a>(_: &Cx<'a>, mask: Mode) -> Result<Plan<'a>, Errno> {
+    Ok(Plan::act(Act::Umask(mask.0)))
+}
+
+/// unshare(2) with `CLONE_FS`; the filter has refused everything but FS, FILES and SYSVSEM.
+pub fn unshare<'a>(_: &Cx<'a>, _: CloneFlags) -> Result<Plan<'a>, Errno> {
+    Ok(Plan::act(Act::UnshareFs(RegistersOnly(
+        "unshare takes one word of flags, checked by the filter",
+    ))))
+}
+
+/// getdents(2).
+pub fn getdents<'a>(cx: &Cx<'a>, fd: Fd, buf: OutBuf, count: UInt) -> Result<Plan<'a>, Errno> {
+    read_dir(cx, fd, buf, count, true)
+}
+
+/// getdents64(2).
+pub fn getdents64<'a>(cx: &Cx<'a>, fd: Fd, buf: OutBuf, count: UInt) -> Result<Plan<'a>, Errno> {
+    read_dir(cx, fd, buf, count, false)
+}
+
+/// Most programs ask for 32 KiB; more at once would only cost memory here.
+const MAX_ROOM: usize = 128 * 1024;
+
+fn read_dir<'a>(
+    cx: &Cx<'a>,
+    fd: Fd,
+    buf: OutBuf,
+    count: UInt,
+    old: bool,
+) -> Result<Plan<'a>, Errno> {
+    let dir = cx.task.descriptor(fd.0)?;
+    let room = (count.0 as usize).min(MAX_ROOM);
+    if !cx.vfs.is_special(dir.as_fd())? {
+        return Ok(Plan::act(Act::ReadDir {
+            dir,
+            buf: buf.0,
+            room,
+            old,
+        }));
+    }
+    let copy = dir.try_clone().map_err(|_| Errno::ENFILE)?;
+    let found = cx.vfs.dir_of(copy, cx.caller())?;
+    Ok(Plan::act(match cx.vfs.listing(&found, cx.caller())? {
+        Some(listing) => Act::List {
+            dir,
+            listing,
+            buf: buf.0,
+            room,
+            old,
+        },
+        None => Act::ReadDir {
+            dir,
+            buf: buf.0,
+            room,
+            old,
+        },
+    }))
 }

@@ -1,9 +1,429 @@
-//! execve(2) and execveat(2).
+//! execve(2): which program, by which interpreter.
+//!
+//! The kernel is handed a descriptor, never a path: the program is resolved in the view and opened
+//! here. `#!` lines are read here, since their paths mean files of the view. The ELF interpreter
+//! (`PT_INTERP`) is opened by the kernel by its host path; it must be the file that the view has at
+//! that path, and the tracer compares what was loaded with what was approved before the first
+//! instruction runs.
 
-use super::args::{AtFlags, DirFd, Ptr, UserPath};
-use super::plan::stubs;
+use super::args::{AtFlags, DirFd, OptPath, Ptr, UserPath};
+use super::path::{check_flags, follow, named};
+use super::plan::{Act, Cx, Errno, Plan};
+use crate::policy::Access;
+use crate::sys;
+use crate::task::{Argv, ExecPlan};
+use crate::vfs::path::VPath;
+use crate::vfs::{Follow, Found, Place};
+use goblin::elf::Elf;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
-stubs! {
-    execve(UserPath<'_>, Ptr, Ptr);
-    execveat(DirFd, UserPath<'_>, Ptr, Ptr, AtFlags);
+/// Scripts whose interpreter is a script: the kernel allows five changes of image (ELOOP beyond).
+const MAX_SCRIPTS: usize = 5;
+
+/// What the kernel reads of a program to tell its format (`BINPRM_BUF_SIZE`, Linux 5.1).
+const HEAD: usize = 256;
+
+/// execve(2).
+pub fn execve<'a>(
+    cx: &Cx<'a>,
+    path: UserPath<'a>,
+    argv: Ptr,
+    envp: Ptr,
+) -> Result<Plan<'a>, Errno> {
+    let path_at = cx.registers.first().copied().unwrap_or(0);
+    plan(
+        cx,
+        DirFd(libc::AT_FDCWD),
+        path,
+        path_at,
+        argv,
+        envp,
+        AtFlags(0),
+    )
+}
+
+/// execveat(2).
+pub fn execveat<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: UserPath<'a>,
+    argv: Ptr,
+    envp: Ptr,
+    flags: AtFlags,
+) -> Result<Plan<'a>, Errno> {
+    check_flags(flags.0, libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW)?;
+    let path_at = cx.registers.get(1).copied().unwrap_or(0);
+    plan(cx, dir, path, path_at, argv, envp, flags)
+}
+
+/// A program on its way to being run.
+struct Program {
+    file: std::fs::File,
+    stat: libc::stat,
+    rule: Option<crate::policy::RuleId>,
+    path: Option<VPath>,
+}
+
+fn plan<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: UserPath<'a>,
+    path_at: u64,
+    argv: Ptr,
+    envp: Ptr,
+    flags: AtFlags,
+) -> Result<Plan<'a>, Errno> {
+    let (place, by_fd) = match named(cx, dir, OptPath(Some(path)), flags.0)? {
+        super::path::Named::Path(path) => {
+            let start = cx.start(dir.0, path.0)?;
+            let relative_to_fd =
+                dir.0 != libc::AT_FDCWD && path.0.to_bytes().first() != Some(&b'/');
+            let place = look_up(cx, &start, path.0, follow(flags.0))?;
+            (place, relative_to_fd.then_some(dir.0))
+        }
+        super::path::Named::Cwd => return Err(Errno::EACCES),
+        super::path::Named::Fd(fd) => (Place::Open(Arc::new(fd)), Some(dir.0)),
+    };
+    let mut program = open_program(cx, place)?;
+    let mut plan = Plan::ask(Access::EXEC, program.rule, Act::Return(0));
+    let mut name = script_name(path.0, by_fd);
+    let mut first: Vec<Vec<u8>> = Vec::new();
+    let mut depth = 0;
+    let head = loop {
+        let head = read_head(&program.file)?;
+        let Some(line) = shebang(&head)? else {
+            break head;
+        };
+        // The script is opened again by its interpreter, through a descriptor that exec closes.
+        if depth == 0 && by_fd.is_some_and(|fd| closes_on_exec(cx, fd)) {
+            return Err(Errno::ENOENT);
+        }
+        depth += 1;
+        if depth > MAX_SCRIPTS {
+            return Err(Errno::ELOOP);
+        }
+        let mut words = vec![line.interpreter.to_vec()];
+        words.extend(line.argument.map(<[u8]>::to_vec));
+        words.push(name);
+        // An inner script takes the place of the argument zero that the outer one made.
+        words.extend(first.into_iter().skip(1));
+        first = words;
+        name = line.interpreter.to_vec();
+        let interpreter = CString::new(line.interpreter).map_err(|_| Errno::ENOEXEC)?;
+        let cwd = cx.start(libc::AT_FDCWD, &interpreter)?;
+        let interpreter = cx.arena.alloc_slice_copy(interpreter.as_bytes_with_nul());
+        let text = CStr::from_bytes_with_nul(interpreter).map_err(|_| Errno::ENOEXEC)?;
+        let place = look_up(cx, &cwd, text, Follow::Last)?;
+        program = open_program(cx, place)?;
+        if plan.asks.is_full() {
+            // Every script on the way was asked for in turn; the last two are kept in the plan.
+            plan.asks.remove(0);
+        }
+        plan.also(Access::EXEC, program.rule);
+    };
+    let interpreter = match elf_interpreter(&program.file, &head)? {
+        None => None,
+        Some(path) => Some(approve_interpreter(cx, &path)?),
+    };
+    let argv = if depth == 0 {
+        Argv::Guest(argv.0)
+    } else {
+        Argv::Script {
+            first: first
+                .into_iter()
+                .map(|mut word| {
+                    word.push(0);
+                    word
+                })
+                .collect(),
+            rest: second_argument(cx, argv.0)?,
+        }
+    };
+    plan.act = Act::Exec {
+        program: OwnedFd::from(program.file),
+        plan: Box::new(ExecPlan {
+            slot: -1,
+            program: (program.stat.st_dev, program.stat.st_ino),
+            interpreter,
+            empty_at: path_at + path.0.count_bytes() as u64,
+            argv,
+            envp: envp.0,
+            path: program.path,
+        }),
+    };
+    Ok(plan)
+}
+
+/// The name that a script's interpreter is given: the path as asked, or the descriptor's.
+fn script_name(path: &CStr, by_fd: Option<i32>) -> Vec<u8> {
+    match by_fd {
+        None => path.to_bytes().to_vec(),
+        Some(fd) if path.is_empty() => format!("/dev/fd/{fd}").into_bytes(),
+        Some(fd) => [format!("/dev/fd/{fd}/").as_bytes(), path.to_bytes()].concat(),
+    }
+}
+
+fn look_up<'a>(
+    cx: &Cx<'a>,
+    start: &Arc<crate::vfs::Dir>,
+    path: &'a CStr,
+    follow: Follow,
+) -> Result<Place<'a>, Errno> {
+    match cx.vfs.find(cx.caller(), start, path, follow, cx.arena)? {
+        Found {
+            place,
+            stat: Some(_),
+        } => Ok(place),
+        Found { stat: None, .. } => Err(Errno::ENOENT),
+    }
+}
+
+/// Opens a program for reading. Unreadable programs are refused: the kernel would make them
+/// non-dumpable, and the supervisor could not serve their calls (ptrace(2), "ptrace access mode").
+fn open_program(cx: &Cx<'_>, place: Place<'_>) -> Result<Program, Errno> {
+    let stat = cx.vfs.stat(&place)?.ok_or(Errno::ENOENT)?;
+    match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG => {}
+        libc::S_IFLNK => return Err(Errno::ELOOP),
+        _ => return Err(Errno::EACCES),
+    }
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK;
+    let fd = match &place {
+        Place::Name { dir, name, .. } => {
+            let dir = dir.host().ok_or(Errno::ENOENT)?;
+            sys::fs::openat(dir, name, flags | libc::O_NOFOLLOW, 0)?
+        }
+        Place::Synth(_) => return Err(Errno::EACCES),
+        other => {
+            let handle = cx.vfs.handle(other)?;
+            cx.vfs.reopen(handle.as_fd(), flags)?
+        }
+    };
+    // What is judged from here on is this descriptor, whatever the name means by now.
+    let stat = sys::fs::fstat(fd.as_fd())?;
+    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Err(Errno::EACCES);
+    }
+    sys::fs::faccessat2(
+        fd.as_fd(),
+        c"",
+        libc::X_OK,
+        libc::AT_EMPTY_PATH | libc::AT_EACCESS,
+    )?;
+    let path = match &place {
+        Place::Name { dir, name, .. } => dir.path().map(|p| p.join(name.to_bytes())),
+        _ => cx.vfs.view_path(fd.as_fd()),
+    };
+    let rule = cx.vfs.rule(&place);
+    if rule.is_none() && cx.vfs.is_foreign(fd.as_fd()) {
+        return Err(Errno::EACCES);
+    }
+    Ok(Program {
+        file: fd.into(),
+        stat,
+        rule,
+        path,
+    })
+}
+
+fn read_head(file: &std::fs::File) -> Result<Vec<u8>, Errno> {
+    let mut head = vec![0u8; HEAD];
+    let n = file.read_at(&mut head, 0).map_err(|_| Errno::EIO)?;
+    head.truncate(n);
+    Ok(head)
+}
+
+/// A `#!` line.
+struct Shebang<'h> {
+    interpreter: &'h [u8],
+    argument: Option<&'h [u8]>,
+}
+
+/// Reads a `#!` line as fs/binfmt_script.c does; `None` for anything else. ENOEXEC for a line
+/// without an interpreter, or one whose interpreter may have been cut off.
+fn shebang(head: &[u8]) -> Result<Option<Shebang<'_>>, Errno> {
+    let Some(rest) = head.strip_prefix(b"#!") else {
+        return Ok(None);
+    };
+    let blank = |b: &u8| *b == b' ' || *b == b'\t';
+    let line = match rest.iter().position(|&b| b == b'\n') {
+        Some(end) => rest.get(..end).unwrap_or_default(),
+        None => {
+            // No end within what the kernel reads: fine only if the interpreter's name has ended.
+            let from = rest.iter().position(|b| !blank(b)).ok_or(Errno::ENOEXEC)?;
+            let name = rest.get(from..).unwrap_or_default();
+            if head.len() >= HEAD && !name.iter().any(|b| blank(b) || *b == 0) {
+                return Err(Errno::ENOEXEC);
+            }
+            rest
+        }
+    };
+    let line = line.split(|&b| b == 0).next().unwrap_or_default();
+    let start = line.iter().position(|b| !blank(b)).ok_or(Errno::ENOEXEC)?;
+    let end = line
+        .iter()
+        .rposition(|b| !blank(b))
+        .map_or(start, |at| at + 1);
+    let line = line.get(start..end).unwrap_or_default();
+    let (interpreter, argument) = match line.iter().position(blank) {
+        None => (line, None),
+        Some(at) => {
+            let (name, rest) = line.split_at(at);
+            let from = rest.iter().position(|b| !blank(b)).unwrap_or(0);
+            (name, rest.get(from..))
+        }
+    };
+    if interpreter.is_empty() {
+        return Err(Errno::ENOEXEC);
+    }
+    Ok(Some(Shebang {
+        interpreter,
+        argument,
+    }))
+}
+
+/// Checks an ELF header and finds the interpreter that the kernel will load. ENOEXEC for what
+/// isn't an x86-64 program.
+fn elf_interpreter(file: &std::fs::File, head: &[u8]) -> Result<Option<CString>, Errno> {
+    if head.len() < goblin::elf64::header::SIZEOF_EHDR {
+        return Err(Errno::ENOEXEC);
+    }
+    let header = Elf::parse_header(head).map_err(|_| Errno::ENOEXEC)?;
+    let is_64 = header.e_ident.get(4) == Some(&goblin::elf::header::ELFCLASS64);
+    let is_program = matches!(
+        header.e_type,
+        goblin::elf::header::ET_EXEC | goblin::elf::header::ET_DYN
+    );
+    let entry_size = goblin::elf64::program_header::SIZEOF_PHDR;
+    if !is_64
+        || !is_program
+        || header.e_machine != goblin::elf::header::EM_X86_64
+        || usize::from(header.e_phentsize) != entry_size
+    {
+        return Err(Errno::ENOEXEC);
+    }
+    // The kernel takes at most 64 KiB of program headers (load_elf_phdrs).
+    let size = usize::from(header.e_phnum) * entry_size;
+    if size == 0 || size > 65_536 {
+        return Err(Errno::ENOEXEC);
+    }
+    let mut table = vec![0u8; size];
+    file.read_exact_at(&mut table, header.e_phoff)
+        .map_err(|_| Errno::ENOEXEC)?;
+    let ctx = goblin::container::Ctx::default();
+    let headers = goblin::elf::ProgramHeader::parse(&table, 0, usize::from(header.e_phnum), ctx)
+        .map_err(|_| Errno::ENOEXEC)?;
+    let Some(interp) = headers
+        .iter()
+        .find(|h| h.p_type == goblin::elf::program_header::PT_INTERP)
+    else {
+        return Ok(None);
+    };
+    // Two bytes at least, PATH_MAX at most, and NUL at the end (fs/binfmt_elf.c).
+    if !(2..=libc::PATH_MAX as u64).contains(&interp.p_filesz) {
+        return Err(Errno::ENOEXEC);
+    }
+    let mut text = vec![0u8; interp.p_filesz as usize];
+    file.read_exact_at(&mut text, interp.p_offset)
+        .map_err(|_| Errno::EIO)?;
+    if text.last() != Some(&0) {
+        return Err(Errno::ENOEXEC);
+    }
+    let path = CStr::from_bytes_until_nul(&text).map_err(|_| Errno::ENOEXEC)?;
+    Ok(Some(path.to_owned()))
+}
+
+/// The ELF interpreter must be the same file in the view and on the host, where the kernel will
+/// look for it. ENOENT if the view has none, ENOEXEC if it has another.
+fn approve_interpreter(cx: &Cx<'_>, path: &CStr) -> Result<(u64, u64), Errno> {
+    let arena = bumpalo::Bump::new();
+    let start = cx.start(libc::AT_FDCWD, path)?;
+    let found = cx
+        .vfs
+        .find(cx.caller(), &start, path, Follow::Last, &arena)?;
+    let in_view = found.stat.ok_or(Errno::ENOENT)?;
+    if path.to_bytes().first() != Some(&b'/') {
+        return Err(Errno::ENOEXEC);
+    }
+    let on_host = sys::fs::open(path, libc::O_PATH).and_then(|fd| sys::fs::fstat(fd.as_fd()));
+    match on_host {
+        Ok(host) if (host.st_dev, host.st_ino) == (in_view.st_dev, in_view.st_ino) => {
+            Ok((host.st_dev, host.st_ino))
+        }
+        _ => Err(Errno::ENOEXEC),
+    }
+}
+
+/// Where the guest's arguments after the zeroth begin; 0 if there are none.
+fn second_argument(cx: &Cx<'_>, argv: u64) -> Result<u64, Errno> {
+    if argv == 0 {
+        return Ok(0);
+    }
+    let first = cx.bytes(argv, 8)?;
+    let none = first.iter().all(|&b| b == 0);
+    Ok(if none { 0 } else { argv + 8 })
+}
+
+fn closes_on_exec(cx: &Cx<'_>, fd: i32) -> bool {
+    let path = format!("/proc/{}/fdinfo/{fd}", cx.task.tid);
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let flags = text
+        .lines()
+        .find_map(|l| l.strip_prefix("flags:"))
+        .map(str::trim);
+    let flags = flags.and_then(|f| i32::from_str_radix(f, 8).ok());
+    flags.is_some_and(|f| f & libc::O_CLOEXEC != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shebang_line_is_read_as_the_kernel_reads_it() {
+        let long = [b"#!/".as_slice(), &[b'x'; 300]].concat();
+        let long = &long[..HEAD];
+        let cut = [b"#!/bin/sh ".as_slice(), &[b'x'; 300]].concat();
+        let cut = &cut[..HEAD];
+        type Want<'w> = Result<Option<(&'w [u8], Option<&'w [u8]>)>, Errno>;
+        let rows: [(&[u8], Want<'_>); 11] = [
+            (b"#!/bin/sh\n", Ok(Some((b"/bin/sh", None)))),
+            (b"#! /bin/sh -e \nrest", Ok(Some((b"/bin/sh", Some(b"-e"))))),
+            (
+                b"#!/usr/bin/env  python3 -u\n",
+                Ok(Some((b"/usr/bin/env", Some(b"python3 -u")))),
+            ),
+            (b"#!/bin/sh\r\n", Ok(Some((b"/bin/sh\r", None)))),
+            (b"#!/bin/sh", Ok(Some((b"/bin/sh", None)))),
+            (b"#!\n", Err(Errno::ENOEXEC)),
+            (b"#! \t \n", Err(Errno::ENOEXEC)),
+            (b"#!relative x\n", Ok(Some((b"relative", Some(b"x"))))),
+            (b"\x7fELF", Ok(None)),
+            (long, Err(Errno::ENOEXEC)),
+            (cut, Ok(Some((b"/bin/sh", Some(&cut[10..]))))),
+        ];
+        for (head, want) in rows {
+            let got = shebang(head).map(|s| s.map(|s| (s.interpreter, s.argument)));
+            assert_eq!(got, want, "{}", head.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn only_64_bit_programs_of_this_machine_are_elf() {
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        let mut head = read_head(&file).unwrap();
+        assert!(elf_interpreter(&file, &head).unwrap().is_some());
+        head[4] = 1; // ELFCLASS32
+        assert_eq!(elf_interpreter(&file, &head).unwrap_err(), Errno::ENOEXEC);
+        head[4] = 2;
+        head[18] = 183; // EM_AARCH64
+        assert_eq!(elf_interpreter(&file, &head).unwrap_err(), Errno::ENOEXEC);
+        assert_eq!(
+            elf_interpreter(&file, b"\x7fELF").unwrap_err(),
+            Errno::ENOEXEC
+        );
+    }
 }

@@ -1,21 +1,278 @@
-//! Making, removing and renaming names: mkdir, mknod, rmdir, unlink, rename, link, symlink.
+//! Names: making, removing, renaming, linking.
 
-use super::args::{AtFlags, Dev, DirFd, Mode, RenameFlags, UnlinkFlags, UserPath};
-use super::plan::stubs;
+use super::args::{AtFlags, Dev, DirFd, Mode, OptPath, RenameFlags, UnlinkFlags, UserPath};
+use super::path::{check_flags, existing};
+use super::plan::{Act, Cx, Errno, Plan};
+use crate::policy::Access;
+use crate::vfs::{Follow, Last, Place};
+use std::sync::Arc;
 
-stubs! {
-    rename(UserPath<'_>, UserPath<'_>);
-    mkdir(UserPath<'_>, Mode);
-    rmdir(UserPath<'_>);
-    link(UserPath<'_>, UserPath<'_>);
-    unlink(UserPath<'_>);
-    symlink(UserPath<'_>, UserPath<'_>);
-    mknod(UserPath<'_>, Mode, Dev);
-    mkdirat(DirFd, UserPath<'_>, Mode);
-    mknodat(DirFd, UserPath<'_>, Mode, Dev);
-    unlinkat(DirFd, UserPath<'_>, UnlinkFlags);
-    renameat(DirFd, UserPath<'_>, DirFd, UserPath<'_>);
-    linkat(DirFd, UserPath<'_>, DirFd, UserPath<'_>, AtFlags);
-    symlinkat(UserPath<'_>, DirFd, UserPath<'_>);
-    renameat2(DirFd, UserPath<'_>, DirFd, UserPath<'_>, RenameFlags);
+const CWD: DirFd = DirFd(libc::AT_FDCWD);
+
+fn locate<'a>(cx: &Cx<'a>, dir: DirFd, path: UserPath<'a>) -> Result<Place<'a>, Errno> {
+    let start = cx.start(dir.0, path.0)?;
+    cx.vfs.locate(cx.caller(), &start, path.0, cx.arena)
+}
+
+/// A call that makes a new name at `place`: EEXIST if it is taken by something of the view's own,
+/// else a question to the policy.
+fn make<'a>(
+    cx: &Cx<'a>,
+    place: Place<'a>,
+    act: impl FnOnce(Place<'a>) -> Act<'a>,
+) -> Result<Plan<'a>, Errno> {
+    let rule = cx.vfs.rule(&place);
+    match &place {
+        Place::Name { .. } => Ok(Plan::ask(Access::CREATE, rule, act(place))),
+        // A hidden name in a writable directory: taken, but by nothing that can be named.
+        Place::Absent { hidden: true, .. } => {
+            Ok(Plan::ask(Access::CREATE, rule, Act::Fail(Errno::EPERM)))
+        }
+        Place::Absent { .. } => Ok(Plan::ask(Access::CREATE, rule, Act::Fail(Errno::EACCES))),
+        _ => Err(Errno::EEXIST),
+    }
+}
+
+/// mkdir(2).
+pub fn mkdir<'a>(cx: &Cx<'a>, path: UserPath<'a>, mode: Mode) -> Result<Plan<'a>, Errno> {
+    mkdirat(cx, CWD, path, mode)
+}
+
+/// mkdirat(2).
+pub fn mkdirat<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: UserPath<'a>,
+    mode: Mode,
+) -> Result<Plan<'a>, Errno> {
+    let mode = mode.0 & 0o1777;
+    let place = locate(cx, dir, path)?;
+    make(cx, place, |place| Act::MakeDir { place, mode })
+}
+
+/// mknod(2).
+pub fn mknod<'a>(cx: &Cx<'a>, path: UserPath<'a>, mode: Mode, dev: Dev) -> Result<Plan<'a>, Errno> {
+    mknodat(cx, CWD, path, mode, dev)
+}
+
+/// mknodat(2). Devices need a privilege that no guest has.
+pub fn mknodat<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: UserPath<'a>,
+    mode: Mode,
+    _: Dev,
+) -> Result<Plan<'a>, Errno> {
+    let kind = mode.0 & libc::S_IFMT;
+    match kind {
+        0 | libc::S_IFREG | libc::S_IFIFO | libc::S_IFSOCK | libc::S_IFCHR | libc::S_IFBLK => {}
+        libc::S_IFDIR => return Err(Errno::EPERM),
+        _ => return Err(Errno::EINVAL),
+    }
+    let place = locate(cx, dir, path)?;
+    make(cx, place, |place| match kind {
+        libc::S_IFCHR | libc::S_IFBLK => Act::Fail(Errno::EPERM),
+        _ => Act::MakeNode {
+            place,
+            mode: mode.0,
+            dev: 0,
+        },
+    })
+}
+
+/// symlink(2).
+pub fn symlink<'a>(
+    cx: &Cx<'a>,
+    target: UserPath<'a>,
+    path: UserPath<'a>,
+) -> Result<Plan<'a>, Errno> {
+    symlinkat(cx, target, CWD, path)
+}
+
+/// symlinkat(2). The text is the guest's own: it is walked in the view whenever it is followed.
+pub fn symlinkat<'a>(
+    cx: &Cx<'a>,
+    target: UserPath<'a>,
+    dir: DirFd,
+    path: UserPath<'a>,
+) -> Result<Plan<'a>, Errno> {
+    if target.0.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    let place = locate(cx, dir, path)?;
+    make(cx, place, |place| Act::MakeLink {
+        place,
+        target: target.0,
+    })
+}
+
+/// link(2).
+pub fn link<'a>(cx: &Cx<'a>, old: UserPath<'a>, new: UserPath<'a>) -> Result<Plan<'a>, Errno> {
+    linkat(cx, CWD, old, CWD, new, AtFlags(0))
+}
+
+/// linkat(2). Both names must lie on one mount, so a link never widens what may be done to a file.
+pub fn linkat<'a>(
+    cx: &Cx<'a>,
+    old_dir: DirFd,
+    old: UserPath<'a>,
+    new_dir: DirFd,
+    new: UserPath<'a>,
+    flags: AtFlags,
+) -> Result<Plan<'a>, Errno> {
+    check_flags(flags.0, libc::AT_SYMLINK_FOLLOW | libc::AT_EMPTY_PATH)?;
+    let from = if old.0.is_empty() && flags.0 & libc::AT_EMPTY_PATH != 0 {
+        Place::Open(Arc::new(cx.task.descriptor(old_dir.0)?))
+    } else {
+        let follows = flags.0 & libc::AT_SYMLINK_FOLLOW != 0;
+        existing(
+            cx,
+            old_dir,
+            old,
+            if follows { Follow::Last } else { Follow::Never },
+        )?
+        .0
+    };
+    let to = locate(cx, new_dir, new)?;
+    if !matches!(to, Place::Name { .. }) {
+        return make(cx, to, |_| Act::Fail(Errno::EEXIST));
+    }
+    let rule = cx.vfs.rule(&to);
+    let one_mount = match (&from, &to) {
+        (Place::Name { dir: a, .. }, Place::Name { dir: b, .. }) => a.same_mount(b),
+        (Place::Open(_), _) => cx.vfs.rule(&from) == rule,
+        (Place::Dir(..), _) => return Err(Errno::EPERM),
+        _ => false,
+    };
+    let act = if one_mount {
+        Act::Link { from, to }
+    } else {
+        Act::Fail(Errno::EXDEV)
+    };
+    Ok(Plan::ask(Access::CREATE, rule, act))
+}
+
+/// unlink(2).
+pub fn unlink<'a>(cx: &Cx<'a>, path: UserPath<'a>) -> Result<Plan<'a>, Errno> {
+    unlinkat(cx, CWD, path, UnlinkFlags(0))
+}
+
+/// rmdir(2).
+pub fn rmdir<'a>(cx: &Cx<'a>, path: UserPath<'a>) -> Result<Plan<'a>, Errno> {
+    unlinkat(cx, CWD, path, UnlinkFlags(libc::AT_REMOVEDIR))
+}
+
+/// unlinkat(2).
+pub fn unlinkat<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: UserPath<'a>,
+    flags: UnlinkFlags,
+) -> Result<Plan<'a>, Errno> {
+    check_flags(flags.0, libc::AT_REMOVEDIR)?;
+    let rmdir = flags.0 & libc::AT_REMOVEDIR != 0;
+    let place = locate(cx, dir, path)?;
+    let rule = cx.vfs.rule(&place);
+    let act = match &place {
+        Place::Name { pinned: true, .. } if rmdir => Act::Fail(Errno::EBUSY),
+        Place::Name { .. } => Act::Remove {
+            place,
+            flags: flags.0,
+        },
+        Place::Dir(_, last) => {
+            return Err(match (rmdir, last) {
+                (false, _) => Errno::EISDIR,
+                (true, Last::Dot) => Errno::EINVAL,
+                (true, Last::DotDot) => Errno::ENOTEMPTY,
+                (true, Last::Root | Last::Mounted) => Errno::EBUSY,
+            });
+        }
+        Place::File(_) => Act::Fail(if rmdir { Errno::ENOTDIR } else { Errno::EBUSY }),
+        Place::Absent { .. } => Act::Fail(Errno::ENOENT),
+        _ => Act::Fail(if rmdir { Errno::ENOTDIR } else { Errno::EPERM }),
+    };
+    Ok(Plan::ask(Access::DELETE, rule, act))
+}
+
+/// rename(2).
+pub fn rename<'a>(cx: &Cx<'a>, old: UserPath<'a>, new: UserPath<'a>) -> Result<Plan<'a>, Errno> {
+    renameat2(cx, CWD, old, CWD, new, RenameFlags(0))
+}
+
+/// renameat(2).
+pub fn renameat<'a>(
+    cx: &Cx<'a>,
+    old_dir: DirFd,
+    old: UserPath<'a>,
+    new_dir: DirFd,
+    new: UserPath<'a>,
+) -> Result<Plan<'a>, Errno> {
+    renameat2(cx, old_dir, old, new_dir, new, RenameFlags(0))
+}
+
+/// renameat2(2). A name on the way to a mount point stays (EBUSY): whoever could move it would move
+/// what the view hides or protects below it.
+pub fn renameat2<'a>(
+    cx: &Cx<'a>,
+    old_dir: DirFd,
+    old: UserPath<'a>,
+    new_dir: DirFd,
+    new: UserPath<'a>,
+    flags: RenameFlags,
+) -> Result<Plan<'a>, Errno> {
+    let exchange = flags.0 & libc::RENAME_EXCHANGE != 0;
+    let noreplace = flags.0 & libc::RENAME_NOREPLACE != 0;
+    if flags.0 & !(libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE | libc::RENAME_WHITEOUT) != 0
+        || exchange && flags.0 & (libc::RENAME_NOREPLACE | libc::RENAME_WHITEOUT) != 0
+    {
+        return Err(Errno::EINVAL);
+    }
+    // A whiteout is a device node: it needs CAP_MKNOD, which no guest has.
+    if flags.0 & libc::RENAME_WHITEOUT != 0 {
+        return Err(Errno::EPERM);
+    }
+    let from = locate(cx, old_dir, old)?;
+    let to = locate(cx, new_dir, new)?;
+    let (from_rule, to_rule) = (cx.vfs.rule(&from), cx.vfs.rule(&to));
+    let unnamed = |p: &Place<'_>| matches!(p, Place::Dir(_, Last::Dot | Last::DotDot | Last::Root));
+    let act = match (&from, &to) {
+        (Place::Name { dir: a, .. }, Place::Name { dir: b, .. }) if !a.same_mount(b) => {
+            Act::Fail(Errno::EXDEV)
+        }
+        _ if unnamed(&from) => return Err(Errno::EBUSY),
+        _ if unnamed(&to) => {
+            return Err(if noreplace {
+                Errno::EEXIST
+            } else {
+                Errno::EBUSY
+            });
+        }
+        (Place::Name { pinned: true, .. }, _) | (_, Place::Name { pinned: true, .. }) => {
+            Act::Fail(Errno::EBUSY)
+        }
+        (Place::Name { .. }, Place::Name { .. }) => Act::Rename {
+            from,
+            to,
+            flags: flags.0,
+        },
+        (Place::Absent { .. }, _) => Act::Fail(Errno::ENOENT),
+        (Place::Name { .. }, Place::Absent { hidden: true, .. }) => Act::Fail(Errno::EPERM),
+        (_, Place::Dir(..) | Place::File(_)) | (Place::Dir(..) | Place::File(_), _) => {
+            Act::Fail(Errno::EBUSY)
+        }
+        _ => Act::Fail(Errno::EXDEV),
+    };
+    let gone = if exchange {
+        Access::DELETE.and(Access::CREATE)
+    } else {
+        Access::DELETE
+    };
+    let mut plan = Plan::ask(gone, from_rule, act);
+    plan.also(Access::CREATE.and(Access::DELETE), to_rule);
+    Ok(plan)
+}
+
+/// What a path of a metadata call names, kept here for callers that need the plain form.
+pub(super) fn opt(path: UserPath<'_>) -> OptPath<'_> {
+    OptPath(Some(path))
 }

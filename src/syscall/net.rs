@@ -1,11 +1,171 @@
-//! Socket addresses: connect(2), bind(2), getsockname(2), getpeername(2).
+//! Socket addresses: connect(2), bind(2), and the names they leave behind.
+//!
+//! A path in a unix(7) address is a path of the view; an abstract name gets the sandbox's own
+//! prefix, so that guests meet each other there and nobody else.
 
 use super::args::{Fd, InBuf, Int, OutBuf, Ptr};
-use super::plan::stubs;
+use super::plan::{Act, Address, Cx, Errno, Plan};
+use crate::policy::Access;
+use crate::sys;
+use crate::vfs::{Follow, Found};
+use std::ffi::CStr;
+use std::os::fd::AsFd;
 
-stubs! {
-    connect(Fd, InBuf, Int);
-    bind(Fd, InBuf, Int);
-    getsockname(Fd, OutBuf, Ptr);
-    getpeername(Fd, OutBuf, Ptr);
+/// The longest address that the kernel takes (`struct sockaddr_storage`).
+const MAX_ADDRESS: usize = 128;
+/// Room for a path in `struct sockaddr_un`, unix(7).
+const SUN_PATH: usize = 108;
+
+/// An address as the guest gave it.
+enum Given<'a> {
+    /// A path in the view.
+    Path(&'a CStr),
+    /// An abstract name, without the leading NUL.
+    Abstract(&'a [u8]),
+    /// Anything else: for the kernel to judge.
+    Other(&'a [u8]),
+}
+
+fn given<'a>(cx: &Cx<'a>, addr: InBuf, len: Int) -> Result<Given<'a>, Errno> {
+    let len = usize::try_from(len.0)
+        .ok()
+        .filter(|&l| l <= MAX_ADDRESS)
+        .ok_or(Errno::EINVAL)?;
+    let bytes: &'a [u8] = cx.bytes(addr.0, len)?;
+    let (Some(&lo), Some(&hi)) = (bytes.first(), bytes.get(1)) else {
+        return Err(Errno::EINVAL);
+    };
+    if i32::from(u16::from_ne_bytes([lo, hi])) != libc::AF_UNIX {
+        return Ok(Given::Other(bytes));
+    }
+    let path = bytes.get(2..).unwrap_or_default();
+    if path.len() > SUN_PATH {
+        return Err(Errno::EINVAL);
+    }
+    match path.split_first() {
+        // An empty address: autobind for bind(2), EINVAL for connect(2); the kernel knows.
+        None => Ok(Given::Other(bytes)),
+        Some((0, name)) => Ok(Given::Abstract(name)),
+        Some(_) => {
+            // The kernel adds the NUL itself where the guest left none (unix(7), "BUGS").
+            let text = path.split(|&b| b == 0).next().unwrap_or_default();
+            let copy = cx.arena.alloc_slice_fill_copy(text.len() + 1, 0u8);
+            copy.get_mut(..text.len())
+                .ok_or(Errno::EINVAL)?
+                .copy_from_slice(text);
+            Ok(Given::Path(
+                CStr::from_bytes_with_nul(copy).map_err(|_| Errno::EINVAL)?,
+            ))
+        }
+    }
+}
+
+/// The sandbox's form of an abstract name: prefix and name after a NUL.
+fn abstract_address<'a>(cx: &Cx<'a>, name: &[u8]) -> Result<&'a [u8], Errno> {
+    let family = (libc::AF_UNIX as u16).to_ne_bytes();
+    let prefix = cx.vfs.abstract_prefix();
+    let parts: [&[u8]; 4] = [&family, &[0], prefix, name];
+    let address = parts.concat();
+    if address.len() > 2 + SUN_PATH {
+        return Err(Errno::EINVAL);
+    }
+    Ok(cx.arena.alloc_slice_copy(&address))
+}
+
+/// connect(2).
+pub fn connect<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a>, Errno> {
+    let socket = cx.task.descriptor(fd.0)?;
+    let to = match given(cx, addr, len)? {
+        Given::Other(bytes) => Address::Bytes(bytes),
+        Given::Abstract(name) => Address::Bytes(abstract_address(cx, name)?),
+        Given::Path(path) => {
+            let start = cx.start(libc::AT_FDCWD, path)?;
+            match cx
+                .vfs
+                .find(cx.caller(), &start, path, Follow::Last, cx.arena)?
+            {
+                Found {
+                    place,
+                    stat: Some(_),
+                } => {
+                    // A socket reaches whoever listens: more than reading.
+                    let rule = cx.vfs.rule(&place);
+                    let to = Address::Place(place);
+                    return Ok(Plan::ask(
+                        Access::CONNECT,
+                        rule,
+                        Act::Connect { socket, to },
+                    ));
+                }
+                Found { stat: None, .. } => return Err(Errno::ENOENT),
+            }
+        }
+    };
+    Ok(Plan::act(Act::Connect { socket, to }))
+}
+
+/// bind(2).
+pub fn bind<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a>, Errno> {
+    let socket = cx.task.descriptor(fd.0)?;
+    let to = match given(cx, addr, len)? {
+        Given::Other(bytes) => Address::Bytes(bytes),
+        Given::Abstract(name) => Address::Bytes(abstract_address(cx, name)?),
+        Given::Path(path) => {
+            let start = cx.start(libc::AT_FDCWD, path)?;
+            let place = cx.vfs.locate(cx.caller(), &start, path, cx.arena)?;
+            let rule = cx.vfs.rule(&place);
+            let act = match place {
+                crate::vfs::Place::Name { .. } => Act::Bind {
+                    socket,
+                    to: Address::Place(place),
+                },
+                crate::vfs::Place::Absent { .. } => Act::Fail(Errno::EACCES),
+                _ => Act::Fail(Errno::EADDRINUSE),
+            };
+            return Ok(Plan::ask(Access::CREATE, rule, act));
+        }
+    };
+    Ok(Plan::act(Act::Bind { socket, to }))
+}
+
+/// getsockname(2).
+pub fn getsockname<'a>(cx: &Cx<'a>, fd: Fd, addr: OutBuf, len: Ptr) -> Result<Plan<'a>, Errno> {
+    name(cx, fd, addr, len, false)
+}
+
+/// getpeername(2).
+pub fn getpeername<'a>(cx: &Cx<'a>, fd: Fd, addr: OutBuf, len: Ptr) -> Result<Plan<'a>, Errno> {
+    name(cx, fd, addr, len, true)
+}
+
+/// The kernel's answer, in the view's terms: abstract names without the prefix, paths as they were
+/// bound.
+fn name<'a>(cx: &Cx<'a>, fd: Fd, addr: OutBuf, len: Ptr, peer: bool) -> Result<Plan<'a>, Errno> {
+    let socket = cx.task.descriptor(fd.0)?;
+    let mut room = [0u8; MAX_ADDRESS];
+    let n = sys::socket::name(socket.as_fd(), peer, &mut room)?;
+    let mut answer = room.get(..n.min(MAX_ADDRESS)).unwrap_or_default().to_vec();
+    let family = (libc::AF_UNIX as u16).to_ne_bytes();
+    if let Some(text) = answer.strip_prefix(&family) {
+        let prefix = [&[0], cx.vfs.abstract_prefix()].concat();
+        let bound = if text.first().is_some_and(|&b| b != 0) {
+            cx.vfs.bound_path(text)
+        } else {
+            None
+        };
+        if let Some(name) = text.strip_prefix(prefix.as_slice()) {
+            answer = [&family[..], &[0], name].concat();
+        } else if let Some(path) = bound {
+            answer = [&family[..], &path, &[0]].concat();
+        }
+    }
+    let given = cx.bytes(len.0, 4)?;
+    let given = i32::from_ne_bytes(given.try_into().map_err(|_| Errno::EFAULT)?);
+    let given = usize::try_from(given).map_err(|_| Errno::EINVAL)?;
+    let full = (answer.len() as u32).to_ne_bytes();
+    cx.mem.write(
+        addr.0,
+        answer.get(..given.min(answer.len())).unwrap_or_default(),
+    )?;
+    Ok(Plan::write(len.0, cx.arena.alloc_slice_copy(&full), 0))
 }

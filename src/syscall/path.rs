@@ -1,28 +1,488 @@
-//! Values read by path: the stat, access, readlink, statfs and getxattr families, and inotify watches.
+//! Values read by path: attributes, access, link texts, extended attributes, watches.
 
 use super::args::{
     AccessMode, AtFlags, DirFd, Fd, InotifyMask, Int, OptPath, OutBuf, Ptr, Size, UInt, UserName,
     UserPath,
 };
-use super::plan::stubs;
+use super::plan::{Act, Cx, Errno, Object, Plan};
+use crate::policy::Access;
+use crate::sys;
+use crate::sys::fs::KernelStruct;
+use crate::vfs::{Follow, Found, Place};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-stubs! {
-    stat(UserPath<'_>, OutBuf);
-    lstat(UserPath<'_>, OutBuf);
-    access(UserPath<'_>, AccessMode);
-    readlink(UserPath<'_>, OutBuf, Int);
-    statfs(UserPath<'_>, OutBuf);
-    getxattr(UserPath<'_>, UserName<'_>, OutBuf, Size);
-    lgetxattr(UserPath<'_>, UserName<'_>, OutBuf, Size);
-    listxattr(UserPath<'_>, OutBuf, Size);
-    llistxattr(UserPath<'_>, OutBuf, Size);
-    inotify_add_watch(Fd, UserPath<'_>, InotifyMask);
-    newfstatat(DirFd, OptPath<'_>, OutBuf, AtFlags);
-    readlinkat(DirFd, UserPath<'_>, OutBuf, Int);
-    faccessat(DirFd, UserPath<'_>, AccessMode);
-    statx(DirFd, OptPath<'_>, AtFlags, UInt, OutBuf);
-    faccessat2(DirFd, UserPath<'_>, AccessMode, AtFlags);
-    getxattrat(DirFd, OptPath<'_>, AtFlags, UserName<'_>, Ptr, Size);
-    listxattrat(DirFd, OptPath<'_>, AtFlags, OutBuf, Size);
-    file_getattr(DirFd, OptPath<'_>, OutBuf, Size, AtFlags);
+const CWD: DirFd = DirFd(libc::AT_FDCWD);
+
+/// Whether the flags of an *at call follow a symbolic link at the end.
+pub(super) fn follow(flags: i32) -> Follow {
+    if flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
+        Follow::Never
+    } else {
+        Follow::Last
+    }
+}
+
+/// EINVAL for bits that the call does not know.
+pub(super) fn check_flags(flags: i32, known: i32) -> Result<(), Errno> {
+    if flags & !known == 0 {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
+}
+
+/// What an *at call with `AT_EMPTY_PATH` names.
+pub(super) enum Named<'a> {
+    /// What the path leads to.
+    Path(UserPath<'a>),
+    /// The working directory (`AT_FDCWD` with an empty path).
+    Cwd,
+    /// The descriptor itself.
+    Fd(OwnedFd),
+}
+
+pub(super) fn named<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: OptPath<'a>,
+    flags: i32,
+) -> Result<Named<'a>, Errno> {
+    let empty = path.0.is_none_or(|p| p.0.is_empty());
+    match path.0 {
+        _ if empty && flags & libc::AT_EMPTY_PATH != 0 => {
+            if dir.0 == libc::AT_FDCWD {
+                return Ok(Named::Cwd);
+            }
+            Ok(Named::Fd(cx.task.descriptor(dir.0)?))
+        }
+        Some(path) => Ok(Named::Path(path)),
+        None => Err(Errno::EFAULT),
+    }
+}
+
+/// Walks to what a path names. ENOENT if nothing is there.
+pub(super) fn existing<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: UserPath<'a>,
+    follow: Follow,
+) -> Result<(Place<'a>, libc::stat), Errno> {
+    let start = cx.start(dir.0, path.0)?;
+    match cx.vfs.find(cx.caller(), &start, path.0, follow, cx.arena)? {
+        Found {
+            place,
+            stat: Some(stat),
+        } => Ok((place, stat)),
+        Found { stat: None, .. } => Err(Errno::ENOENT),
+    }
+}
+
+/// What a metadata call acts on.
+pub(super) fn object<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: OptPath<'a>,
+    flags: i32,
+) -> Result<Object<'a>, Errno> {
+    match named(cx, dir, path, flags)? {
+        Named::Fd(fd) => Ok(Object::Fd(fd)),
+        Named::Cwd => Ok(Object::Place(Place::Dir(
+            cx.base(dir.0)?,
+            crate::vfs::Last::Dot,
+        ))),
+        Named::Path(path) => Ok(Object::Place(existing(cx, dir, path, follow(flags))?.0)),
+    }
+}
+
+fn answer<'a, T: KernelStruct>(cx: &Cx<'a>, buf: OutBuf, value: &T) -> Plan<'a> {
+    Plan::write(buf.0, cx.arena.alloc_slice_copy(value.bytes()), 0)
+}
+
+/// stat(2).
+pub fn stat<'a>(cx: &Cx<'a>, path: UserPath<'a>, buf: OutBuf) -> Result<Plan<'a>, Errno> {
+    Ok(answer(cx, buf, &existing(cx, CWD, path, Follow::Last)?.1))
+}
+
+/// lstat(2).
+pub fn lstat<'a>(cx: &Cx<'a>, path: UserPath<'a>, buf: OutBuf) -> Result<Plan<'a>, Errno> {
+    Ok(answer(cx, buf, &existing(cx, CWD, path, Follow::Never)?.1))
+}
+
+/// newfstatat(2), which is what fstatat(3) and, up to glibc 2.38, fstat(3) call.
+pub fn newfstatat<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: OptPath<'a>,
+    buf: OutBuf,
+    flags: AtFlags,
+) -> Result<Plan<'a>, Errno> {
+    let known = libc::AT_SYMLINK_NOFOLLOW
+        | libc::AT_NO_AUTOMOUNT
+        | libc::AT_EMPTY_PATH
+        | libc::AT_STATX_SYNC_TYPE;
+    check_flags(flags.0, known)?;
+    let stat = match named(cx, dir, path, flags.0)? {
+        Named::Fd(fd) => sys::fs::fstat(fd.as_fd())?,
+        Named::Cwd => sys::fs::fstat(cx.vfs.stand_in(&*cx.base(dir.0)?)?)?,
+        Named::Path(path) => existing(cx, dir, path, follow(flags.0))?.1,
+    };
+    Ok(answer(cx, buf, &stat))
+}
+
+/// statx(2).
+pub fn statx<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: OptPath<'a>,
+    flags: AtFlags,
+    mask: UInt,
+    buf: OutBuf,
+) -> Result<Plan<'a>, Errno> {
+    let known = libc::AT_SYMLINK_NOFOLLOW
+        | libc::AT_NO_AUTOMOUNT
+        | libc::AT_EMPTY_PATH
+        | libc::AT_STATX_SYNC_TYPE;
+    check_flags(flags.0, known)?;
+    // STATX__RESERVED, and both sync flags at once, are refused.
+    if mask.0 & 0x8000_0000 != 0 || flags.0 & libc::AT_STATX_SYNC_TYPE == libc::AT_STATX_SYNC_TYPE {
+        return Err(Errno::EINVAL);
+    }
+    let sync = flags.0 & libc::AT_STATX_SYNC_TYPE;
+    let of_fd = |fd: BorrowedFd<'_>| sys::fs::statx(fd, c"", libc::AT_EMPTY_PATH | sync, mask.0);
+    let stat = match named(cx, dir, path, flags.0)? {
+        Named::Fd(fd) => of_fd(fd.as_fd())?,
+        Named::Cwd => of_fd(cx.vfs.stand_in(&*cx.base(dir.0)?)?)?,
+        Named::Path(path) => {
+            let follow = follow(flags.0);
+            let start = cx.start(dir.0, path.0)?;
+            let slash = path.0.to_bytes().last() == Some(&b'/');
+            match cx.vfs.locate(cx.caller(), &start, path.0, cx.arena)? {
+                // The common case in one call: a name, no link at its end.
+                Place::Name { dir, name, .. } if !slash => {
+                    let fd = dir.host().ok_or(Errno::ENOENT)?;
+                    let flags = libc::AT_SYMLINK_NOFOLLOW | sync;
+                    match sys::fs::statx(fd, name, flags, mask.0 | libc::STATX_TYPE) {
+                        Ok(stat) if follow == Follow::Never || !is_link(&stat) => stat,
+                        Ok(_) | Err(Errno::ENOENT) => {
+                            through_handle(cx, &start, path, follow, of_fd)?
+                        }
+                        Err(e) => return Err(e),
+                    }
+                }
+                _ => through_handle(cx, &start, path, follow, of_fd)?,
+            }
+        }
+    };
+    Ok(answer(cx, buf, &stat))
+}
+
+fn is_link(stat: &libc::statx) -> bool {
+    u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFLNK
+}
+
+fn through_handle<'a>(
+    cx: &Cx<'a>,
+    start: &std::sync::Arc<crate::vfs::Dir>,
+    path: UserPath<'a>,
+    follow: Follow,
+    look: impl Fn(BorrowedFd<'_>) -> sys::Result<libc::statx>,
+) -> Result<libc::statx, Errno> {
+    let found = cx.vfs.find(cx.caller(), start, path.0, follow, cx.arena)?;
+    let stat = found.stat.ok_or(Errno::ENOENT)?;
+    if let Place::Link { .. } = found.place {
+        return Ok(sys::fs::statx_from(&stat));
+    }
+    look(cx.vfs.handle(&found.place)?.as_fd())
+}
+
+/// access(2).
+pub fn access<'a>(cx: &Cx<'a>, path: UserPath<'a>, mode: AccessMode) -> Result<Plan<'a>, Errno> {
+    faccessat2(cx, CWD, path, mode, AtFlags(0))
+}
+
+/// The faccessat(2) of the kernel, which has no flags.
+pub fn faccessat<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: UserPath<'a>,
+    mode: AccessMode,
+) -> Result<Plan<'a>, Errno> {
+    faccessat2(cx, dir, path, mode, AtFlags(0))
+}
+
+/// faccessat2(2).
+pub fn faccessat2<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: UserPath<'a>,
+    mode: AccessMode,
+    flags: AtFlags,
+) -> Result<Plan<'a>, Errno> {
+    if mode.0 & !(libc::R_OK | libc::W_OK | libc::X_OK) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    check_flags(
+        flags.0,
+        libc::AT_EACCESS | libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH,
+    )?;
+    let place = match named(cx, dir, OptPath(Some(path)), flags.0)? {
+        Named::Path(path) => existing(cx, dir, path, follow(flags.0))?.0,
+        Named::Cwd => Place::Dir(cx.base(dir.0)?, crate::vfs::Last::Dot),
+        Named::Fd(fd) => Place::Open(std::sync::Arc::new(fd)),
+    };
+    let own = matches!(
+        place,
+        Place::Synth(_) | Place::Magic(_) | Place::Link { .. }
+    );
+    let wanted = if mode.0 & libc::W_OK != 0 && !own {
+        Access::WRITE
+    } else {
+        Access::LOOK
+    };
+    let rule = cx.vfs.rule(&place);
+    let flags = flags.0 & libc::AT_EACCESS;
+    Ok(Plan::ask(
+        wanted,
+        rule,
+        Act::Access {
+            place,
+            mode: mode.0,
+            flags,
+        },
+    ))
+}
+
+/// readlink(2).
+pub fn readlink<'a>(
+    cx: &Cx<'a>,
+    path: UserPath<'a>,
+    buf: OutBuf,
+    size: Int,
+) -> Result<Plan<'a>, Errno> {
+    readlinkat(cx, CWD, path, buf, size)
+}
+
+/// readlinkat(2). The text is cut to the buffer without a NUL, as by the kernel.
+pub fn readlinkat<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: UserPath<'a>,
+    buf: OutBuf,
+    size: Int,
+) -> Result<Plan<'a>, Errno> {
+    let size = usize::try_from(size.0)
+        .ok()
+        .filter(|&s| s > 0)
+        .ok_or(Errno::EINVAL)?;
+    let start = cx.start(dir.0, path.0)?;
+    let place = if path.0.to_bytes().last() == Some(&b'/') {
+        existing(cx, dir, path, Follow::Never)?.0
+    } else {
+        cx.vfs.locate(cx.caller(), &start, path.0, cx.arena)?
+    };
+    let text: &[u8] = match &place {
+        Place::Name { dir, name, .. } => {
+            let room = cx.arena.alloc_slice_fill_copy(libc::PATH_MAX as usize, 0u8);
+            sys::fs::readlinkat(dir.host().ok_or(Errno::ENOENT)?, name, room)?
+        }
+        other => cx
+            .arena
+            .alloc_slice_copy(&cx.vfs.link_text(other, cx.caller())?),
+    };
+    let text = text.get(..text.len().min(size)).unwrap_or_default();
+    Ok(Plan::write(buf.0, text, text.len() as i64))
+}
+
+/// statfs(2).
+pub fn statfs<'a>(cx: &Cx<'a>, path: UserPath<'a>, buf: OutBuf) -> Result<Plan<'a>, Errno> {
+    let (place, _) = existing(cx, CWD, path, Follow::Last)?;
+    let handle = cx.vfs.handle(&place)?;
+    Ok(answer(cx, buf, &sys::fs::fstatfs(handle.as_fd())?))
+}
+
+/// The largest value and list of extended attributes, xattr(7).
+const XATTR_MAX: u64 = 65_536;
+
+fn xattr_answer<'a>(
+    cx: &Cx<'a>,
+    object: &Object<'a>,
+    out: u64,
+    size: u64,
+    read: impl Fn(&std::ffi::CStr, &mut [u8]) -> sys::Result<usize>,
+) -> Result<Plan<'a>, Errno> {
+    let room = cx
+        .arena
+        .alloc_slice_fill_copy(size.min(XATTR_MAX) as usize, 0u8);
+    let n = match object {
+        Object::Fd(fd) => read(&cx.vfs.fd_path(fd.as_fd())?, room)?,
+        Object::Place(place) => {
+            let handle = cx.vfs.handle(place)?;
+            read(&cx.vfs.fd_path(handle.as_fd())?, room)?
+        }
+    };
+    if size == 0 {
+        return Ok(Plan::value(n as i64));
+    }
+    Ok(Plan::write(
+        out,
+        room.get(..n).unwrap_or_default(),
+        n as i64,
+    ))
+}
+
+/// getxattr(2).
+pub fn getxattr<'a>(
+    cx: &Cx<'a>,
+    path: UserPath<'a>,
+    name: UserName<'a>,
+    value: OutBuf,
+    size: Size,
+) -> Result<Plan<'a>, Errno> {
+    let object = object(cx, CWD, OptPath(Some(path)), 0)?;
+    xattr_answer(cx, &object, value.0, size.0, |p, buf| {
+        sys::fs::getxattr(p, name.0, buf)
+    })
+}
+
+/// lgetxattr(2).
+pub fn lgetxattr<'a>(
+    cx: &Cx<'a>,
+    path: UserPath<'a>,
+    name: UserName<'a>,
+    value: OutBuf,
+    size: Size,
+) -> Result<Plan<'a>, Errno> {
+    let object = object(cx, CWD, OptPath(Some(path)), libc::AT_SYMLINK_NOFOLLOW)?;
+    xattr_answer(cx, &object, value.0, size.0, |p, buf| {
+        sys::fs::getxattr(p, name.0, buf)
+    })
+}
+
+/// getxattrat(2) (Linux 6.13).
+pub fn getxattrat<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: OptPath<'a>,
+    flags: AtFlags,
+    name: UserName<'a>,
+    args: Ptr,
+    size: Size,
+) -> Result<Plan<'a>, Errno> {
+    check_flags(flags.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
+    let args = XattrArgs::read(cx, args, size)?;
+    if args.flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let object = object(cx, dir, path, flags.0)?;
+    let size = u64::from(args.size);
+    xattr_answer(cx, &object, args.value, size, |p, buf| {
+        sys::fs::getxattr(p, name.0, buf)
+    })
+}
+
+/// `struct xattr_args` of the *xattrat calls: a pointer, a size, flags; 16 bytes.
+pub(super) struct XattrArgs {
+    pub(super) value: u64,
+    pub(super) size: u32,
+    pub(super) flags: u32,
+}
+
+impl XattrArgs {
+    pub(super) fn read(cx: &Cx<'_>, at: Ptr, size: Size) -> Result<Self, Errno> {
+        match size.0 {
+            0..16 => return Err(Errno::EINVAL),
+            16..=4096 => {}
+            _ => return Err(Errno::E2BIG),
+        }
+        let bytes = cx.bytes(at.0, size.0 as usize)?;
+        let (head, rest) = bytes.split_at(16);
+        if rest.iter().any(|&b| b != 0) {
+            return Err(Errno::E2BIG);
+        }
+        let word = |from: usize| head.get(from..from + 4).and_then(|b| b.try_into().ok());
+        let value = head
+            .get(..8)
+            .and_then(|b| b.try_into().ok())
+            .ok_or(Errno::EFAULT)?;
+        Ok(Self {
+            value: u64::from_ne_bytes(value),
+            size: u32::from_ne_bytes(word(8).ok_or(Errno::EFAULT)?),
+            flags: u32::from_ne_bytes(word(12).ok_or(Errno::EFAULT)?),
+        })
+    }
+}
+
+/// listxattr(2).
+pub fn listxattr<'a>(
+    cx: &Cx<'a>,
+    path: UserPath<'a>,
+    list: OutBuf,
+    size: Size,
+) -> Result<Plan<'a>, Errno> {
+    listxattrat(cx, CWD, OptPath(Some(path)), AtFlags(0), list, size)
+}
+
+/// llistxattr(2).
+pub fn llistxattr<'a>(
+    cx: &Cx<'a>,
+    path: UserPath<'a>,
+    list: OutBuf,
+    size: Size,
+) -> Result<Plan<'a>, Errno> {
+    let flags = AtFlags(libc::AT_SYMLINK_NOFOLLOW);
+    listxattrat(cx, CWD, OptPath(Some(path)), flags, list, size)
+}
+
+/// listxattrat(2) (Linux 6.13).
+pub fn listxattrat<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: OptPath<'a>,
+    flags: AtFlags,
+    list: OutBuf,
+    size: Size,
+) -> Result<Plan<'a>, Errno> {
+    check_flags(flags.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
+    let object = object(cx, dir, path, flags.0)?;
+    xattr_answer(cx, &object, list.0, size.0, sys::fs::listxattr)
+}
+
+/// file_getattr(2) (Linux 6.17): not served yet; programs fall back to ioctl(2).
+pub fn file_getattr<'a>(
+    _: &Cx<'a>,
+    _: DirFd,
+    _: OptPath<'a>,
+    _: OutBuf,
+    _: Size,
+    _: AtFlags,
+) -> Result<Plan<'a>, Errno> {
+    Err(Errno::ENOSYS)
+}
+
+/// inotify_add_watch(2).
+pub fn inotify_add_watch<'a>(
+    cx: &Cx<'a>,
+    fd: Fd,
+    path: UserPath<'a>,
+    mask: InotifyMask,
+) -> Result<Plan<'a>, Errno> {
+    let inotify = cx.task.descriptor(fd.0)?;
+    let nofollow = mask.0 & libc::IN_DONT_FOLLOW != 0;
+    let follow = if nofollow {
+        Follow::Never
+    } else {
+        Follow::Last
+    };
+    let (place, _) = existing(cx, CWD, path, follow)?;
+    // The watch goes through /proc/self/fd/N, which is a link: it must be followed.
+    let mask = mask.0 & !libc::IN_DONT_FOLLOW;
+    Ok(Plan::ask(
+        Access::READ,
+        cx.vfs.rule(&place),
+        Act::Watch {
+            inotify,
+            place,
+            mask,
+        },
+    ))
 }

@@ -1,29 +1,263 @@
 //! What a handler reads ([`Cx`]) and what it answers ([`Plan`]).
 
-/// What a handler may read (placeholder until the engine lands).
-pub struct Cx<'a>(pub std::marker::PhantomData<&'a ()>);
+use crate::policy::{Access, Ask, RuleId};
+use crate::task::{ExecPlan, GuestMem, Registry, Task};
+use crate::vfs::{Caller, Dir, Listing, Place, Vfs};
+use arrayvec::ArrayVec;
+use bumpalo::Bump;
+use std::cell::RefCell;
+use std::ffi::CStr;
+use std::fmt::{Display, Write as _};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-impl Cx<'_> {
+pub use crate::sys::Errno;
+
+/// What a handler may read: the caller, the view, the caller's memory.
+pub struct Cx<'a> {
+    /// The calling task.
+    pub task: &'a Task,
+    /// The view's files.
+    pub vfs: &'a Vfs,
+    /// The caller's memory.
+    pub mem: &'a dyn GuestMem,
+    /// Memory for this one call.
+    pub arena: &'a Bump,
+    /// All tasks.
+    pub tasks: &'a Registry,
+    /// The argument registers as they came.
+    pub registers: &'a [u64; 6],
+    /// Where decoded arguments are noted, if somebody listens.
+    pub notes: Option<&'a RefCell<String>>,
+}
+
+impl<'a> Cx<'a> {
     /// Tells the trace what an argument was decoded to.
-    pub fn note(&self, _name: &str, _value: &dyn std::fmt::Display) {}
-}
-
-/// What a handler proposes (placeholder until the engine lands).
-pub struct Plan<'a>(pub std::marker::PhantomData<&'a ()>);
-
-/// An errno of the guest's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Errno(pub i32);
-
-/// Handlers that are still to be written: they take the arguments of their row and answer ENOSYS.
-macro_rules! stubs {
-    ($( $name:ident( $($ty:ty),* ); )*) => { $(
-        #[doc = concat!("`", stringify!($name), "(2)`: not answered yet.")]
-        pub fn $name<'a>(
-            _: &super::plan::Cx<'a>, $( _: $ty ),*
-        ) -> Result<super::plan::Plan<'a>, super::plan::Errno> {
-            Err(super::plan::Errno(libc::ENOSYS))
+    pub fn note(&self, name: &str, value: &dyn Display) {
+        if let Some(notes) = self.notes {
+            let mut notes = notes.borrow_mut();
+            let comma = if notes.is_empty() { "" } else { ", " };
+            // Writing to a String cannot fail.
+            let _ = write!(notes, "{comma}{name}: {value}");
         }
-    )* };
+    }
+
+    /// The caller, as the file system knows it.
+    pub fn caller(&self) -> Caller<'a> {
+        Caller {
+            tgid: self.task.group.tgid,
+            tid: self.task.tid,
+            tasks: self.tasks,
+        }
+    }
+
+    /// The directory that `path` starts from (path_resolution(7)). EBADF or ENOTDIR for a
+    /// descriptor that is none; not looked at for an absolute path.
+    pub fn start(&self, dir: i32, path: &CStr) -> Result<Arc<Dir>, Errno> {
+        if path.to_bytes().first() == Some(&b'/') {
+            return Ok(Arc::clone(self.vfs.root()));
+        }
+        self.base(dir)
+    }
+
+    /// The directory that a `dirfd` argument names.
+    pub fn base(&self, dir: i32) -> Result<Arc<Dir>, Errno> {
+        if dir != libc::AT_FDCWD {
+            return self.vfs.dir_of(self.task.descriptor(dir)?, self.caller());
+        }
+        let fs = self.task.fs();
+        let cwd = fs.cwd();
+        let current = self.vfs.current(&cwd, self.caller());
+        if !Arc::ptr_eq(&cwd, &current) {
+            fs.set_cwd(Arc::clone(&current));
+        }
+        Ok(current)
+    }
+
+    /// Copies a structure of `len` bytes out of the guest.
+    pub fn bytes(&self, addr: u64, len: usize) -> Result<&'a mut [u8], Errno> {
+        crate::task::read_bytes(self.mem, addr, len, self.arena)
+    }
 }
-pub(super) use stubs;
+
+/// What a handler proposes: questions for the policy, and one deed if all are answered with yes.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// At most one question for each path that the call names.
+    pub asks: ArrayVec<Ask, 2>,
+    /// The deed.
+    pub act: Act<'a>,
+}
+
+impl<'a> Plan<'a> {
+    /// A deed that needs no permission.
+    pub fn act(act: Act<'a>) -> Self {
+        Self {
+            asks: ArrayVec::new(),
+            act,
+        }
+    }
+
+    /// Nothing to do but to answer.
+    pub fn value(value: i64) -> Self {
+        Self::act(Act::Return(value))
+    }
+
+    /// Writes `data` at `addr`, then answers `value`.
+    pub fn write(addr: u64, data: &'a [u8], value: i64) -> Self {
+        Self::act(Act::Write { addr, data, value })
+    }
+
+    /// A deed that needs `access` under `rule`. Objects without a rule are the guest's own.
+    pub fn ask(access: Access, rule: Option<RuleId>, act: Act<'a>) -> Self {
+        let mut plan = Self::act(act);
+        plan.also(access, rule);
+        plan
+    }
+
+    /// One more question.
+    pub fn also(&mut self, access: Access, rule: Option<RuleId>) {
+        if let Some(rule) = rule {
+            self.asks.push(Ask { access, rule });
+        }
+    }
+}
+
+/// The one deed of a call, and all that it needs: objects held, strings copied.
+#[derive(Debug)]
+#[expect(
+    missing_docs,
+    reason = "the fields are the arguments of the calls named, as their man pages have them"
+)]
+pub enum Act<'a> {
+    /// Answer a value.
+    Return(i64),
+    /// Answer an error, once the policy was asked (what it refuses comes first).
+    Fail(Errno),
+    /// Copy bytes to the guest, then answer.
+    Write {
+        addr: u64,
+        data: &'a [u8],
+        value: i64,
+    },
+    /// Let the kernel run the call as it stands. Only for calls that were judged by registers.
+    Continue(RegistersOnly),
+    /// open(2) and its kin.
+    Open {
+        place: Place<'a>,
+        flags: i32,
+        mode: u32,
+        fifo: bool,
+    },
+    /// mkdir(2).
+    MakeDir { place: Place<'a>, mode: u32 },
+    /// mknod(2).
+    MakeNode {
+        place: Place<'a>,
+        mode: u32,
+        dev: u64,
+    },
+    /// symlink(2).
+    MakeLink { place: Place<'a>, target: &'a CStr },
+    /// link(2).
+    Link { from: Place<'a>, to: Place<'a> },
+    /// rename(2).
+    Rename {
+        from: Place<'a>,
+        to: Place<'a>,
+        flags: u32,
+    },
+    /// unlink(2), rmdir(2).
+    Remove { place: Place<'a>, flags: i32 },
+    /// chmod(2).
+    Chmod { object: Object<'a>, mode: u32 },
+    /// chown(2).
+    Chown {
+        object: Object<'a>,
+        uid: u32,
+        gid: u32,
+    },
+    /// utimensat(2).
+    SetTimes {
+        object: Object<'a>,
+        times: Option<[libc::timespec; 2]>,
+    },
+    /// truncate(2).
+    Truncate { place: Place<'a>, length: i64 },
+    /// setxattr(2).
+    SetXattr {
+        object: Object<'a>,
+        name: &'a CStr,
+        value: &'a [u8],
+        flags: i32,
+    },
+    /// removexattr(2).
+    RemoveXattr { object: Object<'a>, name: &'a CStr },
+    /// access(2) of something that exists.
+    Access {
+        place: Place<'a>,
+        mode: i32,
+        flags: i32,
+    },
+    /// chdir(2).
+    ChangeDir(Arc<Dir>),
+    /// umask(2).
+    Umask(u32),
+    /// unshare(2) `CLONE_FS`; the kernel then does the rest.
+    UnshareFs(RegistersOnly),
+    /// inotify_add_watch(2) on the caller's instance.
+    Watch {
+        inotify: OwnedFd,
+        place: Place<'a>,
+        mask: u32,
+    },
+    /// getdents64(2) by the kernel, on the caller's open file description.
+    ReadDir {
+        dir: OwnedFd,
+        buf: u64,
+        room: usize,
+        old: bool,
+    },
+    /// getdents64(2) of a directory that the view makes up or adds to.
+    List {
+        dir: OwnedFd,
+        listing: Listing,
+        buf: u64,
+        room: usize,
+        old: bool,
+    },
+    /// execve(2): the program, opened, and what to do with it.
+    Exec {
+        program: OwnedFd,
+        plan: Box<ExecPlan>,
+    },
+    /// connect(2) of the caller's socket to a socket file or address.
+    Connect { socket: OwnedFd, to: Address<'a> },
+    /// bind(2) of the caller's socket to a new name or address.
+    Bind { socket: OwnedFd, to: Address<'a> },
+    /// kill(2) to several guests where the kernel would also reach others.
+    SignalAll { groups: Vec<i32>, signal: i32 },
+}
+
+/// Proof that a call was judged by its registers alone, so that the kernel may run it as it stands:
+/// memory can change after a look, registers of a waiting thread can't. The text is the reason.
+#[derive(Clone, Copy, Debug)]
+pub struct RegistersOnly(pub &'static str);
+
+/// What a metadata call acts on.
+#[derive(Debug)]
+pub enum Object<'a> {
+    /// What a path named.
+    Place(Place<'a>),
+    /// What a descriptor named.
+    Fd(OwnedFd),
+}
+
+/// A socket address.
+#[derive(Debug)]
+pub enum Address<'a> {
+    /// A place in the view.
+    Place(Place<'a>),
+    /// Bytes for the kernel: an internet address, or an abstract name of this sandbox.
+    Bytes(&'a [u8]),
+}

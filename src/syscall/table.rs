@@ -97,7 +97,7 @@ impl Display for Mechanism {
             Mechanism::Notify => f.write_str("notify"),
             Mechanism::Trace => f.write_str("trace"),
             Mechanism::Refuse(errno) => {
-                write!(f, "refuse {:?}", nix::errno::Errno::from_raw(errno.0))
+                write!(f, "refuse {:?}", errno)
             }
             Mechanism::Fake => f.write_str("fake 0"),
             Mechanism::Check(name, _) => write!(f, "check {name}"),
@@ -279,7 +279,7 @@ macro_rules! mechanism {
         Mechanism::Fake
     };
     (Refuse ($errno:ident, $why:literal) $args:tt) => {
-        Mechanism::Refuse(Errno(libc::$errno))
+        Mechanism::Refuse(Errno::$errno)
     };
     (Check ($rule:ident) $args:tt) => {
         Mechanism::Check(stringify!($rule), rules::$rule)

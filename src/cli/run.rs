@@ -1,0 +1,277 @@
+//! `sbox run -- PROG`: a program in a sandbox.
+
+use crate::supervisor::view::{View, Wish};
+use crate::supervisor::{self, Error, Outcome, Setup};
+use crate::sys::Errno;
+use crate::syscall::rules::Net;
+use crate::trace::{Log, tell};
+use clap::{ArgMatches, FromArgMatches};
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Run a program that sees only what you list
+///
+/// Without flags it sees the system directories read-only, the current directory read-only, a
+/// private /tmp, its own processes, no home and no network.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sbox run -- python3 script.py
+  sbox run --rw . -- make -j4
+  sbox run --ro ~/data --hide ~/data/keys --tmpfs ~/.cache -- ./analyse
+  sbox run --net host --env API=http://localhost:8000 -- ./client
+
+Exit status: the program's own; death by signal is passed on; 125 sbox failed, 126 the program
+can't be executed, 127 there is no such program, 3 this host can't enforce, 2 wrong usage.")]
+pub struct Args {
+    /// Show a host path read-only, at the same place
+    #[arg(long, value_name = "PATH")]
+    ro: Vec<PathBuf>,
+    /// Show a host path writable, at the same place
+    #[arg(long, value_name = "PATH")]
+    rw: Vec<PathBuf>,
+    /// Let a path not exist
+    #[arg(long, value_name = "PATH")]
+    hide: Vec<PathBuf>,
+    /// Show a host path at another place
+    #[arg(long, value_name = "SRC:DST[:ro]", value_parser = parse_bind)]
+    bind: Vec<Wish>,
+    /// Put a private, empty directory there, dropped at the end
+    #[arg(long, value_name = "PATH")]
+    tmpfs: Vec<PathBuf>,
+    /// Keep or set an environment variable; '*' keeps all
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    env: Vec<OsString>,
+    /// Start in this directory of the view
+    #[arg(long, value_name = "PATH")]
+    cwd: Option<PathBuf>,
+    /// The network that the program has
+    #[arg(long, value_enum, default_value_t = NetArg::None)]
+    net: NetArg,
+    /// Tell each refusal on standard error
+    #[arg(short, long)]
+    verbose: bool,
+    /// Don't say what is enforced
+    #[arg(short, long)]
+    quiet: bool,
+    /// At the end, count the calls and the time they took
+    #[arg(long)]
+    stats: bool,
+    /// Write one line for each call that reached sbox
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROG")]
+    command: Vec<OsString>,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum NetArg {
+    /// No sockets but unix ones of its own
+    None,
+    /// The host's network, unrestricted
+    Host,
+}
+
+fn parse_bind(text: &str) -> Result<Wish, String> {
+    let (text, ro) = match text.strip_suffix(":ro") {
+        Some(rest) => (rest, true),
+        None => (text.strip_suffix(":rw").unwrap_or(text), false),
+    };
+    match text.split_once(':') {
+        Some((source, target)) if target.starts_with('/') && !source.is_empty() => Ok(Wish::Bind {
+            source: source.into(),
+            target: target.into(),
+            ro,
+        }),
+        Some(_) => Err("DST must be an absolute path of the view".into()),
+        None => Err("wanted SRC:DST or SRC:DST:ro".into()),
+    }
+}
+
+/// Flags in the order in which they were given: of two for one place the later wins.
+fn wishes(args: &Args, matches: &ArgMatches) -> Vec<Wish> {
+    let mut all: Vec<(usize, Wish)> = Vec::new();
+    let mut add = |name: &str, wishes: Vec<Wish>| {
+        let at = matches.indices_of(name).into_iter().flatten();
+        all.extend(at.zip(wishes));
+    };
+    add("ro", args.ro.iter().cloned().map(Wish::ReadOnly).collect());
+    add("rw", args.rw.iter().cloned().map(Wish::ReadWrite).collect());
+    add("hide", args.hide.iter().cloned().map(Wish::Hide).collect());
+    add("bind", args.bind.clone());
+    add(
+        "tmpfs",
+        args.tmpfs.iter().cloned().map(Wish::Tmpfs).collect(),
+    );
+    all.sort_by_key(|(at, _)| *at);
+    all.into_iter().map(|(_, wish)| wish).collect()
+}
+
+/// Variables that every program may know; HOME is the private /tmp.
+const KEPT: [&str; 4] = ["PATH", "LANG", "TERM", "HOME"];
+
+fn environment(flags: &[OsString]) -> Vec<CString> {
+    let mut vars: Vec<(OsString, OsString)> = Vec::new();
+    let mut set = |name: &OsStr, value: OsString| {
+        vars.retain(|(n, _)| n != name);
+        vars.push((name.to_owned(), value));
+    };
+    for name in KEPT {
+        let value = match (name, std::env::var_os(name)) {
+            ("HOME", _) => "/tmp".into(),
+            ("PATH", None) => "/usr/local/bin:/usr/bin:/bin".into(),
+            (_, Some(value)) => value,
+            (_, None) => continue,
+        };
+        set(OsStr::new(name), value);
+    }
+    for flag in flags {
+        let bytes = flag.as_bytes();
+        if bytes == b"*" {
+            std::env::vars_os().for_each(|(name, value)| set(&name, value));
+        } else if let Some(at) = bytes.iter().position(|&b| b == b'=') {
+            let (name, value) = bytes.split_at(at);
+            let value = value.get(1..).unwrap_or_default();
+            set(OsStr::from_bytes(name), OsStr::from_bytes(value).to_owned());
+        } else if let Some(value) = std::env::var_os(flag) {
+            set(flag, value);
+        }
+    }
+    vars.into_iter()
+        .filter_map(|(name, value)| {
+            let joined = [name.as_bytes(), b"=", value.as_bytes()].concat();
+            CString::new(joined).ok()
+        })
+        .collect()
+}
+
+/// Runs the verb.
+pub fn run(matches: &ArgMatches) -> ExitCode {
+    let args = match Args::from_arg_matches(matches) {
+        Ok(args) => args,
+        Err(error) => error.exit(),
+    };
+    match prepare(&args, matches) {
+        Ok(setup) => finish(supervisor::run(setup), &args),
+        Err(message) => {
+            tell(&message);
+            ExitCode::from(125)
+        }
+    }
+}
+
+fn prepare(args: &Args, matches: &ArgMatches) -> Result<Setup, String> {
+    refuse_datagram_stdio()?;
+    let (net, net_note) = match args.net {
+        NetArg::None => (Net::None, "no network"),
+        NetArg::Host => (Net::Host, "the host's network"),
+    };
+    let view = View::build(&wishes(args, matches), args.cwd.as_deref(), net_note)
+        .map_err(|e| e.to_string())?;
+    let log = match &args.log {
+        None => None,
+        Some(path) => {
+            Some(Log::create(path).map_err(|e| format!("--log {}: {e}", path.display()))?)
+        }
+    };
+    if !args.quiet {
+        tell(&view.summary);
+    }
+    let strings = |list: &[OsString]| -> Result<Vec<CString>, String> {
+        list.iter()
+            .map(|s| CString::new(s.clone().into_vec()).map_err(|e| e.to_string()))
+            .collect()
+    };
+    let argv = strings(&args.command)?;
+    let program = argv.first().cloned().ok_or("no program was given")?;
+    let cwd = CString::new(view.cwd.as_bytes()).map_err(|e| e.to_string())?;
+    Ok(Setup {
+        vfs: view.vfs,
+        policy: view.policy,
+        net,
+        program,
+        argv,
+        env: environment(&args.env),
+        cwd,
+        log,
+        tell_denials: args.verbose,
+        count: args.stats,
+    })
+}
+
+/// Through a unix datagram socket a program could send to any path of the host: sendto(2) on what
+/// it holds is the kernel's business.
+fn refuse_datagram_stdio() -> Result<(), String> {
+    use nix::sys::socket::{SockType, getsockopt, sockopt};
+    use std::os::fd::AsFd;
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    for (number, fd) in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]
+        .into_iter()
+        .enumerate()
+    {
+        if let Ok(SockType::Datagram) = getsockopt(&fd, sockopt::SockType) {
+            return Err(format!(
+                "descriptor {number} is a datagram socket, which could send to any socket of the host\n  hint: redirect it, to a pipe for instance"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn finish(
+    result: Result<(Outcome, Option<supervisor::stats::Summary>), Error>,
+    args: &Args,
+) -> ExitCode {
+    let (outcome, summary) = match result {
+        Ok(done) => done,
+        Err(error) => {
+            tell(&error.to_string());
+            return ExitCode::from(if matches!(error, Error::CannotEnforce { .. }) {
+                3
+            } else {
+                125
+            });
+        }
+    };
+    if let Some(summary) = summary {
+        eprint!("{summary}");
+    }
+    let program = args
+        .command
+        .first()
+        .map(|p| p.as_bytes().escape_ascii().to_string());
+    let program = program.unwrap_or_default();
+    match outcome {
+        Outcome::Exited(status) => ExitCode::from(status as u8),
+        Outcome::Signaled(signal) => die_of(signal),
+        Outcome::NotStarted(Errno::ENOENT) => {
+            tell(&format!(
+                "{program}: no such program in the view\n  hint: --ro shows more of the host"
+            ));
+            ExitCode::from(127)
+        }
+        Outcome::NotStarted(errno) => {
+            tell(&format!("{program}: can't be executed: {}", errno.desc()));
+            ExitCode::from(126)
+        }
+    }
+}
+
+/// Dies of the signal that killed the program, so that the caller sees what happened.
+fn die_of(signal: i32) -> ExitCode {
+    use nix::sys::resource::{Resource, setrlimit};
+    // One core file, the guest's, is enough.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let _ = crate::sys::process::default_disposition(signal);
+    if let Ok(signal) = nix::sys::signal::Signal::try_from(signal) {
+        let mut set = nix::sys::signal::SigSet::empty();
+        set.add(signal);
+        let _ = set.thread_unblock();
+        let _ = nix::sys::signal::raise(signal);
+    }
+    // Not reached for signals that kill; a shell's way of saying it for the rest.
+    ExitCode::from(128u8.wrapping_add(signal as u8))
+}

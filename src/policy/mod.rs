@@ -1,0 +1,203 @@
+//! What may be done: rules, and the one function that decides.
+//!
+//! Pure: no I/O, no knowledge of how calls are caught or how files are found. Every question the
+//! sandbox has (`Ask`) goes through [`Policy::decide`], and the answer names the rule that made it.
+
+use crate::sys::Errno;
+use std::fmt;
+
+/// Names a rule of the policy; stable for the life of a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RuleId(pub u32);
+
+/// What a call wants to do to an object. A set: one call may want several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access(u8);
+
+impl Access {
+    /// Look: stat, list, read a link, search.
+    pub const LOOK: Self = Self(1);
+    /// Read content.
+    pub const READ: Self = Self(2);
+    /// Change content of what exists.
+    pub const WRITE: Self = Self(4);
+    /// Make a new name.
+    pub const CREATE: Self = Self(8);
+    /// Remove a name.
+    pub const DELETE: Self = Self(16);
+    /// Change metadata: mode, owner, times, extended attributes.
+    pub const META: Self = Self(32);
+    /// Execute.
+    pub const EXEC: Self = Self(64);
+    /// Connect to whoever listens on a socket.
+    pub const CONNECT: Self = Self(128);
+    /// All of them.
+    pub const ALL: Self = Self(255);
+    /// Everything that leaves no trace.
+    pub const READ_ONLY: Self = Self(1 | 2 | 64);
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+
+    /// Both sets together.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What of `self` is not in `granted`.
+    const fn beyond(self, granted: Self) -> Self {
+        Self(self.0 & !granted.0)
+    }
+
+    /// True if nothing is in the set.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (1u8, "look"),
+            (2, "read"),
+            (4, "write"),
+            (8, "create"),
+            (16, "delete"),
+            (32, "change metadata of"),
+            (64, "execute"),
+            (128, "connect to"),
+        ];
+        let mut words = names
+            .iter()
+            .filter(|(bit, _)| self.0 & bit != 0)
+            .map(|(_, name)| *name);
+        f.write_str(words.next().unwrap_or("nothing"))?;
+        words.try_for_each(|word| write!(f, "+{word}"))
+    }
+}
+
+/// A rule: what is granted, and where the rule comes from.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The accesses it grants.
+    pub grants: Access,
+    /// How the user would recognise it: `flag --ro /srv`, `default: system directory /usr`.
+    pub origin: String,
+}
+
+/// One question to the policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// What the call wants to do.
+    pub access: Access,
+    /// The rule that governs the object, found while its path was walked.
+    pub rule: RuleId,
+}
+
+/// The answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Allow,
+    /// Answer this errno.
+    Deny(Errno),
+}
+
+/// The answer with the rule that made it.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision<'p> {
+    /// The answer.
+    pub verdict: Verdict,
+    /// The rule; `None`: no rule allows it.
+    pub because: Option<&'p Rule>,
+}
+
+/// All rules of a sandbox.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    rules: Vec<Rule>,
+}
+
+impl Policy {
+    /// Adds a rule and names it.
+    pub fn add(&mut self, rule: Rule) -> RuleId {
+        self.rules.push(rule);
+        RuleId(self.rules.len() as u32 - 1)
+    }
+
+    /// Decides one question. The only place where the sandbox says yes or no to an access.
+    ///
+    /// A write where only reading is granted answers EROFS, as a read-only mount does
+    /// (mount(2), `MS_RDONLY`); anything else that is not granted answers EACCES.
+    pub fn decide(&self, ask: Ask) -> Decision<'_> {
+        let Some(rule) = self.rules.get(ask.rule.0 as usize) else {
+            return Decision {
+                verdict: Verdict::Deny(Errno::EACCES),
+                because: None,
+            };
+        };
+        let missing = ask.access.beyond(rule.grants);
+        let verdict = if missing.is_empty() {
+            Verdict::Allow
+        } else if missing
+            .beyond(Access::READ_ONLY.and(Access::CONNECT))
+            .is_empty()
+        {
+            Verdict::Deny(Errno::EACCES)
+        } else {
+            Verdict::Deny(Errno::EROFS)
+        };
+        Decision {
+            verdict,
+            because: Some(rule),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_grants_what_it_lists_and_names_itself() {
+        let mut policy = Policy::default();
+        let ro = policy.add(Rule {
+            grants: Access::READ_ONLY,
+            origin: "flag --ro /srv".into(),
+        });
+        let rw = policy.add(Rule {
+            grants: Access::ALL,
+            origin: "flag --rw /work".into(),
+        });
+        let none = policy.add(Rule {
+            grants: Access::NONE,
+            origin: "flag --hide /x".into(),
+        });
+        for (rule, access, want) in [
+            (ro, Access::READ, Verdict::Allow),
+            (ro, Access::EXEC.and(Access::READ), Verdict::Allow),
+            (ro, Access::WRITE, Verdict::Deny(Errno::EROFS)),
+            (
+                ro,
+                Access::READ.and(Access::CREATE),
+                Verdict::Deny(Errno::EROFS),
+            ),
+            (rw, Access::ALL, Verdict::Allow),
+            (none, Access::LOOK, Verdict::Deny(Errno::EACCES)),
+            (RuleId(99), Access::LOOK, Verdict::Deny(Errno::EACCES)),
+        ] {
+            assert_eq!(
+                policy.decide(Ask { access, rule }).verdict,
+                want,
+                "{access} {rule:?}"
+            );
+        }
+        let decision = policy.decide(Ask {
+            access: Access::WRITE,
+            rule: ro,
+        });
+        assert_eq!(
+            decision.because.map(|r| r.origin.as_str()),
+            Some("flag --ro /srv")
+        );
+    }
+}

@@ -1,0 +1,518 @@
+//! The deeds: one act, a few system calls on held objects, one reply.
+//!
+//! What is judged and what is acted on is the same object: a name is acted on with `O_NOFOLLOW` in a
+//! held directory, anything else through a held descriptor. If the guest has put something else
+//! there meanwhile, the call fails or acts on a name in the same directory, never elsewhere.
+
+use crate::mechanism::notify::Reply;
+use crate::sys::{self, Errno};
+use crate::syscall::plan::{Act, Address, Object};
+use crate::task::{GuestMem, Task};
+use crate::vfs::{Caller, Place, Vfs};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+/// What performing an act came to.
+pub(super) enum Done {
+    /// The answer.
+    Reply(Reply),
+    /// It would sleep: to be finished on a thread of its own.
+    Sleeps(Sleeper),
+    /// An exec was approved; its descriptor must be put into the guest first.
+    Exec {
+        program: OwnedFd,
+        plan: Box<crate::task::ExecPlan>,
+    },
+    /// The name is taken by a link that was not there when we looked: look again.
+    LookAgain,
+}
+
+/// A call that may sleep for as long as another process likes. It owns all it needs.
+pub(super) enum Sleeper {
+    /// open(2) of a FIFO, which waits for the other end (fifo(7)).
+    OpenFifo {
+        dir: OwnedFd,
+        name: std::ffi::CString,
+        flags: i32,
+    },
+    /// connect(2), which waits for the peer's queue or the network.
+    Connect {
+        socket: OwnedFd,
+        address: Vec<u8>,
+        _held: Option<OwnedFd>,
+    },
+}
+
+impl Sleeper {
+    /// Does it, sleeping. EINTR when the thread was told to give up.
+    pub(super) fn run(&self) -> sys::Result<Reply> {
+        match self {
+            Self::OpenFifo { dir, name, flags } => {
+                let fd = sys::fs::openat(dir.as_fd(), name, *flags, 0)?;
+                Ok(Reply::AddFd {
+                    fd,
+                    cloexec: flags & libc::O_CLOEXEC != 0,
+                })
+            }
+            Self::Connect {
+                socket, address, ..
+            } => {
+                sys::socket::connect(socket.as_fd(), address)?;
+                Ok(Reply::Return(0))
+            }
+        }
+    }
+}
+
+/// What a deed may use.
+pub(super) struct Hands<'a> {
+    pub(super) vfs: &'a Vfs,
+    pub(super) task: &'a Task,
+    pub(super) mem: &'a dyn GuestMem,
+    pub(super) who: Caller<'a>,
+    pub(super) buffer: &'a mut Vec<u8>,
+    /// The umask that this thread has now.
+    pub(super) umask: &'a mut u32,
+}
+
+impl Hands<'_> {
+    /// Performs `act`.
+    pub(super) fn perform(&mut self, act: Act<'_>) -> sys::Result<Done> {
+        let done = |value| Ok(Done::Reply(Reply::Return(value)));
+        match act {
+            Act::Return(value) => return done(value),
+            Act::Fail(errno) => return Err(errno),
+            Act::Write { addr, data, value } => {
+                self.mem.write(addr, data)?;
+                return done(value);
+            }
+            Act::Continue(_) => return Ok(Done::Reply(Reply::Continue)),
+            Act::UnshareFs(_) => {
+                self.task.unshare_fs();
+                return Ok(Done::Reply(Reply::Continue));
+            }
+            Act::Open {
+                place,
+                flags,
+                mode,
+                fifo,
+            } => return self.open(&place, flags, mode, fifo),
+            Act::Exec { program, plan } => return Ok(Done::Exec { program, plan }),
+            Act::Connect { socket, to } => return self.connect(socket, &to),
+            Act::ReadDir {
+                dir,
+                buf,
+                room,
+                old,
+            } => return done(self.read_dir(&dir, buf, room, old)?),
+            Act::List {
+                dir,
+                listing,
+                buf,
+                room,
+                old,
+            } => {
+                let at = sys::fs::lseek(dir.as_fd(), 0, libc::SEEK_CUR)?;
+                let (records, next) = listing.encode(at, room, old)?;
+                self.mem.write(buf, &records)?;
+                sys::fs::lseek(dir.as_fd(), next, libc::SEEK_SET)?;
+                return done(records.len() as i64);
+            }
+            Act::Umask(mask) => return done(self.task.fs().set_umask(mask).into()),
+            Act::Watch {
+                inotify,
+                place,
+                mask,
+            } => {
+                let handle = self.vfs.handle(&place)?;
+                let path = self.vfs.fd_path(handle.as_fd())?;
+                return done(sys::fs::inotify_add_watch(inotify.as_fd(), &path, mask)? as i64);
+            }
+            Act::MakeDir { place, mode } => {
+                self.take_umask();
+                self.make(&place, |dir, name| sys::fs::mkdirat(dir, name, mode))?;
+            }
+            Act::MakeNode { place, mode, dev } => {
+                self.take_umask();
+                self.make(&place, |dir, name| sys::fs::mknodat(dir, name, mode, dev))?;
+            }
+            Act::MakeLink { place, target } => {
+                self.make(&place, |dir, name| sys::fs::symlinkat(target, dir, name))?;
+            }
+            Act::Link { from, to } => self.link(&from, &to)?,
+            Act::Rename { from, to, flags } => self.rename(&from, &to, flags)?,
+            Act::Remove { place, flags } => {
+                let Place::Name { dir, name, .. } = &place else {
+                    return Err(Errno::EPERM);
+                };
+                sys::fs::unlinkat(dir.host().ok_or(Errno::ENOENT)?, name, flags)?;
+                self.vfs.name_changed(dir, name.to_bytes());
+            }
+            Act::Chmod { object, mode } => self.chmod(&object, mode)?,
+            Act::Chown { object, uid, gid } => self.chown(&object, uid, gid)?,
+            Act::SetTimes { object, times } => self.set_times(&object, times.as_ref())?,
+            Act::Truncate { place, length } => {
+                let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+                let fd = self.open_now(&place, flags, 0)?;
+                sys::fs::ftruncate(fd.as_fd(), length)?;
+            }
+            Act::SetXattr {
+                object,
+                name,
+                value,
+                flags,
+            } => match &object {
+                Object::Fd(fd) => sys::fs::fsetxattr(fd.as_fd(), name, value, flags)?,
+                Object::Place(place) => {
+                    let handle = self.vfs.handle(place)?;
+                    sys::fs::setxattr(&self.vfs.fd_path(handle.as_fd())?, name, value, flags)?;
+                }
+            },
+            Act::RemoveXattr { object, name } => match &object {
+                Object::Fd(fd) => sys::fs::fremovexattr(fd.as_fd(), name)?,
+                Object::Place(place) => {
+                    let handle = self.vfs.handle(place)?;
+                    sys::fs::removexattr(&self.vfs.fd_path(handle.as_fd())?, name)?;
+                }
+            },
+            Act::Access { place, mode, flags } => self.access(&place, mode, flags)?,
+            Act::ChangeDir(dir) => self.task.fs().set_cwd(dir),
+            Act::Bind { socket, to } => self.bind(&socket, &to)?,
+            Act::SignalAll { groups, signal } => signal_all(&groups, signal)?,
+        }
+        done(0)
+    }
+
+    /// Gives this thread the guest's umask, so that the kernel applies it, default ACLs and
+    /// setgid directories as it would for the guest (umask(2), acl(5)).
+    fn take_umask(&mut self) {
+        let wanted = self.task.fs().umask();
+        if *self.umask != wanted {
+            sys::fs::umask(wanted);
+            *self.umask = wanted;
+        }
+    }
+
+    fn make(
+        &self,
+        place: &Place<'_>,
+        make: impl FnOnce(BorrowedFd<'_>, &CStr) -> sys::Result<()>,
+    ) -> sys::Result<()> {
+        let Place::Name { dir, name, .. } = place else {
+            return Err(Errno::EEXIST);
+        };
+        make(dir.host().ok_or(Errno::ENOENT)?, name)
+    }
+
+    fn open(&mut self, place: &Place<'_>, flags: i32, mode: u32, fifo: bool) -> sys::Result<Done> {
+        let cloexec = flags & libc::O_CLOEXEC != 0;
+        // fifo(7): opening for both never waits, nor does O_NONBLOCK.
+        let waits = fifo
+            && flags & (libc::O_NONBLOCK | libc::O_PATH) == 0
+            && flags & libc::O_ACCMODE != libc::O_RDWR;
+        if waits {
+            return self.open_fifo(place, flags);
+        }
+        match self.open_now(place, flags, mode) {
+            Ok(fd) => Ok(Done::Reply(Reply::AddFd { fd, cloexec })),
+            // Somebody put a link there after we looked.
+            Err(Errno::ELOOP)
+                if flags & libc::O_NOFOLLOW == 0 && matches!(place, Place::Name { .. }) =>
+            {
+                Ok(Done::LookAgain)
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn open_fifo(&self, place: &Place<'_>, flags: i32) -> sys::Result<Done> {
+        let (dir, name) = match place {
+            Place::Name { dir, name, .. } => {
+                let dir = dir.host().ok_or(Errno::ENOENT)?;
+                (sys::fs::dup_above(dir, 3)?, (*name).to_owned())
+            }
+            other => {
+                let handle = self.vfs.handle(other)?;
+                let name = self.vfs.fd_path(handle.as_fd())?;
+                (handle, name)
+            }
+        };
+        let nofollow = if matches!(place, Place::Name { .. }) {
+            libc::O_NOFOLLOW
+        } else {
+            0
+        };
+        let flags = (flags & !(libc::O_CREAT | libc::O_TRUNC)) | libc::O_NOCTTY | nofollow;
+        Ok(Done::Sleeps(Sleeper::OpenFifo { dir, name, flags }))
+    }
+
+    /// Opens what can be opened without waiting. `O_NONBLOCK` guards against a FIFO that somebody
+    /// put there after we looked; the guest gets the flags it asked for.
+    fn open_now(&mut self, place: &Place<'_>, flags: i32, mode: u32) -> sys::Result<OwnedFd> {
+        if flags & (libc::O_CREAT | libc::O_TMPFILE) != 0 {
+            self.take_umask();
+        }
+        // A descriptor made with O_PATH can't be handed over (SECCOMP_IOCTL_NOTIF_ADDFD, EBADF): the
+        // guest gets one for reading. DIFFERS: it can be read, and unreadable files give EACCES.
+        let asked = if flags & libc::O_PATH != 0 {
+            (flags & !libc::O_PATH & !libc::O_ACCMODE) | libc::O_RDONLY
+        } else {
+            flags
+        };
+        let flags = asked | libc::O_NOCTTY;
+        match place {
+            Place::Name { dir, name, .. } => {
+                let dir = dir.host().ok_or(Errno::ENOENT)?;
+                let guard = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+                let fd = sys::fs::openat(dir, name, guard, mode)?;
+                if asked & libc::O_NONBLOCK == 0 {
+                    sys::fs::set_status_flags(fd.as_fd(), asked & STATUS_FLAGS)?;
+                }
+                Ok(fd)
+            }
+            Place::Dir(dir, _) => match dir.host() {
+                Some(fd) => sys::fs::openat(fd, c".", flags & !libc::O_NOFOLLOW, mode),
+                None if flags & libc::O_TMPFILE == libc::O_TMPFILE => Err(Errno::EROFS),
+                None => self
+                    .vfs
+                    .reopen(self.vfs.stand_in(dir)?, flags & !libc::O_NOFOLLOW),
+            },
+            Place::File(_) => {
+                let handle = self.vfs.handle(place)?;
+                let flags = flags & !(libc::O_NOFOLLOW | libc::O_CREAT | libc::O_EXCL);
+                self.vfs.reopen(handle.as_fd(), flags)
+            }
+            Place::Synth(file) => self
+                .vfs
+                .open_synth(file, flags & !libc::O_NOFOLLOW, self.who),
+            Place::Open(fd) => {
+                self.may_reopen(fd, flags)?;
+                let flags = flags & !(libc::O_NOFOLLOW | libc::O_CREAT | libc::O_EXCL);
+                self.vfs.reopen(fd.as_fd(), flags)
+            }
+            Place::Link { .. } | Place::Magic(_) => Err(Errno::ELOOP),
+            Place::Absent { .. } => Err(Errno::ENOENT),
+        }
+    }
+
+    /// A descriptor of a file that the view doesn't show was passed in: reopening it must not
+    /// grant more than it does.
+    fn may_reopen(&self, fd: &Arc<OwnedFd>, flags: i32) -> sys::Result<()> {
+        if !self.vfs.is_foreign(fd.as_fd()) {
+            return Ok(());
+        }
+        let has = sys::fs::status_flags(fd.as_fd())? & libc::O_ACCMODE;
+        let wants = flags & libc::O_ACCMODE;
+        if (has == libc::O_RDWR || has == wants)
+            && (flags & libc::O_TRUNC == 0 || has != libc::O_RDONLY)
+        {
+            return Ok(());
+        }
+        Err(Errno::EACCES)
+    }
+
+    fn link(&self, from: &Place<'_>, to: &Place<'_>) -> sys::Result<()> {
+        let Place::Name { dir, name, .. } = to else {
+            return Err(Errno::EEXIST);
+        };
+        let to = dir.host().ok_or(Errno::ENOENT)?;
+        match from {
+            Place::Name { dir, name: old, .. } => {
+                sys::fs::linkat(dir.host().ok_or(Errno::ENOENT)?, old, to, name, 0)
+            }
+            Place::Open(fd) => {
+                let path = self.vfs.fd_path(fd.as_fd())?;
+                sys::fs::linkat(to, &path, to, name, libc::AT_SYMLINK_FOLLOW)
+            }
+            _ => Err(Errno::EXDEV),
+        }
+    }
+
+    fn rename(&self, from: &Place<'_>, to: &Place<'_>, flags: u32) -> sys::Result<()> {
+        let (
+            Place::Name {
+                dir: a, name: old, ..
+            },
+            Place::Name {
+                dir: b, name: new, ..
+            },
+        ) = (from, to)
+        else {
+            return Err(Errno::EXDEV);
+        };
+        let (from, to) = (
+            a.host().ok_or(Errno::ENOENT)?,
+            b.host().ok_or(Errno::ENOENT)?,
+        );
+        sys::fs::renameat2(from, old, to, new, flags)?;
+        self.vfs.name_changed(a, old.to_bytes());
+        self.vfs.name_changed(b, new.to_bytes());
+        Ok(())
+    }
+
+    fn chmod(&self, object: &Object<'_>, mode: u32) -> sys::Result<()> {
+        match object {
+            Object::Fd(fd) => sys::fs::fchmod(fd.as_fd(), mode)?,
+            Object::Place(place) => {
+                // chmod(2) has no way to leave a link alone: hold the inode, look, then change it.
+                let handle = self.vfs.handle(place)?;
+                let stat = sys::fs::fstat(handle.as_fd())?;
+                if stat.st_mode & libc::S_IFMT == libc::S_IFLNK {
+                    return Err(Errno::EOPNOTSUPP);
+                }
+                let path = self.vfs.fd_path(handle.as_fd())?;
+                sys::fs::fchmodat(handle.as_fd(), &path, mode)?;
+                if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
+                    self.vfs.permissions_changed();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn chown(&self, object: &Object<'_>, uid: u32, gid: u32) -> sys::Result<()> {
+        let fd = match object {
+            Object::Fd(fd) => fd.as_fd(),
+            Object::Place(place) => {
+                let handle = self.vfs.handle(place)?;
+                return sys::fs::fchownat(handle.as_fd(), c"", uid, gid, libc::AT_EMPTY_PATH);
+            }
+        };
+        sys::fs::fchownat(fd, c"", uid, gid, libc::AT_EMPTY_PATH)
+    }
+
+    fn set_times(
+        &self,
+        object: &Object<'_>,
+        times: Option<&[libc::timespec; 2]>,
+    ) -> sys::Result<()> {
+        match object {
+            Object::Fd(fd) => sys::fs::utimensat(fd.as_fd(), None, times, 0),
+            Object::Place(Place::Name { dir, name, .. }) => {
+                let dir = dir.host().ok_or(Errno::ENOENT)?;
+                sys::fs::utimensat(dir, Some(name), times, libc::AT_SYMLINK_NOFOLLOW)
+            }
+            Object::Place(place) => {
+                let handle = self.vfs.handle(place)?;
+                let path = self.vfs.fd_path(handle.as_fd())?;
+                sys::fs::utimensat(handle.as_fd(), Some(&path), times, 0)
+            }
+        }
+    }
+
+    fn access(&self, place: &Place<'_>, mode: i32, flags: i32) -> sys::Result<()> {
+        match place {
+            _ if mode == libc::F_OK => Ok(()),
+            Place::Name { dir, name, .. } => {
+                let dir = dir.host().ok_or(Errno::ENOENT)?;
+                sys::fs::faccessat2(dir, name, mode, flags | libc::AT_SYMLINK_NOFOLLOW)
+            }
+            Place::Dir(dir, _) if dir.host().is_none() && mode & libc::W_OK != 0 => {
+                Err(Errno::EROFS)
+            }
+            // The mode of a link is 0777.
+            Place::Link { .. } | Place::Magic(_) => Ok(()),
+            other => {
+                let handle = self.vfs.handle(other)?;
+                sys::fs::faccessat2(handle.as_fd(), c"", mode, flags | libc::AT_EMPTY_PATH)
+            }
+        }
+    }
+
+    fn read_dir(&mut self, dir: &OwnedFd, buf: u64, room: usize, old: bool) -> sys::Result<i64> {
+        self.buffer.resize(room, 0);
+        let before = sys::fs::lseek(dir.as_fd(), 0, libc::SEEK_CUR)?;
+        let n = sys::fs::getdents64(dir.as_fd(), self.buffer)?;
+        let records = self.buffer.get_mut(..n).ok_or(Errno::EIO)?;
+        if old {
+            crate::vfs::to_old_layout(records);
+        }
+        if let Err(errno) = self.mem.write(buf, records) {
+            // Nothing was read, as far as the guest can tell.
+            sys::fs::lseek(dir.as_fd(), before, libc::SEEK_SET)?;
+            return Err(errno);
+        }
+        Ok(n as i64)
+    }
+
+    fn connect(&self, socket: OwnedFd, to: &Address<'_>) -> sys::Result<Done> {
+        let (address, held) = match to {
+            Address::Bytes(bytes) => (bytes.to_vec(), None),
+            Address::Place(place) => {
+                // Resolved once, connected to exactly that inode.
+                let handle = self.vfs.handle(place)?;
+                let path = self.vfs.fd_path(handle.as_fd())?;
+                (unix_address(path.as_bytes())?, Some(handle))
+            }
+        };
+        if sys::fs::status_flags(socket.as_fd())? & libc::O_NONBLOCK != 0 {
+            sys::socket::connect(socket.as_fd(), &address)?;
+            return Ok(Done::Reply(Reply::Return(0)));
+        }
+        Ok(Done::Sleeps(Sleeper::Connect {
+            socket,
+            address,
+            _held: held,
+        }))
+    }
+
+    fn bind(&mut self, socket: &OwnedFd, to: &Address<'_>) -> sys::Result<()> {
+        let place = match to {
+            Address::Bytes(bytes) => return sys::socket::bind(socket.as_fd(), bytes),
+            Address::Place(place) => place,
+        };
+        let Place::Name { dir, name, .. } = place else {
+            return Err(Errno::EADDRINUSE);
+        };
+        self.take_umask();
+        // Relative to the held directory: this thread has a working directory of its own.
+        let here = dir.host().ok_or(Errno::ENOENT)?;
+        nix::unistd::fchdir(here)?;
+        let bound = sys::socket::bind(socket.as_fd(), &unix_address(name.to_bytes())?);
+        nix::unistd::fchdir(self.vfs.parking())?;
+        bound?;
+        if let Some(path) = dir.path() {
+            self.vfs
+                .remember_bound(name.to_bytes(), path.join(name.to_bytes()).as_bytes());
+        }
+        Ok(())
+    }
+}
+
+/// File status flags that F_SETFL can set, fcntl(2).
+const STATUS_FLAGS: i32 = libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc::O_NOATIME;
+
+/// `struct sockaddr_un` with a path. ENAMETOOLONG where it doesn't fit.
+fn unix_address(path: &[u8]) -> sys::Result<Vec<u8>> {
+    if path.len() > 107 {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    let family = (libc::AF_UNIX as u16).to_ne_bytes();
+    Ok([&family[..], path, &[0]].concat())
+}
+
+/// kill(2) to several: success if any could be signalled.
+fn signal_all(groups: &[i32], signal: i32) -> sys::Result<()> {
+    let mut result = Err(Errno::ESRCH);
+    for &tgid in groups {
+        let sent = sys::process::pidfd_open(tgid)
+            .and_then(|pidfd| sys::process::pidfd_send_signal(pidfd.as_fd(), signal));
+        result = match (result, sent) {
+            (Ok(()), _) | (_, Ok(())) => Ok(()),
+            (_, Err(errno)) => Err(errno),
+        };
+    }
+    result
+}
+
+/// The name that EEXIST would be about: what is denied on a read-only mount exists already.
+pub(super) fn exists_already(vfs: &Vfs, act: &Act<'_>) -> bool {
+    match act {
+        Act::MakeDir { place, .. } | Act::MakeNode { place, .. } | Act::MakeLink { place, .. } => {
+            matches!(vfs.stat(place), Ok(Some(_)))
+        }
+        Act::Link { to, .. } => matches!(vfs.stat(to), Ok(Some(_))),
+        _ => false,
+    }
+}

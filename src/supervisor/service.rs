@@ -1,0 +1,228 @@
+//! Serving a call: decode, plan, decide, perform, answer.
+
+use super::Shared;
+use super::act::{self, Done, Hands};
+use super::filter::EXEC_PRIVATE;
+use crate::mechanism::notify::{Notification, Reply};
+use crate::policy::{Access, Rule, Verdict};
+use crate::sys::{self, Errno};
+use crate::syscall::plan::{Cx, Plan};
+use crate::syscall::table::{self, Row};
+use crate::task::{ExecState, Task};
+use bumpalo::Bump;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Times that a call is planned anew because somebody replaced a name by a link meanwhile.
+const LOOKS: usize = 40;
+
+/// The body of a worker thread: one notification after the other until no guest is left.
+pub(super) fn work(shared: &Arc<Shared>) {
+    let mut worker = Worker::new(shared);
+    while let Some(notification) = shared.listener.receive() {
+        worker.serve(notification);
+    }
+}
+
+struct Worker<'s> {
+    shared: &'s Arc<Shared>,
+    arena: Bump,
+    buffer: Vec<u8>,
+    umask: u32,
+    notes: Option<RefCell<String>>,
+}
+
+/// A refusal, for those who want to know.
+struct Denial<'p> {
+    access: Access,
+    rule: Option<&'p Rule>,
+}
+
+impl<'s> Worker<'s> {
+    fn new(shared: &'s Arc<Shared>) -> Self {
+        // Own umask and working directory; without it threads would change each other's.
+        let own = sys::process::unshare_fs();
+        debug_assert!(own.is_ok(), "unshare(CLONE_FS) needs no privilege");
+        let umask = 0o077;
+        sys::fs::umask(umask);
+        let listened = shared.log.is_some() || shared.tell_denials;
+        Self {
+            shared,
+            arena: Bump::with_capacity(16 * 1024),
+            buffer: Vec::with_capacity(32 * 1024),
+            umask,
+            notes: listened.then(RefCell::default),
+        }
+    }
+
+    fn serve(&mut self, notification: Notification) {
+        let shared = self.shared;
+        let start = (shared.stats.is_some() || shared.log.is_some()).then(Instant::now);
+        self.arena.reset();
+        let Some(task) = shared.tasks.get(notification.tid) else {
+            // No guest makes a call before its task is known: this one is not ours to serve.
+            return answer(notification, &Reply::Errno(Errno::EPERM));
+        };
+        let nr = match (notification.nr, &*task.exec()) {
+            (EXEC_PRIVATE, ExecState::Asked(nr)) => *nr,
+            // The private number by the guest's own hand: no such call.
+            (EXEC_PRIVATE, _) => return answer(notification, &Reply::Errno(Errno::ENOSYS)),
+            (nr, _) => nr,
+        };
+        let row = table::row(nr);
+        if let Some(notes) = &self.notes {
+            notes.borrow_mut().clear();
+        }
+        let (done, denial) = self.decide_and_do(row, &task, &notification.args);
+        if let Some(denial) = &denial {
+            self.tell(row, &task, denial, &done);
+        }
+        let stats = shared.stats.as_ref().zip(start);
+        if let (Some(log), Some(start)) = (&shared.log, start) {
+            let notes = self.notes.as_ref().map(RefCell::borrow);
+            let notes = notes.as_ref().map_or("", |n| n.as_str());
+            log.call(
+                &task,
+                row,
+                notes,
+                denial.as_ref().and_then(|d| d.rule),
+                &shown(&done),
+                start.elapsed(),
+            );
+        }
+        match done {
+            Ok(Done::Reply(reply)) => answer(notification, &reply),
+            Err(errno) => answer(notification, &Reply::Errno(errno)),
+            Ok(Done::LookAgain) => answer(notification, &Reply::Errno(Errno::ELOOP)),
+            Ok(Done::Sleeps(sleeper)) => {
+                shared.sleepers.submit(shared, task, notification, sleeper)
+            }
+            Ok(Done::Exec { program, mut plan }) => {
+                match notification.inject(std::os::fd::AsFd::as_fd(&program)) {
+                    Ok(slot) => {
+                        plan.slot = slot;
+                        *task.exec() = ExecState::Approved(plan);
+                        answer(notification, &Reply::Return(0));
+                    }
+                    Err(errno) => answer(notification, &Reply::Errno(errno)),
+                }
+            }
+        }
+        if let Some((stats, start)) = stats {
+            stats.notified(nr, start.elapsed());
+        }
+    }
+
+    fn decide_and_do(
+        &mut self,
+        row: Option<&'static Row>,
+        task: &Arc<Task>,
+        registers: &[u64; 6],
+    ) -> (Result<Done, Errno>, Option<Denial<'s>>) {
+        let shared = self.shared;
+        let Some(handler) = row.and_then(|r| r.handler) else {
+            return (Err(Errno::ENOSYS), None);
+        };
+        // From here to the end the tracer doesn't reap this task, so its id stays its own.
+        let _serving = task.serve();
+        let mm = task.group.mm();
+        let cx = Cx {
+            task,
+            vfs: &shared.vfs,
+            mem: &*mm,
+            arena: &self.arena,
+            tasks: &shared.tasks,
+            registers,
+            notes: self.notes.as_ref(),
+        };
+        let who = cx.caller();
+        let mut hands = Hands {
+            vfs: &shared.vfs,
+            task,
+            mem: &*mm,
+            who,
+            buffer: &mut self.buffer,
+            umask: &mut self.umask,
+        };
+        for _ in 0..LOOKS {
+            let plan = match handler(&cx, registers) {
+                Ok(plan) => plan,
+                Err(errno) => return (Err(errno), None),
+            };
+            if let Some((errno, denial)) = refused(shared, &plan) {
+                let errno = if act::exists_already(&shared.vfs, &plan.act) {
+                    Errno::EEXIST
+                } else {
+                    errno
+                };
+                return (Err(errno), Some(denial));
+            }
+            match hands.perform(plan.act) {
+                Ok(Done::LookAgain) => {}
+                done => return (done, None),
+            }
+        }
+        (Err(Errno::ELOOP), None)
+    }
+
+    fn tell(
+        &self,
+        row: Option<&Row>,
+        task: &Task,
+        denial: &Denial<'_>,
+        done: &Result<Done, Errno>,
+    ) {
+        if !self.shared.tell_denials {
+            return;
+        }
+        let notes = self.notes.as_ref().map(RefCell::borrow);
+        let notes = notes.as_ref().map_or("", |n| n.as_str());
+        let name = row.map_or("?", |r| r.name);
+        let because = denial
+            .rule
+            .map_or("no rule allows it", |r| r.origin.as_str());
+        crate::trace::tell(&format!(
+            "denied: {name}({notes}) = {}\n  because: {because}\n  wanted: to {} (task {})",
+            shown(done),
+            denial.access,
+            task.tid
+        ));
+    }
+}
+
+/// The first question of the plan that the policy answers with no.
+fn refused<'s>(shared: &'s Shared, plan: &Plan<'_>) -> Option<(Errno, Denial<'s>)> {
+    plan.asks.iter().find_map(|ask| {
+        let decision = shared.policy.decide(*ask);
+        match decision.verdict {
+            Verdict::Allow => None,
+            Verdict::Deny(errno) => Some((
+                errno,
+                Denial {
+                    access: ask.access,
+                    rule: decision.because,
+                },
+            )),
+        }
+    })
+}
+
+/// A guest that vanished while we worked needs no answer.
+fn answer(notification: Notification, reply: &Reply) {
+    let _ = notification.answer(reply);
+}
+
+fn shown(done: &Result<Done, Errno>) -> String {
+    match done {
+        Err(errno) => format!("-1 {errno:?}"),
+        Ok(Done::Reply(Reply::Return(value))) => value.to_string(),
+        Ok(Done::Reply(Reply::Errno(errno))) => format!("-1 {errno:?}"),
+        Ok(Done::Reply(Reply::AddFd { .. })) => "a descriptor".into(),
+        Ok(Done::Reply(Reply::Continue)) => "as the kernel says".into(),
+        Ok(Done::Reply(Reply::Restart)) => "? (restarted)".into(),
+        Ok(Done::Sleeps(_)) => "? (sleeps)".into(),
+        Ok(Done::Exec { .. }) => "exec".into(),
+        Ok(Done::LookAgain) => "-1 ELOOP".into(),
+    }
+}

@@ -1,0 +1,324 @@
+//! From one process to a supervisor and its first guest.
+//!
+//! ```text
+//! supervisor                         child
+//! give up privileges, fork ────────▶ waits
+//! seize it ───────────── go ───────▶ no_new_privs, Landlock scopes, filter
+//! take the listener ◀── its number ─
+//! start the workers ──── go ───────▶ close everything from 3 on, exec the program (caught)
+//! become the tracer
+//! ```
+
+use super::service::work;
+use super::sleep::{Sleepers, wake_signal};
+use super::stats::Stats;
+use super::tracer::{Mailbox, Tracer};
+use super::{Error, Outcome, Setup, Shared, filter, stats};
+use crate::mechanism::notify::Listener;
+use crate::sys::process::{self as sp, Forked};
+use crate::sys::{self, Errno};
+use crate::task::{FsContext, Registry};
+use crate::vfs::Caller;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+fn own(what: &'static str) -> impl Fn(Errno) -> Error {
+    move |errno| Error::Own { what, errno }
+}
+
+fn cannot(what: &'static str, hint: &'static str) -> impl Fn(Errno) -> Error {
+    move |errno| Error::CannotEnforce { what, errno, hint }
+}
+
+/// Two pipes between supervisor and child: permission to go on, and what the child has to say.
+struct Pipes {
+    go: (OwnedFd, OwnedFd),
+    say: (OwnedFd, OwnedFd),
+}
+
+/// Runs the setup to its end.
+pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Error> {
+    let program = filter::program(&filter::Profile { net: setup.net })?;
+    give_up_privileges()?;
+    let limit = raise_descriptor_limit();
+    let umask = sys::fs::umask(0o077);
+    let old_mask = watch_signals()?;
+    let pipes = Pipes {
+        go: nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(own("making a pipe"))?,
+        say: nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(own("making a pipe"))?,
+    };
+    let first = match sp::fork().map_err(own("forking"))? {
+        Forked::Child => child(&setup, pipes, &program, limit, &old_mask),
+        Forked::Parent(pid) => pid,
+    };
+    // The guest is in our process group and gets the terminal's signals itself.
+    let _ = sp::ignore(libc::SIGINT).and_then(|()| sp::ignore(libc::SIGQUIT));
+    // From now on nobody of our uid can look into or trace the supervisor (prctl(2)).
+    let _ = sp::prctl(libc::PR_SET_DUMPABLE, 0, 0);
+    let Pipes {
+        go: (go_read, go),
+        say: (said, say),
+    } = pipes;
+    drop((go_read, say));
+    sp::ptrace_seize(first, setup.count).map_err(cannot(
+        "tracing an own child (PTRACE_SEIZE)",
+        "kernel.yama.ptrace_scope must be below 3, and a container must allow ptrace",
+    ))?;
+    nix::unistd::write(&go, b"g").map_err(own("starting the guest"))?;
+    let listener = take_listener(first, &said)?;
+
+    let Setup {
+        vfs,
+        policy,
+        net,
+        cwd,
+        log,
+        tell_denials,
+        count,
+        ..
+    } = setup;
+    let tasks = Arc::new(Registry::default());
+    let caller = Caller {
+        tgid: first,
+        tid: first,
+        tasks: &*tasks,
+    };
+    let root = Arc::clone(vfs.root());
+    let cwd = vfs.directory(caller, &root, &cwd).unwrap_or(root);
+    tasks.add_first(first, FsContext::new(cwd, umask));
+    let shared = Arc::new(Shared {
+        vfs,
+        policy,
+        net,
+        tasks,
+        listener,
+        log,
+        tell_denials,
+        stats: count.then(Stats::new),
+        sleepers: Sleepers::default(),
+        tracer: Mailbox::new(),
+    });
+    sp::install_interrupter(wake_signal()).map_err(own("installing a signal handler"))?;
+    shared.vfs.start_watching();
+    start_threads(&shared, first);
+    nix::unistd::write(&go, b"g").map_err(own("starting the guest"))?;
+    drop(go);
+
+    let ended = Tracer::new(&shared, first).run();
+    if let Some(log) = &shared.log {
+        log.flush();
+    }
+    let mut failure = [0u8; 4];
+    let outcome = match nix::unistd::read(&said, &mut failure) {
+        Ok(4) => Outcome::NotStarted(Errno::from_raw(i32::from_ne_bytes(failure))),
+        _ => ended.unwrap_or(Outcome::Signaled(libc::SIGKILL)),
+    };
+    shared.vfs.remove_scratch();
+    Ok((outcome, shared.stats.as_ref().map(Stats::summary)))
+}
+
+/// Capabilities and supplementary groups go, in the supervisor too: what it does for a guest is
+/// then checked by the kernel exactly as the guest's own call would be.
+fn give_up_privileges() -> Result<(), Error> {
+    if nix::unistd::geteuid().is_root() {
+        sp::drop_groups()
+            .or_else(ignore_eperm)
+            .map_err(own("dropping supplementary groups"))?;
+    }
+    sp::drop_capabilities().map_err(own("dropping capabilities"))
+}
+
+fn ignore_eperm(errno: Errno) -> sys::Result<()> {
+    if errno == Errno::EPERM {
+        Ok(())
+    } else {
+        Err(errno)
+    }
+}
+
+/// The supervisor holds a descriptor for each directory it remembers: it takes all that it may.
+/// The guest gets the limit that we were given.
+fn raise_descriptor_limit() -> Option<(u64, u64)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
+    Some((soft, hard))
+}
+
+/// Signals that are meant for the program go to it; they must not end the supervisor before it.
+fn forwarded() -> SigSet {
+    [
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn watch_signals() -> Result<SigSet, Error> {
+    let mut old = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&forwarded()), Some(&mut old))
+        .map_err(own("blocking signals"))?;
+    Ok(old)
+}
+
+fn take_listener(first: i32, said: &OwnedFd) -> Result<Arc<Listener>, Error> {
+    let mut number = [0u8; 4];
+    let n = nix::unistd::read(said, &mut number).map_err(own("waiting for the guest"))?;
+    if n != 4 {
+        return Err(own("the guest ended before its filter stood")(Errno::ESRCH));
+    }
+    let number = i32::from_ne_bytes(number);
+    if number < 0 {
+        return Err(cannot(
+            "installing the system call filter with a listener",
+            "EBUSY: another sandbox above this one holds the only listener; EINVAL: Linux 5.19 or later is needed",
+        )(Errno::from_raw(-number)));
+    }
+    let listener = sp::pidfd_open(first)
+        .and_then(|pidfd| sp::pidfd_getfd(pidfd.as_fd(), number))
+        .map_err(cannot(
+            "taking over the listener (pidfd_getfd)",
+            "Linux 5.6 or later is needed",
+        ))?;
+    Ok(Listener::new(listener))
+}
+
+fn start_threads(shared: &Arc<Shared>, first: i32) {
+    let worker = Arc::clone(shared);
+    std::thread::spawn(move || {
+        let _guard = FailClosed;
+        work(&worker);
+    });
+    let watchman = Arc::clone(shared);
+    std::thread::spawn(move || {
+        let _guard = FailClosed;
+        Sleepers::watch(&watchman);
+    });
+    std::thread::spawn(move || {
+        let signals = forwarded();
+        while let Ok(signal) = signals.wait() {
+            // The program may be gone: then so are we, in a moment.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(first), signal);
+        }
+    });
+}
+
+/// A thread that serves guests and panics takes the whole run with it: the guests are killed
+/// with the tracer (`PTRACE_O_EXITKILL`).
+struct FailClosed;
+
+impl Drop for FailClosed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            crate::trace::tell("internal error: all guests are killed");
+            sp::exit_now(125);
+        }
+    }
+}
+
+/// The child: becomes the first guest. Never returns.
+fn child(
+    setup: &Setup,
+    pipes: Pipes,
+    program: &[libc::sock_filter],
+    limit: Option<(u64, u64)>,
+    mask: &SigSet,
+) -> ! {
+    let Pipes {
+        go: (go, go_write),
+        say: (say_read, say),
+    } = pipes;
+    drop((go_write, say_read));
+    let tell = |number: i32| {
+        // The supervisor has gone if this fails, and takes us along.
+        let _ = nix::unistd::write(&say, &number.to_ne_bytes());
+    };
+    if !wait_for_go(&go) {
+        sp::exit_now(125);
+    }
+    let prepared = prepare(setup, limit, mask).and_then(|()| sys::seccomp::install(program));
+    match prepared {
+        Ok(listener) => {
+            tell(listener.as_raw_fd());
+            if !wait_for_go(&go) {
+                sp::exit_now(125);
+            }
+        }
+        Err(errno) => {
+            tell(-(errno as i32));
+            sp::exit_now(125);
+        }
+    }
+    // All descriptors from 3 on go at exec, ours and what the caller left open.
+    if sp::close_on_exec_from(3).is_err() {
+        sp::exit_now(125);
+    }
+    let errno = exec(setup);
+    tell(errno as i32);
+    sp::exit_now(if errno == Errno::ENOENT { 127 } else { 126 })
+}
+
+fn wait_for_go(go: &OwnedFd) -> bool {
+    let mut byte = [0u8; 1];
+    matches!(nix::unistd::read(go, &mut byte), Ok(1))
+}
+
+fn prepare(setup: &Setup, limit: Option<(u64, u64)>, mask: &SigSet) -> sys::Result<()> {
+    if let Some((soft, hard)) = limit {
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+    }
+    // Rust programs ignore SIGPIPE; the guest starts as any program does.
+    sp::default_disposition(libc::SIGPIPE)?;
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(mask), None)?;
+    nix::unistd::fchdir(setup.vfs.parking())?;
+    sp::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
+    confine_signals();
+    Ok(())
+}
+
+/// Landlock scopes (Linux 6.12): signals and abstract sockets stay among the guests, by the
+/// kernel's own hand. A second wall behind the handlers that decide the same; older kernels have
+/// the handlers alone.
+fn confine_signals() {
+    use landlock::{ABI, Access as _, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
+    let confined = ruleset
+        .scope(Scope::from_all(ABI::V6))
+        .and_then(|r| r.create())
+        .and_then(|r| r.restrict_self());
+    drop(confined);
+}
+
+/// Tries the program where execvp(3) would: as it is if it has a slash, else along PATH.
+fn exec(setup: &Setup) -> Errno {
+    let name = setup.program.to_bytes();
+    if name.contains(&b'/') {
+        return sp::execve(&setup.program, &setup.argv, &setup.env);
+    }
+    if name.is_empty() {
+        return Errno::ENOENT;
+    }
+    let path = setup
+        .env
+        .iter()
+        .find_map(|v| v.to_bytes().strip_prefix(b"PATH="));
+    let mut result = Errno::ENOENT;
+    for dir in path.unwrap_or(b"/bin:/usr/bin").split(|&b| b == b':') {
+        let dir = if dir.is_empty() { b"." } else { dir };
+        let Ok(candidate) = CString::new([dir, b"/", name].concat()) else {
+            continue;
+        };
+        match sp::execve(&candidate, &setup.argv, &setup.env) {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            // Something of that name can't be run; another may (execvp(3)).
+            Errno::EACCES => result = Errno::EACCES,
+            other => return other,
+        }
+    }
+    result
+}

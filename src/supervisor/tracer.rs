@@ -1,0 +1,605 @@
+//! The tracer: the one thread that owns every guest as ptrace(2) wants it.
+//!
+//! It is attached for what registers are needed for: exec, the order of birth, signal repair, and
+//! death. It does no file I/O on behalf of guests and waits for none of them in particular.
+//!
+//! Exec, by one thread of a guest:
+//! ```text
+//! execve ─RET_TRACE─▶ stop 1: the number becomes EXEC_PRIVATE ──▶ notification: a worker resolves,
+//!    asks the policy, puts the program's descriptor into the guest, answers 0 (Approved)
+//! ─▶ exit stop: registers become execveat(slot, "", argv, envp, AT_EMPTY_PATH), back to `syscall`
+//! ─RET_TRACE─▶ stop 2: exactly these registers? then on (Running)
+//! ─▶ exec stop, before the first new instruction: the loaded files are the approved ones, or death
+//! ```
+//! Between the stops the guest may do anything: run signal handlers, start another exec, rewrite
+//! the empty string or replace the descriptor from another thread. Whatever it does, what runs in
+//! the end has been compared with what was approved.
+
+use super::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA};
+use super::{Outcome, Shared};
+use crate::sys::{Errno, process as sp};
+use crate::syscall::rules;
+use crate::syscall::table::{self, Mechanism};
+use crate::task::{Argv, ExecPlan, ExecState, GuestMem, Kinship, Mm, Task};
+use nix::sys::ptrace;
+use nix::unistd::Pid;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+type Regs = libc::user_regs_struct;
+
+/// ERESTARTSYS and ERESTARTNOINTR, include/linux/errno.h: "restart, unless a handler runs that
+/// wants EINTR" and "restart in any case".
+const ERESTARTSYS: u64 = -512i64 as u64;
+const ERESTARTNOINTR: u64 = -513i64 as u64;
+
+/// Requests to the tracer from other threads.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    thread: AtomicI32,
+    requests: Mutex<Vec<Arc<Request>>>,
+}
+
+#[derive(Debug)]
+struct Request {
+    tid: i32,
+    done: AtomicBool,
+}
+
+impl Mailbox {
+    /// For the thread that will be the tracer.
+    pub(super) fn new() -> Self {
+        Self {
+            thread: AtomicI32::new(sp::gettid()),
+            requests: Mutex::default(),
+        }
+    }
+
+    /// Asks for a ptrace interrupt of `tid`; true once it is pending.
+    pub(super) fn interrupt(&self, tid: i32) -> bool {
+        let request = Arc::new(Request {
+            tid,
+            done: AtomicBool::new(false),
+        });
+        self.requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&request));
+        for _ in 0..500 {
+            // The tracer sleeps in waitid(2); the signal may come right before: tell it again.
+            let tracer = self.thread.load(Ordering::Acquire);
+            let _ = sp::tgkill(
+                std::process::id() as i32,
+                tracer,
+                super::sleep::wake_signal(),
+            );
+            std::thread::sleep(Duration::from_millis(1));
+            if request.done.load(Ordering::Acquire) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn serve(&self) {
+        for request in self
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+        {
+            // ESRCH: dead already, or stopped, and then the signal is being handled.
+            let _ = sp::ptrace_interrupt(request.tid);
+            request.done.store(true, Ordering::Release);
+        }
+    }
+}
+
+pub(super) struct Tracer<'s> {
+    shared: &'s Shared,
+    first: i32,
+    /// Children whose first stop came before their parent's event: they wait for their task entry.
+    early: HashSet<i32>,
+    /// The first program has ended: everything that is left or still being born is killed.
+    ending: bool,
+    outcome: Option<Outcome>,
+}
+
+impl<'s> Tracer<'s> {
+    pub(super) fn new(shared: &'s Shared, first: i32) -> Self {
+        Self {
+            shared,
+            first,
+            early: HashSet::new(),
+            ending: false,
+            outcome: None,
+        }
+    }
+
+    /// Serves stops until no guest is left. How the first program ended.
+    pub(super) fn run(mut self) -> Option<Outcome> {
+        loop {
+            match sp::wait_peek() {
+                Ok(waited) if waited.dead => {
+                    // No worker may be using this id when it becomes free.
+                    self.shared.tasks.remove(waited.tid);
+                    if let Ok(status) = sp::wait_take(waited.tid) {
+                        self.died(waited.tid, status);
+                    }
+                }
+                Ok(waited) => {
+                    let start = self.shared.stats.as_ref().map(|_| Instant::now());
+                    if let Ok(status) = sp::wait_take(waited.tid) {
+                        // ESRCH in here means that it was killed in its stop: it will be reaped.
+                        let _ = self.stopped(waited.tid, status);
+                    }
+                    if let (Some(stats), Some(start)) = (&self.shared.stats, start) {
+                        stats.stopped(start.elapsed());
+                    }
+                }
+                Err(Errno::EINTR) => self.shared.tracer.serve(),
+                // ECHILD: nobody is left.
+                Err(_) => return self.outcome,
+            }
+        }
+    }
+
+    fn died(&mut self, tid: i32, status: i32) {
+        self.early.remove(&tid);
+        if tid != self.first {
+            return;
+        }
+        self.outcome = Some(if libc::WIFSIGNALED(status) {
+            Outcome::Signaled(libc::WTERMSIG(status))
+        } else {
+            Outcome::Exited(libc::WEXITSTATUS(status))
+        });
+        // The run ends with the first program: what is left has nobody to work for.
+        self.ending = true;
+        for task in self.shared.tasks.all() {
+            kill(&task);
+        }
+    }
+
+    fn stopped(&mut self, tid: i32, status: i32) -> nix::Result<()> {
+        let signal = (status >> 8) & 0xff;
+        let event = status >> 16;
+        if self.ending {
+            sp::tgkill_any(tid, libc::SIGKILL)?;
+            return Ok(());
+        }
+        match event {
+            libc::PTRACE_EVENT_SECCOMP => self.at_seccomp(tid),
+            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
+                self.at_birth(tid)
+            }
+            libc::PTRACE_EVENT_EXEC => self.at_exec(tid),
+            libc::PTRACE_EVENT_EXIT => {
+                self.count_io(tid);
+                sp::ptrace_resume(tid, false, 0)
+            }
+            libc::PTRACE_EVENT_STOP => self.at_event_stop(tid, signal),
+            _ if signal == libc::SIGTRAP | 0x80 => self.at_syscall_exit(tid),
+            _ => self.at_signal(tid, signal),
+        }
+    }
+
+    /// A new child's first stop, an interrupt that was asked for, or a group stop.
+    fn at_event_stop(&mut self, tid: i32, signal: i32) -> nix::Result<()> {
+        if self.shared.tasks.get(tid).is_none() {
+            self.early.insert(tid);
+            return Ok(());
+        }
+        match signal {
+            // ptrace(2), "Group-stop": it stays stopped, and SIGCONT will report again.
+            libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => sp::ptrace_listen(tid),
+            _ => sp::ptrace_resume(tid, false, 0),
+        }
+    }
+
+    /// fork, vfork or clone has made a child. Whichever of this event and the child's first stop
+    /// comes second lets the child go: it makes no call before its task entry exists.
+    fn at_birth(&mut self, tid: i32) -> nix::Result<()> {
+        let child = ptrace::getevent(Pid::from_raw(tid))? as i32;
+        let regs = ptrace::getregs(Pid::from_raw(tid))?;
+        let flags = if regs.orig_rax == libc::SYS_clone as u64 {
+            regs.rdi
+        } else {
+            0
+        };
+        let kin = Kinship {
+            thread: flags & libc::CLONE_THREAD as u64 != 0,
+            fs: flags & libc::CLONE_FS as u64 != 0,
+        };
+        if let Some(maker) = self.shared.tasks.get(tid) {
+            self.shared.tasks.add_child(&maker, child, kin);
+        }
+        if let Some(stats) = &self.shared.stats {
+            stats.new_task();
+        }
+        if self.early.remove(&child) {
+            // It may have been killed meanwhile.
+            let _ = sp::ptrace_resume(child, false, 0);
+        }
+        sp::ptrace_resume(tid, false, 0)
+    }
+
+    /// A call that the filter hands to the tracer: exec, first or second time round.
+    fn at_seccomp(&mut self, tid: i32) -> nix::Result<()> {
+        let pid = Pid::from_raw(tid);
+        let mut regs = ptrace::getregs(pid)?;
+        let ours = ptrace::getevent(pid)? == i64::from(EXEC_TRACE_DATA);
+        let Some(task) = self.shared.tasks.get(tid) else {
+            return sp::ptrace_resume(tid, false, 0);
+        };
+        let is_exec = [libc::SYS_execve, libc::SYS_execveat].contains(&(regs.orig_rax as i64));
+        if !ours || !is_exec {
+            // A filter of the guest's own that wants a tracer which the guest hasn't got: ENOSYS,
+            // as the kernel answers without a tracer (seccomp(2), SECCOMP_RET_TRACE).
+            regs.orig_rax = u64::MAX;
+            regs.rax = -i64::from(libc::ENOSYS) as u64;
+            ptrace::setregs(pid, regs)?;
+            return sp::ptrace_resume(tid, false, 0);
+        }
+        let mut exec = task.exec();
+        if matches!(&*exec, ExecState::Running(plan) if is_second_round(&regs, plan)) {
+            // To the exec stop if it succeeds, to the exit stop if not.
+            return sp::ptrace_resume(tid, true, 0);
+        }
+        // What was under way has been overtaken, by a signal handler perhaps.
+        *exec = ExecState::Asked(regs.orig_rax as u32);
+        drop(exec);
+        regs.orig_rax = u64::from(EXEC_PRIVATE);
+        ptrace::setregs(pid, regs)?;
+        sp::ptrace_resume(tid, true, 0)
+    }
+
+    /// The end of the private notification, or of a second round that failed.
+    fn at_syscall_exit(&mut self, tid: i32) -> nix::Result<()> {
+        let pid = Pid::from_raw(tid);
+        let Some(task) = self.shared.tasks.get(tid) else {
+            return sp::ptrace_resume(tid, false, 0);
+        };
+        let mut regs = ptrace::getregs(pid)?;
+        let state = std::mem::take(&mut *task.exec());
+        match state {
+            ExecState::Idle => {}
+            ExecState::Asked(nr) => {
+                // Refused, or interrupted before anybody saw it: the kernel's restart logic must
+                // find the guest's own number.
+                regs.orig_rax = u64::from(nr);
+                ptrace::setregs(pid, regs)?;
+            }
+            ExecState::Approved(plan) => return self.second_round(&task, regs, plan),
+            ExecState::Running(plan) => {
+                let result = hide_path_errors(regs.rax);
+                // The descriptor was close-on-exec, and there was no exec.
+                let closed = [plan.slot as u64, 0, 0, 0, 0, 0];
+                inject(tid, &regs, libc::SYS_close, closed)?;
+                regs.rax = result;
+                regs.orig_rax = u64::MAX;
+                ptrace::setregs(pid, regs)?;
+            }
+        }
+        sp::ptrace_resume(tid, false, 0)
+    }
+
+    /// Turns the approved exec into execveat(2) of the injected descriptor, back at the `syscall`
+    /// instruction.
+    fn second_round(&self, task: &Task, mut regs: Regs, plan: Box<ExecPlan>) -> nix::Result<()> {
+        let pid = Pid::from_raw(task.tid);
+        let argv = match &plan.argv {
+            Argv::Guest(at) => Ok(*at),
+            Argv::Script { first, rest } => place_arguments(task, &regs, first, *rest),
+        };
+        let argv = match argv {
+            Ok(argv) => argv,
+            Err(errno) => {
+                inject(
+                    task.tid,
+                    &regs,
+                    libc::SYS_close,
+                    [plan.slot as u64, 0, 0, 0, 0, 0],
+                )?;
+                regs.rax = -i64::from(errno as i32) as u64;
+                regs.orig_rax = u64::MAX;
+                ptrace::setregs(pid, regs)?;
+                return sp::ptrace_resume(task.tid, false, 0);
+            }
+        };
+        regs.rip -= SYSCALL_BYTES;
+        regs.rax = libc::SYS_execveat as u64;
+        regs.orig_rax = u64::MAX; // no restart logic: this is a fresh call
+        regs.rdi = plan.slot as u64;
+        regs.rsi = plan.empty_at;
+        regs.rdx = argv;
+        regs.r10 = plan.envp;
+        regs.r8 = libc::AT_EMPTY_PATH as u64;
+        *task.exec() = ExecState::Running(plan);
+        ptrace::setregs(pid, regs)?;
+        sp::ptrace_resume(task.tid, false, 0)
+    }
+
+    /// A new program stands ready, its first instruction not yet run.
+    fn at_exec(&mut self, tid: i32) -> nix::Result<()> {
+        let old = ptrace::getevent(Pid::from_raw(tid))? as i32;
+        let Some(task) = self.shared.tasks.become_leader(old, tid) else {
+            return sp::tgkill_any(tid, libc::SIGKILL);
+        };
+        let state = std::mem::take(&mut *task.exec());
+        let verdict = match &state {
+            ExecState::Running(plan) => loaded_as_planned(tid, plan),
+            _ => Err("exec without approval"),
+        };
+        match (verdict, state) {
+            (Ok(()), ExecState::Running(plan)) => {
+                if let Some(log) = &self.shared.log {
+                    let path = plan
+                        .path
+                        .as_ref()
+                        .map_or_else(|| "?".into(), ToString::to_string);
+                    log.event(tid, &format!("exec {path}"));
+                }
+                task.group.exec_done(plan.path);
+                sp::ptrace_resume(tid, false, 0)
+            }
+            (why, _) => {
+                // Another thread has raced the call to load something else. Nothing of it ran.
+                if let (Some(log), Err(why)) = (&self.shared.log, why) {
+                    log.event(tid, &format!("killed: {why}"));
+                }
+                sp::tgkill_any(tid, libc::SIGKILL)
+            }
+        }
+    }
+
+    /// A signal on its way to a guest. A caught call that was interrupted before we received it
+    /// had not begun: it is started again after the handler, whatever the handler's flags say,
+    /// as if the signal had come a moment earlier.
+    fn at_signal(&mut self, tid: i32, signal: i32) -> nix::Result<()> {
+        let pid = Pid::from_raw(tid);
+        let mut regs = ptrace::getregs(pid)?;
+        if regs.rax == ERESTARTSYS && (regs.orig_rax as i64) >= 0 {
+            let meant = self
+                .shared
+                .tasks
+                .get(tid)
+                .is_some_and(|t| t.take_restarting());
+            if !meant && self.was_notified(&regs) {
+                regs.rax = ERESTARTNOINTR;
+                ptrace::setregs(pid, regs)?;
+            }
+        }
+        sp::ptrace_resume(tid, false, signal)
+    }
+
+    fn was_notified(&self, regs: &Regs) -> bool {
+        let Some(row) = table::row(regs.orig_rax as u32) else {
+            return false;
+        };
+        match row.mechanism {
+            Mechanism::Notify | Mechanism::Trace => true,
+            Mechanism::Check(_, rule) => {
+                let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
+                rule(self.shared.net).decide(&args) == rules::Outcome::Notify
+            }
+            _ => false,
+        }
+    }
+
+    fn count_io(&self, tid: i32) {
+        let (Some(stats), Some(task)) = (&self.shared.stats, self.shared.tasks.get(tid)) else {
+            return;
+        };
+        if task.group.tgid == tid
+            && let Ok(io) = procfs::process::Process::new(tid).and_then(|p| p.io())
+        {
+            stats.native_io(io.syscr + io.syscw);
+        }
+    }
+}
+
+/// Length of the `syscall` instruction.
+const SYSCALL_BYTES: u64 = 2;
+
+fn kill(task: &Task) {
+    // ESRCH: it was faster.
+    let _ = sp::tgkill(task.group.tgid, task.tid, libc::SIGKILL);
+}
+
+/// The registers that [`Tracer::second_round`] has set. A guest that makes this call by its own hand
+/// gets no further than the comparison at the exec stop.
+fn is_second_round(regs: &Regs, plan: &ExecPlan) -> bool {
+    regs.orig_rax == libc::SYS_execveat as u64
+        && regs.rdi == plan.slot as u64
+        && regs.rsi == plan.empty_at
+        && regs.r8 == libc::AT_EMPTY_PATH as u64
+}
+
+/// The errno of a second round that failed. Errors of a path walk can't come from an empty path:
+/// another thread has put a path there, and must not learn what the host has at it.
+fn hide_path_errors(rax: u64) -> u64 {
+    let errno = Errno::from_raw(-(rax as i64) as i32);
+    match errno {
+        Errno::ENOENT
+        | Errno::ENOTDIR
+        | Errno::ELOOP
+        | Errno::ENAMETOOLONG
+        | Errno::EPERM
+        | Errno::EBADF
+        | Errno::EISDIR
+        | Errno::EINVAL => -i64::from(libc::EACCES) as u64,
+        _ => rax,
+    }
+}
+
+/// Places a script's argument vector in fresh memory of the guest: below the stack there may be
+/// other data (Go, coroutines), and a vfork child shares it all with its parent.
+fn place_arguments(task: &Task, regs: &Regs, first: &[Vec<u8>], rest: u64) -> Result<u64, Errno> {
+    let mm = Mm::new(task.group.tgid);
+    let mut pointers: Vec<u64> = Vec::new();
+    let mut at = rest;
+    while at != 0 {
+        let mut word = [0u8; 8];
+        if mm.read(at, &mut word)? < word.len() {
+            return Err(Errno::EFAULT);
+        }
+        let pointer = u64::from_ne_bytes(word);
+        if pointer == 0 {
+            break;
+        }
+        pointers.push(pointer);
+        // MAX_ARG_STRINGS of the kernel is larger than any vector that fits the stack limit.
+        if pointers.len() > 1 << 20 {
+            return Err(Errno::E2BIG);
+        }
+        at += 8;
+    }
+    let strings: usize = first.iter().map(Vec::len).sum();
+    let size = (first.len() + pointers.len() + 1) * 8 + strings;
+    let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
+    let base = inject(
+        task.tid,
+        regs,
+        libc::SYS_mmap,
+        [0, size as u64, prot, flags, u64::MAX, 0],
+    )?;
+    let base = u64::try_from(base).map_err(|_| Errno::ENOMEM)?;
+    let mut text_at = base + ((first.len() + pointers.len() + 1) * 8) as u64;
+    let mut block: Vec<u8> = Vec::with_capacity(size);
+    for word in first {
+        block.extend_from_slice(&text_at.to_ne_bytes());
+        text_at += word.len() as u64;
+    }
+    pointers.push(0);
+    pointers
+        .iter()
+        .for_each(|p| block.extend_from_slice(&p.to_ne_bytes()));
+    first.iter().for_each(|word| block.extend_from_slice(word));
+    mm.write(base, &block)?;
+    Ok(base)
+}
+
+/// Runs one harmless system call in a stopped guest and restores its registers. Its own filters
+/// may fake the result, so nothing is believed of it that matters: at worst a descriptor stays
+/// open, or the exec fails.
+fn inject(tid: i32, regs: &Regs, nr: i64, args: [u64; 6]) -> nix::Result<i64> {
+    let pid = Pid::from_raw(tid);
+    let [rdi, rsi, rdx, r10, r8, r9] = args;
+    let rip = regs.rip - SYSCALL_BYTES;
+    let call = Regs {
+        rip,
+        rax: nr as u64,
+        orig_rax: u64::MAX,
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        ..*regs
+    };
+    let blocked = sp::ptrace_get_sigmask(tid)?;
+    sp::ptrace_set_sigmask(tid, u64::MAX)?;
+    ptrace::setregs(pid, call)?;
+    let mut result = Err(Errno::ESRCH);
+    // Entry stop, exit stop.
+    for _ in 0..2 {
+        sp::ptrace_resume(tid, true, 0)?;
+        result = wait_for_syscall_stop(tid).and_then(|()| ptrace::getregs(pid));
+        if result.is_err() {
+            break;
+        }
+    }
+    let value = result?.rax as i64;
+    sp::ptrace_set_sigmask(tid, blocked)?;
+    ptrace::setregs(pid, *regs)?;
+    Ok(value)
+}
+
+fn wait_for_syscall_stop(tid: i32) -> nix::Result<()> {
+    loop {
+        let status = sp::wait_for(tid)?;
+        if !libc::WIFSTOPPED(status) {
+            return Err(Errno::ESRCH);
+        }
+        if (status >> 8) & 0xff == libc::SIGTRAP | 0x80 {
+            return Ok(());
+        }
+        sp::ptrace_resume(tid, true, 0)?;
+    }
+}
+
+/// Compares what was loaded with what was approved.
+fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
+    let exe =
+        std::fs::metadata(format!("/proc/{tid}/exe")).map_err(|_| "the program can't be seen")?;
+    let inode = |m: &std::fs::Metadata| {
+        use std::os::unix::fs::MetadataExt;
+        (m.dev(), m.ino())
+    };
+    if inode(&exe) != plan.program {
+        return Err("another program was loaded than approved");
+    }
+    match (interpreter_base(tid)?, plan.interpreter) {
+        (0, None) => Ok(()),
+        (base, Some(approved)) if base != 0 => {
+            let found = inode_at(tid, base).ok_or("the interpreter can't be seen")?;
+            if found == approved {
+                Ok(())
+            } else {
+                Err("another interpreter was loaded than approved")
+            }
+        }
+        _ => Err("an interpreter was loaded that was not approved, or none at all"),
+    }
+}
+
+/// AT_BASE of getauxval(3): where the ELF interpreter was mapped; 0 for static programs.
+fn interpreter_base(tid: i32) -> Result<u64, &'static str> {
+    const AT_BASE: u64 = 7;
+    let auxv = std::fs::read(format!("/proc/{tid}/auxv")).map_err(|_| "auxv can't be read")?;
+    let mut words = auxv
+        .chunks_exact(8)
+        .map(|w| w.try_into().map_or(0, u64::from_ne_bytes));
+    while let (Some(kind), Some(value)) = (words.next(), words.next()) {
+        if kind == AT_BASE {
+            return Ok(value);
+        }
+    }
+    Ok(0)
+}
+
+/// Device and inode of the file mapped at `address`.
+fn inode_at(tid: i32, address: u64) -> Option<(u64, u64)> {
+    let maps = procfs::process::Process::new(tid).ok()?.maps().ok()?;
+    let map = maps
+        .0
+        .into_iter()
+        .find(|m| (m.address.0..m.address.1).contains(&address))?;
+    let (major, minor) = map.dev;
+    Some((libc::makedev(major as u32, minor as u32), map.inode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_that_would_tell_of_the_host_are_hidden() {
+        let raw = |e: Errno| -i64::from(e as i32) as u64;
+        for (seen, told) in [
+            (Errno::ENOENT, Errno::EACCES),
+            (Errno::ELOOP, Errno::EACCES),
+            (Errno::EACCES, Errno::EACCES),
+            (Errno::E2BIG, Errno::E2BIG),
+            (Errno::ETXTBSY, Errno::ETXTBSY),
+            (Errno::ENOMEM, Errno::ENOMEM),
+        ] {
+            assert_eq!(hide_path_errors(raw(seen)), raw(told), "{seen}");
+        }
+    }
+}

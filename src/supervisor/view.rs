@@ -1,0 +1,335 @@
+//! The view of a run without a policy file: defaults and flags become mounts and rules.
+
+use crate::policy::{Access, Policy, Rule, RuleId};
+use crate::sys::Errno;
+use crate::vfs::mount::{HostObject, Mount, MountTable, Source};
+use crate::vfs::path::VPath;
+use crate::vfs::{Scratch, Vfs};
+use std::ffi::CString;
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What of the host the user wants to see where, in the order of the flags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// `--ro P`
+    ReadOnly(PathBuf),
+    /// `--rw P`
+    ReadWrite(PathBuf),
+    /// `--hide P`
+    Hide(PathBuf),
+    /// `--bind SRC:DST[:ro]`
+    Bind {
+        /// On the host.
+        source: PathBuf,
+        /// In the view.
+        target: PathBuf,
+        /// Read-only.
+        ro: bool,
+    },
+    /// `--tmpfs P`
+    Tmpfs(PathBuf),
+}
+
+/// Why a view can't be built: what was asked for, and what is wrong with it.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct ViewError {
+    what: String,
+    why: String,
+}
+
+/// The view and the rules that go with it.
+pub struct View {
+    /// Its files.
+    pub vfs: Vfs,
+    /// What may be done to them.
+    pub policy: Policy,
+    /// Where the guest starts.
+    pub cwd: VPath,
+    /// One line for the user: what is enforced.
+    pub summary: String,
+}
+
+/// Directories that make up a system; links among them (`/bin`) are shown as links.
+const SYSTEM: [&str; 9] = [
+    "/usr", "/etc", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
+];
+
+/// Secrets below them, which root could read.
+const SECRETS: [&str; 11] = [
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+    "/etc/security/opasswd",
+    "/etc/ssl/private",
+    "/etc/ssh/ssh_host_rsa_key",
+    "/etc/ssh/ssh_host_ecdsa_key",
+    "/etc/ssh/ssh_host_ed25519_key",
+];
+
+struct Builder {
+    policy: Policy,
+    mounts: Vec<Mount>,
+    scratch: Scratch,
+    tmpfs: u32,
+}
+
+impl Builder {
+    fn rule(&mut self, grants: Access, origin: String) -> RuleId {
+        self.policy.add(Rule { grants, origin })
+    }
+
+    fn mount(&mut self, at: VPath, source: Source, grants: Access, origin: String) {
+        let rule = self.rule(grants, origin);
+        self.mounts.push(Mount { at, source, rule });
+    }
+
+    fn host(
+        &mut self,
+        at: VPath,
+        source: &Path,
+        ro: bool,
+        origin: String,
+    ) -> Result<(), ViewError> {
+        let fail = |errno: Errno| ViewError {
+            what: origin.clone(),
+            why: errno.desc().into(),
+        };
+        let path = CString::new(source.as_os_str().as_bytes()).map_err(|_| fail(Errno::EINVAL))?;
+        let object = HostObject::open(&path).map_err(fail)?;
+        let stat = crate::sys::fs::fstat(object.fd.as_fd()).map_err(fail)?;
+        let is_dir = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
+        let source = if is_dir {
+            Source::Dir(object)
+        } else {
+            Source::File(object)
+        };
+        let grants = if ro { Access::READ_ONLY } else { Access::ALL };
+        self.mount(at, source, grants, origin);
+        Ok(())
+    }
+
+    fn tmpfs(&mut self, at: VPath, mode: u32, origin: String) -> Result<(), ViewError> {
+        self.tmpfs += 1;
+        let made = self.scratch.directory(&format!("tmp{}", self.tmpfs), mode);
+        let path = made.map_err(|e| ViewError {
+            what: origin.clone(),
+            why: e.to_string(),
+        })?;
+        self.host(at, &path, false, origin)
+    }
+
+    fn system(&mut self) -> Result<(), ViewError> {
+        for dir in SYSTEM {
+            let Some(at) = VPath::clean(dir.as_bytes()) else {
+                continue;
+            };
+            let origin = format!("default: system directory {dir}");
+            if let Ok(text) = fs::read_link(dir) {
+                let text = text.as_os_str().as_bytes().into();
+                self.mount(at, Source::Symlink(text), Access::READ_ONLY, origin);
+            } else if Path::new(dir).is_dir() {
+                self.host(at, Path::new(dir), true, origin)?;
+            }
+        }
+        for secret in SECRETS {
+            if let Some(at) = VPath::clean(secret.as_bytes()) {
+                let origin = format!("default: secret {secret}");
+                self.mount(at, Source::Hidden, Access::NONE, origin);
+            }
+        }
+        Ok(())
+    }
+
+    fn wish(&mut self, wish: &Wish) -> Result<(), ViewError> {
+        match wish {
+            Wish::ReadOnly(path) => {
+                let origin = format!("flag --ro {}", path.display());
+                self.host(absolute(path, &origin)?, path, true, origin)
+            }
+            Wish::ReadWrite(path) => {
+                let origin = format!("flag --rw {}", path.display());
+                self.host(absolute(path, &origin)?, path, false, origin)
+            }
+            Wish::Hide(path) => {
+                let origin = format!("flag --hide {}", path.display());
+                self.mount(
+                    absolute(path, &origin)?,
+                    Source::Hidden,
+                    Access::NONE,
+                    origin,
+                );
+                Ok(())
+            }
+            Wish::Bind { source, target, ro } => {
+                let tail = if *ro { ":ro" } else { "" };
+                let origin = format!(
+                    "flag --bind {}:{}{tail}",
+                    source.display(),
+                    target.display()
+                );
+                let Some(at) = VPath::clean(target.as_os_str().as_bytes()) else {
+                    let why = "the place in the view must be an absolute path".into();
+                    return Err(ViewError { what: origin, why });
+                };
+                self.host(at, source, *ro, origin)
+            }
+            Wish::Tmpfs(path) => {
+                let origin = format!("flag --tmpfs {}", path.display());
+                self.tmpfs(absolute(path, &origin)?, 0o1777, origin)
+            }
+        }
+    }
+
+    fn covers(&self, path: &VPath) -> bool {
+        self.mounts.iter().any(|m| {
+            matches!(m.source, Source::Dir(_) | Source::File(_)) && path.below(&m.at).is_some()
+        })
+    }
+}
+
+/// A flag's path in the view: relative ones start from the working directory.
+fn absolute(path: &Path, origin: &str) -> Result<VPath, ViewError> {
+    let fail = |why: String| ViewError {
+        what: origin.to_owned(),
+        why,
+    };
+    let full = std::path::absolute(path).map_err(|e| fail(e.to_string()))?;
+    VPath::clean(full.as_os_str().as_bytes()).ok_or_else(|| fail("not a path".into()))
+}
+
+impl View {
+    /// Builds the view. `cwd` is a path of the view; `None`: the caller's own, shown read-only.
+    pub fn build(wishes: &[Wish], cwd: Option<&Path>, net: &str) -> Result<Self, ViewError> {
+        let scratch = Scratch::new().map_err(|e| ViewError {
+            what: "making a private directory for temporary files".into(),
+            why: e.to_string(),
+        })?;
+        let mut b = Builder {
+            policy: Policy::default(),
+            mounts: Vec::new(),
+            scratch,
+            tmpfs: 0,
+        };
+        let synthetic = b.rule(Access::READ_ONLY, "the view's own directories".into());
+        b.system()?;
+        let place = |text: &str| VPath::clean(text.as_bytes()).unwrap_or_else(VPath::root);
+        b.mount(
+            place("/dev"),
+            Source::Dev,
+            Access::READ_ONLY,
+            "default: /dev".into(),
+        );
+        b.mount(
+            place("/proc"),
+            Source::Proc,
+            Access::READ_ONLY,
+            "default: /proc".into(),
+        );
+        b.tmpfs(place("/tmp"), 0o1777, "default: private /tmp".into())?;
+        b.tmpfs(
+            place("/dev/shm"),
+            0o1777,
+            "default: private /dev/shm".into(),
+        )?;
+        let mut notes = vec!["system directories read-only, private /tmp".to_owned()];
+        let (start, note) = b.working_directory(wishes, cwd)?;
+        notes.push(note);
+        for wish in wishes {
+            b.wish(wish)?;
+        }
+        notes.extend(wishes.iter().map(describe));
+        notes.push(net.to_owned());
+        let Builder {
+            policy,
+            mounts,
+            scratch,
+            ..
+        } = b;
+        let vfs =
+            Vfs::new(MountTable::new(mounts), scratch, synthetic).map_err(|errno| ViewError {
+                what: "setting up the file system".into(),
+                why: errno.desc().into(),
+            })?;
+        Ok(Self {
+            vfs,
+            policy,
+            cwd: start,
+            summary: notes.join("; "),
+        })
+    }
+}
+
+impl Builder {
+    /// Where the guest starts, and what is shown there by default.
+    fn working_directory(
+        &mut self,
+        wishes: &[Wish],
+        cwd: Option<&Path>,
+    ) -> Result<(VPath, String), ViewError> {
+        let fail = |why: String| ViewError {
+            what: "the working directory".into(),
+            why,
+        };
+        if let Some(cwd) = cwd {
+            let at = VPath::clean(cwd.as_os_str().as_bytes())
+                .ok_or_else(|| fail("--cwd wants an absolute path of the view".into()))?;
+            let note = format!("working directory {at}");
+            return Ok((at, note));
+        }
+        let here = std::env::current_dir().map_err(|e| fail(e.to_string()))?;
+        let at = VPath::clean(here.as_os_str().as_bytes()).unwrap_or_else(VPath::root);
+        let wished = wishes.iter().any(|w| match w {
+            Wish::ReadOnly(p) | Wish::ReadWrite(p) => {
+                absolute(p, "").is_ok_and(|p| at.below(&p).is_some())
+            }
+            Wish::Bind { target, .. } => {
+                VPath::clean(target.as_os_str().as_bytes()).is_some_and(|t| at.below(&t).is_some())
+            }
+            _ => false,
+        });
+        if wished || self.covers(&at) && !is_temp(&at) {
+            return Ok((at.clone(), format!("working directory {at}")));
+        }
+        // A home directory holds keys and tokens: it is shown only to those who ask for it.
+        let home = std::env::var_os("HOME").and_then(|h| VPath::clean(h.as_bytes()));
+        if home.is_some_and(|home| home.below(&at).is_some()) {
+            let note =
+                format!("{at} hidden (it is or holds your home; --ro . shows it), starting in /");
+            return Ok((VPath::root(), note));
+        }
+        if at.as_bytes() == b"/tmp" {
+            return Ok((at, "starting in the private /tmp".into()));
+        }
+        self.host(
+            at.clone(),
+            &here,
+            true,
+            "default: current directory read-only".into(),
+        )?;
+        Ok((at.clone(), format!("{at} read-only (--rw . lets it write)")))
+    }
+}
+
+fn is_temp(at: &VPath) -> bool {
+    VPath::clean(b"/tmp").is_some_and(|tmp| at.below(&tmp).is_some())
+}
+
+fn describe(wish: &Wish) -> String {
+    match wish {
+        Wish::ReadOnly(p) => format!("{} read-only", p.display()),
+        Wish::ReadWrite(p) => format!("{} writable", p.display()),
+        Wish::Hide(p) => format!("{} hidden", p.display()),
+        Wish::Bind { source, target, ro } => {
+            let how = if *ro { "read-only" } else { "writable" };
+            format!("{} at {} {how}", source.display(), target.display())
+        }
+        Wish::Tmpfs(p) => format!("{} private and empty", p.display()),
+    }
+}

@@ -1,0 +1,322 @@
+//! Processes, credentials, signals to threads, and the few ptrace requests that nix lacks.
+
+use super::{Errno, Result, check, check_int};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// pidfd_open(2) for a thread-group leader.
+pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// pidfd_getfd(2): a duplicate of another process's descriptor (same open file description).
+pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) })?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// pidfd_send_signal(2).
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: a NULL siginfo asks for that of kill(2).
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            0usize,
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// tgkill(2).
+pub fn tgkill(tgid: i32, tid: i32, signal: i32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, tgid, tid, signal) }).map(drop)
+}
+
+/// gettid(2).
+pub fn gettid() -> i32 {
+    // SAFETY: no memory is passed; the call cannot fail.
+    unsafe { libc::gettid() }
+}
+
+/// getpgid(2).
+pub fn getpgid(pid: i32) -> Result<i32> {
+    // SAFETY: no memory is passed.
+    check_int(unsafe { libc::getpgid(pid) }).map(|p| p as i32)
+}
+
+/// prctl(2) with integer arguments only.
+pub fn prctl(option: i32, arg2: u64, arg3: u64) -> Result<usize> {
+    // SAFETY: callers of this module pass options whose arguments are plain integers.
+    check_int(unsafe { libc::prctl(option, arg2, arg3, 0u64, 0u64) })
+}
+
+/// close_range(2) with `CLOSE_RANGE_CLOEXEC` (Linux 5.11): everything from `first` on closes at exec.
+pub fn close_on_exec_from(first: u32) -> Result<()> {
+    // SAFETY: no descriptor is closed now, so no owner of one is hurt.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    })
+    .map(drop)
+}
+
+fn set_disposition(signal: i32, handler: libc::sighandler_t) -> Result<()> {
+    // SAFETY: callers pass SIG_DFL or SIG_IGN, which run no code of ours.
+    if unsafe { libc::signal(signal, handler) } == libc::SIG_ERR {
+        Err(Errno::last())
+    } else {
+        Ok(())
+    }
+}
+
+/// signal(2) `SIG_DFL`.
+pub fn default_disposition(signal: i32) -> Result<()> {
+    set_disposition(signal, libc::SIG_DFL)
+}
+
+/// signal(2) `SIG_IGN`.
+pub fn ignore(signal: i32) -> Result<()> {
+    set_disposition(signal, libc::SIG_IGN)
+}
+
+/// Drops every capability of the calling thread, bounding set included where allowed, so that
+/// what the supervisor does on behalf of a guest is checked exactly as the guest's own call.
+pub fn drop_capabilities() -> Result<()> {
+    for cap in 0..64 {
+        // Fails with EINVAL past the kernel's last capability and EPERM for ordinary users, whose
+        // bounding set is harmless: no_new_privs keeps exec from granting anything.
+        let _ = prctl(libc::PR_CAPBSET_DROP, cap, 0);
+    }
+    let _ = prctl(
+        libc::PR_CAP_AMBIENT,
+        libc::PR_CAP_AMBIENT_CLEAR_ALL as u64,
+        0,
+    );
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    // _LINUX_CAPABILITY_VERSION_3, capget(2): two words of effective, permitted, inheritable.
+    let header = Header {
+        version: 0x2008_0522,
+        pid: 0,
+    };
+    let none = [0u32; 6];
+    // SAFETY: the kernel reads the header and, for version 3, six 32-bit words.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) }).map(drop)
+}
+
+/// capget(2), version 3: the capability words of `pid` (0: the caller).
+pub fn capget(pid: i32) -> Result<[u32; 6]> {
+    let mut header = [0x2008_0522u32, pid as u32];
+    let mut data = [0u32; 6];
+    // SAFETY: the kernel reads and writes the two-word header and writes six words of data.
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), data.as_mut_ptr()) })?;
+    Ok(data)
+}
+
+/// setgroups(2) with no groups; EPERM for ordinary users.
+pub fn drop_groups() -> Result<()> {
+    // SAFETY: a size of 0 reads no memory.
+    check_int(unsafe { libc::setgroups(0, std::ptr::null()) }).map(drop)
+}
+
+/// Gives the calling thread its own umask and working directory (unshare(2) `CLONE_FS`).
+pub fn unshare_fs() -> Result<()> {
+    // SAFETY: no memory is passed.
+    check_int(unsafe { libc::unshare(libc::CLONE_FS) }).map(drop)
+}
+
+/// What [`fork`] returned, and in whom.
+pub enum Forked {
+    /// In the new process.
+    Child,
+    /// In the caller; the child's pid.
+    Parent(i32),
+}
+
+/// fork(2). The caller must be single-threaded: then the child may run any code.
+pub fn fork() -> Result<Forked> {
+    // SAFETY: called once, before the supervisor starts its first thread (checked by `spawn`).
+    match check_int(unsafe { libc::fork() })? {
+        0 => Ok(Forked::Child),
+        pid => Ok(Forked::Parent(pid as i32)),
+    }
+}
+
+/// _exit(2): ends the process without running destructors or exit handlers.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: never returns.
+    unsafe { libc::_exit(status) }
+}
+
+/// execve(2) by pointers that the caller keeps alive; returns only on failure.
+pub fn execve(
+    path: &std::ffi::CStr,
+    argv: &[std::ffi::CString],
+    envp: &[std::ffi::CString],
+) -> Errno {
+    let pointers = |list: &[std::ffi::CString]| {
+        let mut out: Vec<*const libc::c_char> = list.iter().map(|s| s.as_ptr()).collect();
+        out.push(std::ptr::null());
+        out
+    };
+    let (argv, envp) = (pointers(argv), pointers(envp));
+    // SAFETY: all strings are NUL-terminated, both arrays end in NULL, all outlive the call.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    Errno::last()
+}
+
+/// ptrace(PTRACE_LISTEN): lets a task stay in its group stop, able to report what follows.
+pub fn ptrace_listen(tid: i32) -> Result<()> {
+    // SAFETY: LISTEN takes no memory.
+    check(unsafe { libc::ptrace(libc::PTRACE_LISTEN, tid, 0, 0) }).map(drop)
+}
+
+/// ptrace(PTRACE_CONT or PTRACE_SYSCALL) delivering `signal` (0: none).
+pub fn ptrace_resume(tid: i32, to_syscall_exit: bool, signal: i32) -> Result<()> {
+    let request = if to_syscall_exit {
+        libc::PTRACE_SYSCALL
+    } else {
+        libc::PTRACE_CONT
+    };
+    // SAFETY: both requests take the signal by value.
+    check(unsafe { libc::ptrace(request, tid, 0, signal as libc::c_long) }).map(drop)
+}
+
+/// ptrace(PTRACE_INTERRUPT).
+pub fn ptrace_interrupt(tid: i32) -> Result<()> {
+    // SAFETY: INTERRUPT takes no memory.
+    check(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0) }).map(drop)
+}
+
+/// One state change of a traced task, still waiting to be consumed (`WNOWAIT`).
+pub struct Waited {
+    /// The task.
+    pub tid: i32,
+    /// True when it is dead and waits to be reaped.
+    pub dead: bool,
+}
+
+/// waitid(2) on every child and tracee without consuming the state. ECHILD: none is left.
+pub fn wait_peek() -> Result<Waited> {
+    // SAFETY: all-zero is a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: `info` has room for one siginfo_t.
+    check_int(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) })?;
+    let dead = matches!(
+        info.si_code,
+        libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED
+    );
+    // SAFETY: waitid fills the SIGCHLD member of the union.
+    let tid = unsafe { info.si_pid() };
+    Ok(Waited { tid, dead })
+}
+
+/// wait4(2) for one task, consuming its state; the raw status.
+pub fn wait_take(tid: i32) -> Result<i32> {
+    let mut status = 0;
+    // SAFETY: `status` has room for one int; no rusage is asked for.
+    check_int(unsafe {
+        libc::wait4(
+            tid,
+            &raw mut status,
+            libc::__WALL | libc::WNOHANG,
+            std::ptr::null_mut(),
+        )
+    })
+    .and_then(|pid| {
+        if pid == 0 {
+            Err(Errno::EAGAIN)
+        } else {
+            Ok(status)
+        }
+    })
+}
+
+/// Makes `signal` interrupt system calls of the thread that gets it, and do nothing else.
+pub fn install_interrupter(signal: i32) -> Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: all-zero is a valid sigaction (empty mask, no SA_RESTART).
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as *const () as usize;
+    // SAFETY: the handler does nothing, hence is async-signal-safe; the old action is not wanted.
+    check_int(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) }).map(drop)
+}
+
+/// ioctl(TIOCGPTN): the number of the pseudo-terminal behind a master, ioctl_tty(2).
+pub fn pty_number(master: BorrowedFd<'_>) -> Result<i32> {
+    let mut number: libc::c_int = 0;
+    // SAFETY: TIOCGPTN writes one int.
+    check_int(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) })?;
+    Ok(number)
+}
+
+/// pidfd_open(2) with `PIDFD_THREAD` (Linux 6.9): names one thread, whose descriptor table may
+/// differ from its leader's, and whose leader may be gone.
+pub fn pidfd_open_thread(tid: i32) -> Result<OwnedFd> {
+    // SAFETY: no memory is passed. PIDFD_THREAD is O_EXCL.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, tid, libc::O_EXCL) })?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Sends `signal` to thread `tid`, whatever its group (tkill(2)).
+pub fn tgkill_any(tid: i32, signal: i32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_tkill, tid, signal) }).map(drop)
+}
+
+/// waitpid(2) for one task, sleeping; the raw status.
+pub fn wait_for(tid: i32) -> Result<i32> {
+    let mut status = 0;
+    // SAFETY: `status` has room for one int.
+    match check_int(unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL) }) {
+        Err(Errno::EINTR) => wait_for(tid),
+        other => other.map(|_| status),
+    }
+}
+
+/// ptrace(PTRACE_GETSIGMASK): the signals that a stopped task blocks.
+pub fn ptrace_get_sigmask(tid: i32) -> Result<u64> {
+    let mut mask = 0u64;
+    // SAFETY: the kernel writes the eight bytes that `addr` states.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETSIGMASK, tid, 8, &raw mut mask) })?;
+    Ok(mask)
+}
+
+/// ptrace(PTRACE_SETSIGMASK).
+pub fn ptrace_set_sigmask(tid: i32, mask: u64) -> Result<()> {
+    // SAFETY: the kernel reads the eight bytes that `addr` states.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETSIGMASK, tid, 8, &raw const mask) }).map(drop)
+}
+
+/// ptrace(PTRACE_SEIZE) with the options that the tracer lives by.
+pub fn ptrace_seize(tid: i32, with_exit_stops: bool) -> Result<()> {
+    let mut options = libc::PTRACE_O_EXITKILL
+        | libc::PTRACE_O_TRACESECCOMP
+        | libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEEXEC;
+    if with_exit_stops {
+        options |= libc::PTRACE_O_TRACEEXIT;
+    }
+    // SAFETY: SEIZE takes its options by value.
+    check(unsafe { libc::ptrace(libc::PTRACE_SEIZE, tid, 0, options as libc::c_long) }).map(drop)
+}

@@ -1,0 +1,45 @@
+//! Socket calls on raw address bytes, as the guest gave them.
+
+use super::{Result, check_int};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// connect(2).
+pub fn connect(socket: BorrowedFd<'_>, address: &[u8]) -> Result<()> {
+    // SAFETY: the kernel reads `address.len()` bytes of `address`.
+    check_int(unsafe {
+        libc::connect(
+            socket.as_raw_fd(),
+            address.as_ptr().cast(),
+            address.len() as u32,
+        )
+    })
+    .map(drop)
+}
+
+/// bind(2).
+pub fn bind(socket: BorrowedFd<'_>, address: &[u8]) -> Result<()> {
+    // SAFETY: the kernel reads `address.len()` bytes of `address`.
+    check_int(unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            address.as_ptr().cast(),
+            address.len() as u32,
+        )
+    })
+    .map(drop)
+}
+
+/// getsockname(2) or, with `peer`, getpeername(2); the full length, which may exceed `buf`.
+pub fn name(socket: BorrowedFd<'_>, peer: bool, buf: &mut [u8]) -> Result<usize> {
+    let mut len = buf.len() as libc::socklen_t;
+    let (fd, out) = (socket.as_raw_fd(), buf.as_mut_ptr().cast());
+    // SAFETY: the kernel writes at most `len` bytes to `buf` and then sets `len`.
+    check_int(unsafe {
+        if peer {
+            libc::getpeername(fd, out, &raw mut len)
+        } else {
+            libc::getsockname(fd, out, &raw mut len)
+        }
+    })?;
+    Ok(len as usize)
+}

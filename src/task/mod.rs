@@ -1,0 +1,373 @@
+//! Who is calling: guest threads, thread groups, and what they share.
+//!
+//! A [`Task`] is a thread, a [`Group`] a thread group (process). The tracer makes and removes them at
+//! ptrace events, before the thread concerned can make its first call, so a notification always
+//! finds its task. The working directory and umask live in an [`FsContext`], shared as clone(2)
+//! `CLONE_FS` says.
+
+mod mem;
+
+pub use mem::{GuestMem, Mm, read_bytes, read_cstr};
+
+use crate::sys::{self, Errno};
+use crate::vfs::path::VPath;
+use crate::vfs::{Dir, Tasks};
+use rustc_hash::FxHashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+/// A guest thread.
+#[derive(Debug)]
+pub struct Task {
+    /// Its host thread id. Changes in one case, which makes a new `Task`: exec by a non-leader.
+    pub tid: i32,
+    /// Its thread group.
+    pub group: Arc<Group>,
+    fs: RwLock<Arc<FsContext>>,
+    pidfd: OnceLock<OwnedFd>,
+    /// Held by a worker while it serves this task, and by the tracer while it reaps it: so the tid
+    /// can't come to mean another process under a worker's hands.
+    service: Mutex<()>,
+    dead: AtomicBool,
+    /// A sleeping call of this task was answered with "restart": its EINTR is meant.
+    restarting: AtomicBool,
+    /// The exec in progress, between its notification and its end.
+    exec: Mutex<ExecState>,
+}
+
+/// Where an exec stands.
+#[derive(Debug, Default)]
+pub enum ExecState {
+    /// None is under way.
+    #[default]
+    Idle,
+    /// The tracer has turned this call, execve or execveat, into the private notification.
+    Asked(u32),
+    /// The supervisor has approved; the tracer will rewrite the registers.
+    Approved(Box<ExecPlan>),
+    /// The rewritten call is running; at the exec stop the image is compared with the plan.
+    Running(Box<ExecPlan>),
+}
+
+/// What an approved exec will load.
+#[derive(Debug)]
+pub struct ExecPlan {
+    /// The number in the guest at which the program was injected, close-on-exec.
+    pub slot: i32,
+    /// Device and inode of the program.
+    pub program: (u64, u64),
+    /// Device and inode of its ELF interpreter; `None` for a static program.
+    pub interpreter: Option<(u64, u64)>,
+    /// A NUL byte in the guest, to serve as the empty path of execveat(2).
+    pub empty_at: u64,
+    /// The argument vector: the guest's own, or a new one for a script's interpreter.
+    pub argv: Argv,
+    /// The guest's environment vector.
+    pub envp: u64,
+    /// The path of the program in the view.
+    pub path: Option<VPath>,
+}
+
+/// The arguments of the new program.
+#[derive(Debug)]
+pub enum Argv {
+    /// Where the guest put them.
+    Guest(u64),
+    /// Strings to be placed in the guest, followed by the guest's own from this address on.
+    Script {
+        /// The interpreter, its optional argument and the script's path, each ending in NUL.
+        first: Vec<Vec<u8>>,
+        /// The address of the guest's second argument pointer, or 0 if it has none.
+        rest: u64,
+    },
+}
+
+/// A guest thread group (process).
+#[derive(Debug)]
+pub struct Group {
+    /// Its host id.
+    pub tgid: i32,
+    mm: RwLock<Arc<Mm>>,
+    exe: RwLock<Option<VPath>>,
+}
+
+/// What clone(2) `CLONE_FS` shares.
+#[derive(Debug)]
+pub struct FsContext {
+    cwd: RwLock<Arc<Dir>>,
+    umask: AtomicU32,
+}
+
+impl FsContext {
+    /// A context that starts in `cwd`.
+    pub fn new(cwd: Arc<Dir>, umask: u32) -> Arc<Self> {
+        Arc::new(Self {
+            cwd: RwLock::new(cwd),
+            umask: AtomicU32::new(umask),
+        })
+    }
+
+    fn copy(&self) -> Arc<Self> {
+        Self::new(self.cwd(), self.umask())
+    }
+
+    /// The working directory.
+    pub fn cwd(&self) -> Arc<Dir> {
+        Arc::clone(&self.cwd.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the working directory.
+    pub fn set_cwd(&self, dir: Arc<Dir>) {
+        *self.cwd.write().unwrap_or_else(PoisonError::into_inner) = dir;
+    }
+
+    /// The file mode creation mask.
+    pub fn umask(&self) -> u32 {
+        self.umask.load(Ordering::Relaxed)
+    }
+
+    /// Changes the mask, returns the old one.
+    pub fn set_umask(&self, mask: u32) -> u32 {
+        self.umask.swap(mask & 0o777, Ordering::Relaxed)
+    }
+}
+
+impl Group {
+    /// The memory of the program that the group runs now.
+    pub fn mm(&self) -> Arc<Mm> {
+        Arc::clone(&self.mm.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The path of its program in the view.
+    pub fn exe(&self) -> Option<VPath> {
+        self.exe
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// A new program was loaded: fresh memory, another path.
+    pub fn exec_done(&self, path: Option<VPath>) {
+        *self.mm.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Mm::new(self.tgid));
+        *self.exe.write().unwrap_or_else(PoisonError::into_inner) = path;
+    }
+}
+
+impl Task {
+    fn new(tid: i32, group: Arc<Group>, fs: Arc<FsContext>) -> Arc<Self> {
+        Arc::new(Self {
+            tid,
+            group,
+            fs: RwLock::new(fs),
+            pidfd: OnceLock::new(),
+            service: Mutex::default(),
+            dead: AtomicBool::new(false),
+            restarting: AtomicBool::new(false),
+            exec: Mutex::default(),
+        })
+    }
+
+    /// The working directory and umask.
+    pub fn fs(&self) -> Arc<FsContext> {
+        Arc::clone(&self.fs.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// unshare(2) `CLONE_FS`: from now on the task has a working directory and umask of its own.
+    pub fn unshare_fs(&self) {
+        let mut fs = self.fs.write().unwrap_or_else(PoisonError::into_inner);
+        *fs = fs.copy();
+    }
+
+    /// A duplicate of the task's descriptor `fd` (EBADF if it has none).
+    pub fn descriptor(&self, fd: i32) -> sys::Result<OwnedFd> {
+        if fd < 0 {
+            return Err(Errno::EBADF);
+        }
+        let pidfd = match self.pidfd.get() {
+            Some(pidfd) => pidfd,
+            None => {
+                let opened = sys::process::pidfd_open_thread(self.tid)
+                    .or_else(|_| sys::process::pidfd_open(self.group.tgid))?;
+                self.pidfd.get_or_init(|| opened)
+            }
+        };
+        sys::process::pidfd_getfd(pidfd.as_fd(), fd)
+    }
+
+    /// Claims the task for serving one of its calls.
+    pub fn serve(&self) -> MutexGuard<'_, ()> {
+        self.service.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True once the kernel has reported its death.
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
+    }
+
+    /// Notes that the call is being answered with "restart".
+    pub fn set_restarting(&self) {
+        self.restarting.store(true, Ordering::Release);
+    }
+
+    /// Takes that note back; true if it was there.
+    pub fn take_restarting(&self) -> bool {
+        self.restarting.swap(false, Ordering::AcqRel)
+    }
+
+    /// The exec in progress.
+    pub fn exec(&self) -> MutexGuard<'_, ExecState> {
+        self.exec.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All tasks of the sandbox.
+#[derive(Debug, Default)]
+pub struct Registry {
+    tasks: RwLock<FxHashMap<i32, Arc<Task>>>,
+}
+
+/// How a new task relates to its maker: the clone(2) flags that matter to us.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kinship {
+    /// `CLONE_THREAD`: same thread group.
+    pub thread: bool,
+    /// `CLONE_FS`: shared working directory and umask.
+    pub fs: bool,
+}
+
+impl Registry {
+    fn map(&self) -> std::sync::RwLockReadGuard<'_, FxHashMap<i32, Arc<Task>>> {
+        self.tasks.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, task: Arc<Task>) {
+        self.tasks
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(task.tid, task);
+    }
+
+    /// The task with this thread id.
+    pub fn get(&self, tid: i32) -> Option<Arc<Task>> {
+        self.map().get(&tid).cloned()
+    }
+
+    /// Enters the first guest.
+    pub fn add_first(&self, tid: i32, fs: Arc<FsContext>) -> Arc<Task> {
+        let group = Arc::new(Group {
+            tgid: tid,
+            mm: RwLock::new(Arc::new(Mm::new(tid))),
+            exe: RwLock::default(),
+        });
+        let task = Task::new(tid, group, fs);
+        self.put(Arc::clone(&task));
+        task
+    }
+
+    /// Enters a task made by fork, vfork or clone.
+    pub fn add_child(&self, maker: &Task, tid: i32, kin: Kinship) -> Arc<Task> {
+        let group = if kin.thread {
+            Arc::clone(&maker.group)
+        } else {
+            Arc::new(Group {
+                tgid: tid,
+                mm: RwLock::new(Arc::new(Mm::new(tid))),
+                exe: RwLock::new(maker.group.exe()),
+            })
+        };
+        let fs = if kin.fs {
+            maker.fs()
+        } else {
+            maker.fs().copy()
+        };
+        let task = Task::new(tid, group, fs);
+        self.put(Arc::clone(&task));
+        task
+    }
+
+    /// exec(2) by thread `old` of group `tgid`: it is the leader now, all other threads are gone.
+    /// Returns the leader's record.
+    pub fn become_leader(&self, old: i32, tgid: i32) -> Option<Arc<Task>> {
+        let former = self.get(old)?;
+        let mut tasks = self.tasks.write().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|_, t| t.group.tgid != tgid || t.tid == tgid && old == tgid);
+        if old == tgid {
+            return tasks.get(&tgid).cloned();
+        }
+        let leader = Task::new(tgid, Arc::clone(&former.group), former.fs());
+        *leader.exec() = std::mem::take(&mut *former.exec());
+        tasks.insert(tgid, Arc::clone(&leader));
+        Some(leader)
+    }
+
+    /// Removes a dead task once no worker is serving it; then the caller may reap it.
+    pub fn remove(&self, tid: i32) {
+        if let Some(task) = self.get(tid) {
+            task.dead.store(true, Ordering::Release);
+            let busy = task.serve();
+            self.tasks
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&tid);
+            drop(busy);
+        }
+    }
+
+    /// True if `id` is the id of a guest thread or thread group.
+    pub fn is_member(&self, id: i32) -> bool {
+        self.map()
+            .values()
+            .any(|t| t.tid == id || t.group.tgid == id)
+    }
+
+    /// All thread ids.
+    pub fn all(&self) -> Vec<Arc<Task>> {
+        self.map().values().cloned().collect()
+    }
+
+    /// True when no guest is left.
+    pub fn is_empty(&self) -> bool {
+        self.map().is_empty()
+    }
+
+    fn of_group(&self, tgid: i32) -> Option<Arc<Task>> {
+        let tasks = self.map();
+        tasks
+            .get(&tgid)
+            .or_else(|| tasks.values().find(|t| t.group.tgid == tgid))
+            .cloned()
+    }
+}
+
+impl Tasks for Registry {
+    fn groups(&self) -> Vec<i32> {
+        let mut all: Vec<i32> = self.map().values().map(|t| t.group.tgid).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    fn threads(&self, tgid: i32) -> Vec<i32> {
+        let mut all: Vec<i32> = self
+            .map()
+            .values()
+            .filter(|t| t.group.tgid == tgid)
+            .map(|t| t.tid)
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
+    fn cwd(&self, tgid: i32) -> Option<Arc<Dir>> {
+        Some(self.of_group(tgid)?.fs().cwd())
+    }
+
+    fn exe(&self, tgid: i32) -> Option<VPath> {
+        self.of_group(tgid)?.group.exe()
+    }
+
+    fn descriptor(&self, tgid: i32, fd: i32) -> sys::Result<OwnedFd> {
+        self.of_group(tgid).ok_or(Errno::ENOENT)?.descriptor(fd)
+    }
+}

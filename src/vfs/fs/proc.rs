@@ -1,0 +1,400 @@
+//! `/proc`: the sandbox's own processes, and the few host-wide files that programs rely on.
+//!
+//! Files are the host's, opened by the supervisor for processes of the sandbox only; magic links are
+//! ours. What is not listed here does not exist.
+
+use super::{SynthDir, SynthFile, SynthNode};
+use crate::sys::{self, Errno};
+use crate::vfs::resolve::{Last, Place};
+use crate::vfs::{Caller, Vfs};
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// A directory of `/proc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProcDir {
+    /// `/proc`
+    Root,
+    /// `/proc/TGID`
+    Group(i32),
+    /// `/proc/TGID/task`
+    Tasks(i32),
+    /// `/proc/TGID/task/TID`
+    Task(i32, i32),
+    /// `/proc/TGID/fd`
+    Fd(i32),
+    /// `/proc/TGID/fdinfo`
+    FdInfo(i32),
+    /// A directory of host-wide files, by index into [`HOST_DIRS`].
+    Host(usize),
+}
+
+/// A magic link of `/proc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Magic {
+    /// `/proc/TGID/exe`
+    Exe(i32),
+    /// `/proc/TGID/cwd`
+    Cwd(i32),
+    /// `/proc/TGID/root`
+    Root(i32),
+    /// `/proc/TGID/fd/N`
+    Fd(i32, i32),
+}
+
+/// Host-wide files that the view passes on.
+const HOST_FILES: [&str; 24] = [
+    "cpuinfo",
+    "filesystems",
+    "loadavg",
+    "meminfo",
+    "stat",
+    "uptime",
+    "version",
+    "sys/fs/file-max",
+    "sys/fs/nr_open",
+    "sys/fs/pipe-max-size",
+    "sys/kernel/cap_last_cap",
+    "sys/kernel/hostname",
+    "sys/kernel/ngroups_max",
+    "sys/kernel/osrelease",
+    "sys/kernel/ostype",
+    "sys/kernel/pid_max",
+    "sys/kernel/random/boot_id",
+    "sys/kernel/random/entropy_avail",
+    "sys/kernel/random/uuid",
+    "sys/kernel/threads-max",
+    "sys/kernel/version",
+    "sys/vm/max_map_count",
+    "sys/vm/mmap_min_addr",
+    "sys/vm/overcommit_memory",
+];
+
+/// The directories of [`HOST_FILES`].
+const HOST_DIRS: [&str; 5] = ["sys", "sys/fs", "sys/kernel", "sys/kernel/random", "sys/vm"];
+
+/// Files of a process that the view passes on, proc(5).
+const TASK_FILES: [&str; 22] = [
+    "auxv",
+    "cmdline",
+    "comm",
+    "coredump_filter",
+    "environ",
+    "io",
+    "limits",
+    "maps",
+    "numa_maps",
+    "oom_adj",
+    "oom_score",
+    "oom_score_adj",
+    "personality",
+    "sched",
+    "schedstat",
+    "smaps",
+    "smaps_rollup",
+    "stat",
+    "statm",
+    "status",
+    "timerslack_ns",
+    "wchan",
+];
+
+/// Files of a process that it may write to.
+const WRITABLE: [&str; 5] = [
+    "comm",
+    "coredump_filter",
+    "oom_adj",
+    "oom_score_adj",
+    "timerslack_ns",
+];
+
+impl ProcDir {
+    pub(super) fn id(self) -> (u64, u64, u64) {
+        match self {
+            Self::Root => (4, 0, 0),
+            Self::Group(tgid) => (5, tgid as u64, 0),
+            Self::Tasks(tgid) => (6, tgid as u64, 0),
+            Self::Task(tgid, tid) => (7, tgid as u64, tid as u64),
+            Self::Fd(tgid) => (8, tgid as u64, 0),
+            Self::FdInfo(tgid) => (9, tgid as u64, 0),
+            Self::Host(index) => (10, index as u64, 0),
+        }
+    }
+
+    /// Its path below `/proc`.
+    pub(super) fn relative(self) -> String {
+        match self {
+            Self::Root => String::new(),
+            Self::Group(tgid) => tgid.to_string(),
+            Self::Tasks(tgid) => format!("{tgid}/task"),
+            Self::Task(tgid, tid) => format!("{tgid}/task/{tid}"),
+            Self::Fd(tgid) => format!("{tgid}/fd"),
+            Self::FdInfo(tgid) => format!("{tgid}/fdinfo"),
+            Self::Host(index) => HOST_DIRS.get(index).copied().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+impl Magic {
+    /// Its path below `/proc`.
+    pub(super) fn relative(self) -> String {
+        match self {
+            Self::Exe(tgid) => format!("{tgid}/exe"),
+            Self::Cwd(tgid) => format!("{tgid}/cwd"),
+            Self::Root(tgid) => format!("{tgid}/root"),
+            Self::Fd(tgid, fd) => format!("{tgid}/fd/{fd}"),
+        }
+    }
+}
+
+/// A decimal number without sign or leading zeros, as `/proc` has them.
+fn number(name: &[u8]) -> Option<i32> {
+    let text = std::str::from_utf8(name).ok()?;
+    let n = text.parse::<i32>().ok()?;
+    (n >= 0 && n.to_string() == text).then_some(n)
+}
+
+pub(super) fn child(dir: ProcDir, name: &[u8], who: Caller<'_>) -> SynthNode {
+    let Ok(text) = std::str::from_utf8(name) else {
+        return SynthNode::Absent;
+    };
+    match dir {
+        ProcDir::Root => match text {
+            "self" => SynthNode::Link(who.tgid.to_string().into_bytes().into()),
+            "thread-self" => {
+                SynthNode::Link(format!("{}/task/{}", who.tgid, who.tid).into_bytes().into())
+            }
+            _ => match number(name) {
+                Some(tid) => {
+                    group_of(tid, who).map_or(SynthNode::Absent, |tgid| group_or_task(tgid, tid))
+                }
+                None => host_child("", text),
+            },
+        },
+        ProcDir::Group(tgid) => match text {
+            "task" => SynthNode::Dir(SynthDir::Proc(ProcDir::Tasks(tgid))),
+            _ => task_child(tgid, &tgid.to_string(), text),
+        },
+        ProcDir::Tasks(tgid) => match number(name) {
+            Some(tid) if who.tasks.threads(tgid).contains(&tid) => {
+                SynthNode::Dir(SynthDir::Proc(ProcDir::Task(tgid, tid)))
+            }
+            _ => SynthNode::Absent,
+        },
+        ProcDir::Task(tgid, tid) => task_child(tgid, &format!("{tgid}/task/{tid}"), text),
+        ProcDir::Fd(tgid) => match number(name) {
+            Some(fd) if open_descriptors(tgid).contains(&fd) => {
+                SynthNode::Magic(Magic::Fd(tgid, fd))
+            }
+            _ => SynthNode::Absent,
+        },
+        ProcDir::FdInfo(tgid) => match number(name) {
+            Some(fd) if open_descriptors(tgid).contains(&fd) => {
+                SynthNode::File(SynthFile::Proc(format!("{tgid}/fdinfo/{fd}")))
+            }
+            _ => SynthNode::Absent,
+        },
+        ProcDir::Host(index) => host_child(HOST_DIRS.get(index).copied().unwrap_or_default(), text),
+    }
+}
+
+/// `/proc/TID` of a thread that is no leader exists too, though no listing shows it (proc(5)).
+fn group_or_task(tgid: i32, tid: i32) -> SynthNode {
+    let dir = if tgid == tid {
+        ProcDir::Group(tgid)
+    } else {
+        ProcDir::Task(tgid, tid)
+    };
+    SynthNode::Dir(SynthDir::Proc(dir))
+}
+
+fn group_of(tid: i32, who: Caller<'_>) -> Option<i32> {
+    let groups = who.tasks.groups();
+    if groups.contains(&tid) {
+        return Some(tid);
+    }
+    groups
+        .into_iter()
+        .find(|&tgid| who.tasks.threads(tgid).contains(&tid))
+}
+
+fn task_child(tgid: i32, relative: &str, name: &str) -> SynthNode {
+    match name {
+        "exe" => SynthNode::Magic(Magic::Exe(tgid)),
+        "cwd" => SynthNode::Magic(Magic::Cwd(tgid)),
+        "root" => SynthNode::Magic(Magic::Root(tgid)),
+        "fd" => SynthNode::Dir(SynthDir::Proc(ProcDir::Fd(tgid))),
+        "fdinfo" => SynthNode::Dir(SynthDir::Proc(ProcDir::FdInfo(tgid))),
+        _ if TASK_FILES.contains(&name) => {
+            SynthNode::File(SynthFile::Proc(format!("{relative}/{name}")))
+        }
+        _ => SynthNode::Absent,
+    }
+}
+
+fn host_child(dir: &str, name: &str) -> SynthNode {
+    let path = if dir.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{dir}/{name}")
+    };
+    if let Some(index) = HOST_DIRS.iter().position(|d| *d == path) {
+        return SynthNode::Dir(SynthDir::Proc(ProcDir::Host(index)));
+    }
+    if HOST_FILES.contains(&path.as_str()) {
+        return SynthNode::File(SynthFile::Proc(path));
+    }
+    SynthNode::Absent
+}
+
+fn open_descriptors(tgid: i32) -> Vec<i32> {
+    let entries = std::fs::read_dir(format!("/proc/{tgid}/fd"));
+    entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+pub(super) fn names(dir: ProcDir, who: Caller<'_>) -> Vec<(Vec<u8>, u8)> {
+    let numbers = |list: Vec<i32>, kind| -> Vec<_> {
+        list.into_iter()
+            .map(|n| (n.to_string().into_bytes(), kind))
+            .collect()
+    };
+    match dir {
+        ProcDir::Root => {
+            let mut all = host_names("");
+            all.push((b"self".to_vec(), libc::DT_LNK));
+            all.push((b"thread-self".to_vec(), libc::DT_LNK));
+            all.extend(numbers(who.tasks.groups(), libc::DT_DIR));
+            all
+        }
+        ProcDir::Group(_) | ProcDir::Task(..) => {
+            let files = TASK_FILES
+                .iter()
+                .map(|f| (f.as_bytes().to_vec(), libc::DT_REG));
+            let links = ["exe", "cwd", "root"]
+                .iter()
+                .map(|l| (l.as_bytes().to_vec(), libc::DT_LNK));
+            let dirs = ["fd", "fdinfo"]
+                .iter()
+                .map(|d| (d.as_bytes().to_vec(), libc::DT_DIR));
+            let task = matches!(dir, ProcDir::Group(_)).then(|| (b"task".to_vec(), libc::DT_DIR));
+            files.chain(links).chain(dirs).chain(task).collect()
+        }
+        ProcDir::Tasks(tgid) => numbers(who.tasks.threads(tgid), libc::DT_DIR),
+        ProcDir::Fd(tgid) => numbers(open_descriptors(tgid), libc::DT_LNK),
+        ProcDir::FdInfo(tgid) => numbers(open_descriptors(tgid), libc::DT_REG),
+        ProcDir::Host(index) => host_names(HOST_DIRS.get(index).copied().unwrap_or_default()),
+    }
+}
+
+fn host_names(dir: &str) -> Vec<(Vec<u8>, u8)> {
+    let below = |path: &'static str| -> Option<&'static [u8]> {
+        let rest = if dir.is_empty() {
+            path
+        } else {
+            path.strip_prefix(dir)?.strip_prefix('/')?
+        };
+        (!rest.is_empty() && !rest.contains('/')).then_some(rest.as_bytes())
+    };
+    let files = HOST_FILES
+        .iter()
+        .filter_map(|f| Some((below(f)?.to_vec(), libc::DT_REG)));
+    let dirs = HOST_DIRS
+        .iter()
+        .filter_map(|d| Some((below(d)?.to_vec(), libc::DT_DIR)));
+    files.chain(dirs).collect()
+}
+
+pub(super) fn is_writable(relative: &str) -> bool {
+    let name = relative.rsplit('/').next().unwrap_or_default();
+    relative.as_bytes().first().is_some_and(u8::is_ascii_digit) && WRITABLE.contains(&name)
+}
+
+impl Vfs {
+    /// What a magic link leads to: an object, not a path.
+    pub(in crate::vfs) fn magic_target(
+        &self,
+        link: Magic,
+        who: Caller<'_>,
+    ) -> sys::Result<Place<'static>> {
+        match link {
+            Magic::Root(_) => Ok(Place::Dir(Arc::clone(self.root()), Last::Root)),
+            Magic::Cwd(tgid) => {
+                let cwd = who.tasks.cwd(tgid).ok_or(Errno::ENOENT)?;
+                Ok(Place::Dir(self.current(&cwd, who), Last::Root))
+            }
+            Magic::Exe(tgid) => {
+                let name = CString::new(format!("{tgid}/exe")).map_err(|_| Errno::ENOENT)?;
+                let fd = sys::fs::openat(self.proc_root.as_fd(), &name, libc::O_PATH, 0)?;
+                Ok(Place::Open(Arc::new(fd)))
+            }
+            Magic::Fd(tgid, n) => {
+                let fd = who.tasks.descriptor(tgid, n).map_err(|_| Errno::ENOENT)?;
+                let stat = sys::fs::fstat(fd.as_fd())?;
+                if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
+                    return Ok(Place::Dir(self.dir_of(fd, who)?, Last::Root));
+                }
+                Ok(Place::Open(Arc::new(fd)))
+            }
+        }
+    }
+
+    /// The text of a magic link, in the view's terms.
+    pub(super) fn magic_text(&self, link: Magic, who: Caller<'_>) -> sys::Result<Vec<u8>> {
+        match link {
+            Magic::Root(_) => Ok(b"/".to_vec()),
+            Magic::Exe(tgid) => Ok(who
+                .tasks
+                .exe(tgid)
+                .ok_or(Errno::ENOENT)?
+                .as_bytes()
+                .to_vec()),
+            Magic::Cwd(tgid) => {
+                let cwd = who.tasks.cwd(tgid).ok_or(Errno::ENOENT)?;
+                self.text_of_dir(&self.current(&cwd, who))
+            }
+            Magic::Fd(tgid, n) => {
+                let fd = who.tasks.descriptor(tgid, n).map_err(|_| Errno::ENOENT)?;
+                let stat = sys::fs::fstat(fd.as_fd())?;
+                if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
+                    let dir = self.dir_of(fd, who)?;
+                    return self.text_of_dir(&dir);
+                }
+                self.text_of_file(fd.as_fd())
+            }
+        }
+    }
+
+    fn text_of_dir(&self, dir: &crate::vfs::Dir) -> sys::Result<Vec<u8>> {
+        Ok(dir
+            .path()
+            .map_or_else(|| b"(deleted)".to_vec(), |p| p.as_bytes().to_vec()))
+    }
+
+    fn text_of_file(&self, fd: std::os::fd::BorrowedFd<'_>) -> sys::Result<Vec<u8>> {
+        let host = crate::vfs::host_path(fd)?.0;
+        // "pipe:[1]", "socket:[2]", "anon_inode:[eventpoll]" and "/memfd:x" name no path.
+        if host.first() != Some(&b'/') || host.starts_with(b"/memfd:") || host.starts_with(b"/dev/")
+        {
+            return Ok(host.into_vec());
+        }
+        let (text, deleted) = match host.strip_suffix(b" (deleted)") {
+            Some(text) => (text, true),
+            None => (&*host, false),
+        };
+        let mut view = match self.table.to_view(text) {
+            Some(path) => path.as_bytes().to_vec(),
+            // Passed in from outside: it has no name here.
+            None => return Ok(b"(unreachable)".to_vec()),
+        };
+        if deleted {
+            view.extend_from_slice(b" (deleted)");
+        }
+        Ok(view)
+    }
+}

@@ -1,0 +1,358 @@
+//! The virtual file system: which files exist for the guest.
+//!
+//! ```text
+//! (start directory, path text) ──▶ resolve ──▶ Place ──▶ one *at call on (directory fd, name)
+//!                                    │  ▲
+//!                     mount table ◀──┘  └── directory cache (flushed when a directory moves)
+//! ```
+//!
+//! No path string of a guest reaches the kernel. A walk goes component by component over held
+//! `O_PATH` descriptors with `O_NOFOLLOW`; `..` is looked up in the view; the text of symbolic links
+//! is read in the view. What a walk returns is a [`Place`]: a held directory and one last name (or
+//! an object of our own), on which the caller acts with one call. So there is no second walk that
+//! could end elsewhere.
+//!
+//! This module knows neither how calls are caught nor what a policy says: it carries the
+//! [`RuleId`](crate::policy::RuleId) of the mount that a place lies on, and no more.
+
+mod cache;
+mod dir;
+pub mod fs;
+pub mod mount;
+pub mod path;
+mod readdir;
+mod resolve;
+mod scratch;
+
+pub use dir::{Dir, Inode};
+pub use readdir::Listing;
+pub(crate) use readdir::to_old_layout;
+pub use resolve::{Follow, Found, Last, Place, Scope};
+pub use scratch::Scratch;
+
+use crate::policy::RuleId;
+use crate::sys::{self, Errno};
+use cache::Cache;
+use dir::DirKind;
+use fs::SynthDir;
+use mount::{MountTable, Source};
+use path::{HostPath, VPath};
+use std::collections::{HashMap, HashSet};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// The tasks as the file system needs to know them (for `/proc`).
+pub trait Tasks: Send + Sync {
+    /// Thread-group ids of all guests, in order.
+    fn groups(&self) -> Vec<i32>;
+    /// Thread ids of group `tgid`; empty if there is no such group.
+    fn threads(&self, tgid: i32) -> Vec<i32>;
+    /// The working directory of a group.
+    fn cwd(&self, tgid: i32) -> Option<Arc<Dir>>;
+    /// The path of a group's program in the view.
+    fn exe(&self, tgid: i32) -> Option<VPath>;
+    /// A duplicate of a group's descriptor.
+    fn descriptor(&self, tgid: i32, fd: i32) -> sys::Result<OwnedFd>;
+}
+
+/// Who walks: magic links and descriptors are resolved for this task.
+#[derive(Clone, Copy)]
+pub struct Caller<'c> {
+    /// Its thread group.
+    pub tgid: i32,
+    /// Its thread.
+    pub tid: i32,
+    /// All tasks of the sandbox.
+    pub tasks: &'c dyn Tasks,
+}
+
+/// The view's file system.
+pub struct Vfs {
+    table: MountTable,
+    root: Arc<Dir>,
+    cache: Cache,
+    scratch: Scratch,
+    /// Host `/proc`, for the files of guests that we pass on.
+    proc_root: OwnedFd,
+    /// `/proc/self/fd` of the supervisor: reopens what it holds.
+    self_fd: OwnedFd,
+    /// Placeholders of synthetic directories, by their inode.
+    placeholders: Mutex<HashMap<Inode, SynthDir>>,
+    /// Host directories in which mounts begin.
+    mixed: Mutex<HashSet<Inode>>,
+    /// Pseudo-terminals opened in this sandbox through `/dev/ptmx`.
+    terminals: Mutex<Vec<u32>>,
+    /// What abstract socket names of this sandbox begin with.
+    abstract_prefix: Vec<u8>,
+    /// Paths that guests bound sockets to, by the text that the kernel knows.
+    bound: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
+    /// The rule of directories that exist only in the view: readable, nothing can be made there.
+    synthetic_rule: RuleId,
+    next_id: AtomicU64,
+}
+
+impl Vfs {
+    /// Builds the file system. `synthetic_rule` governs directories that exist only in the view.
+    pub fn new(table: MountTable, scratch: Scratch, synthetic_rule: RuleId) -> sys::Result<Self> {
+        let next_id = AtomicU64::new(1);
+        let proc_root = sys::fs::open(c"/proc", libc::O_PATH | libc::O_DIRECTORY)?;
+        let self_fd = sys::fs::open(c"/proc/self/fd", libc::O_PATH | libc::O_DIRECTORY)?;
+        let mut mixed = HashSet::new();
+        let root = match table.mount_at(MountTable::ROOT) {
+            Some((id, mount)) if matches!(mount.source, Source::Dir(_)) => {
+                let Source::Dir(object) = &mount.source else {
+                    return Err(Errno::EINVAL);
+                };
+                let stat = sys::fs::fstat(object.fd.as_fd())?;
+                let fd = sys::fs::dup_above(object.fd.as_fd(), FIRST_FD)?;
+                mixed.insert((stat.st_dev, stat.st_ino));
+                Dir {
+                    id: 0,
+                    kind: DirKind::Host {
+                        fd,
+                        inode: (stat.st_dev, stat.st_ino),
+                    },
+                    path: Some(VPath::root()),
+                    node: Some(MountTable::ROOT),
+                    rule: mount.rule,
+                    mount: Some(id),
+                    generation: ALWAYS,
+                }
+            }
+            _ => Dir {
+                id: 0,
+                kind: DirKind::Synth {
+                    what: SynthDir::Ancestor(MountTable::ROOT),
+                    placeholder: OnceLock::new(),
+                },
+                path: Some(VPath::root()),
+                node: Some(MountTable::ROOT),
+                rule: synthetic_rule,
+                mount: None,
+                generation: ALWAYS,
+            },
+        };
+        Ok(Self {
+            table,
+            root: Arc::new(root),
+            cache: Cache::new(),
+            scratch,
+            proc_root,
+            self_fd,
+            placeholders: Mutex::default(),
+            mixed: Mutex::new(mixed),
+            terminals: Mutex::default(),
+            abstract_prefix: format!("sbox-{}/", std::process::id()).into_bytes(),
+            bound: Mutex::default(),
+            synthetic_rule,
+            next_id,
+        })
+    }
+
+    /// The root directory of the view.
+    pub fn root(&self) -> &Arc<Dir> {
+        &self.root
+    }
+
+    /// The view's path of an object that a host descriptor names, if the view shows it.
+    pub fn view_path(&self, fd: BorrowedFd<'_>) -> Option<VPath> {
+        self.table.to_view(&host_path(fd).ok()?.0)
+    }
+
+    /// The rule that governs an object that a host descriptor names, by where the view shows it.
+    /// Objects outside the view (pipes, sockets, memory files, deleted files) have none.
+    pub fn rule_of(&self, fd: BorrowedFd<'_>) -> Option<RuleId> {
+        let host = host_path(fd).ok()?;
+        let text = host.0.strip_suffix(b" (deleted)").unwrap_or(&host.0);
+        let path = self.table.to_view(text)?;
+        self.table
+            .mount(self.table.covering(&path)?)
+            .map(|m| m.rule)
+    }
+
+    /// True for a host file that the view does not show: it was passed in from outside. Objects
+    /// without a path (pipes, sockets, memory files) are nobody's but the guest's.
+    pub fn is_foreign(&self, fd: BorrowedFd<'_>) -> bool {
+        host_path(fd).is_ok_and(|p| p.0.first() == Some(&b'/') && !p.0.starts_with(b"/memfd:"))
+            && self.rule_of(fd).is_none()
+    }
+
+    /// The path by which a call that takes no descriptor reaches `fd` (proc(5), `/proc/self/fd`).
+    pub fn fd_path(&self, fd: BorrowedFd<'_>) -> sys::Result<CString> {
+        CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(|_| Errno::EINVAL)
+    }
+
+    /// The directory that `path` leads to, following everything.
+    pub fn directory(
+        &self,
+        who: Caller<'_>,
+        start: &Arc<Dir>,
+        path: &std::ffi::CStr,
+    ) -> sys::Result<Arc<Dir>> {
+        self.walk(who).dir_at(start, path.to_bytes())
+    }
+
+    /// True if the listing of the directory `fd` differs from the kernel's: it is a placeholder, or
+    /// mounts begin in it. Every such directory was entered here before a guest could hold it.
+    pub fn is_special(&self, fd: BorrowedFd<'_>) -> sys::Result<bool> {
+        let stat = sys::fs::fstat(fd)?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
+            return Err(Errno::ENOTDIR);
+        }
+        let inode = (stat.st_dev, stat.st_ino);
+        Ok(lock(&self.placeholders).contains_key(&inode) || lock(&self.mixed).contains(&inode))
+    }
+
+    /// Starts to listen for renames by others; before the first guest runs.
+    pub fn start_watching(&self) {
+        self.cache.start_watching();
+    }
+
+    /// Removes the private host directory, at the end of the run.
+    pub fn remove_scratch(&self) {
+        self.scratch.remove();
+    }
+
+    /// An empty directory of the host, for the guests' kernel working directory.
+    pub fn parking(&self) -> BorrowedFd<'_> {
+        self.scratch.parking()
+    }
+
+    /// Reopens what `fd` names with other flags, through `/proc/self/fd`.
+    pub fn reopen(&self, fd: BorrowedFd<'_>, flags: i32) -> sys::Result<OwnedFd> {
+        let name = CString::new(fd.as_raw_fd().to_string()).map_err(|_| Errno::EINVAL)?;
+        sys::fs::openat(self.self_fd.as_fd(), &name, flags, 0)
+    }
+
+    /// The directory that `path` of the view names now, with fresh path, node and rule, after
+    /// directories have been renamed. The same inode, or detached if the view lost it.
+    pub fn current(&self, dir: &Arc<Dir>, who: Caller<'_>) -> Arc<Dir> {
+        if dir.generation == ALWAYS || dir.generation == self.cache.generation() {
+            return Arc::clone(dir);
+        }
+        let DirKind::Host { fd, inode } = &dir.kind else {
+            return Arc::clone(dir);
+        };
+        if let Some(found) = self.dir_at_host(fd.as_fd(), *inode, who) {
+            return found;
+        }
+        match sys::fs::dup_above(fd.as_fd(), FIRST_FD) {
+            Ok(copy) => self.detached(copy, *inode, dir.rule, dir.mount),
+            Err(_) => Arc::clone(dir),
+        }
+    }
+
+    /// The directory of the view that the host directory `fd` is, found by its path.
+    fn dir_at_host(&self, fd: BorrowedFd<'_>, inode: Inode, who: Caller<'_>) -> Option<Arc<Dir>> {
+        let path = self.view_path(fd)?;
+        let dir = self.walk(who).dir(&self.root, path.below_root()).ok()?;
+        match &dir.kind {
+            DirKind::Host { inode: found, .. } if *found == inode => Some(dir),
+            _ => None,
+        }
+    }
+
+    fn detached(
+        &self,
+        fd: OwnedFd,
+        inode: Inode,
+        rule: RuleId,
+        mount: Option<mount::MountId>,
+    ) -> Arc<Dir> {
+        Arc::new(Dir {
+            id: self.new_id(),
+            kind: DirKind::Host { fd, inode },
+            path: None,
+            node: None,
+            rule,
+            mount,
+            generation: self.cache.generation(),
+        })
+    }
+
+    /// The directory that a guest's descriptor names (already duplicated into `fd`).
+    ///
+    /// ENOTDIR for what is no directory; ENOENT for a host directory that the view does not show:
+    /// it was passed in from outside, and nothing below it exists for this guest.
+    pub fn dir_of(&self, fd: OwnedFd, who: Caller<'_>) -> sys::Result<Arc<Dir>> {
+        let stat = sys::fs::fstat(fd.as_fd())?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
+            return Err(Errno::ENOTDIR);
+        }
+        let inode = (stat.st_dev, stat.st_ino);
+        if let Some(dir) = self.cache.by_inode(inode) {
+            return Ok(dir);
+        }
+        if let Some(what) = lock(&self.placeholders).get(&inode).copied() {
+            return self.synth_dir(what, self.synth_path(what));
+        }
+        if let Some(dir) = self.dir_at_host(fd.as_fd(), inode, who) {
+            return Ok(dir);
+        }
+        // A removed directory still stands: every look-up in it answers ENOENT, as natively.
+        let rule = self.rule_of(fd.as_fd()).ok_or(Errno::ENOENT)?;
+        let fd = self.reopen(fd.as_fd(), libc::O_PATH | libc::O_DIRECTORY)?;
+        Ok(self.detached(fd, inode, rule, None))
+    }
+
+    /// Tells the cache that the guest moved or removed what was at `name` of `dir`.
+    pub fn name_changed(&self, dir: &Dir, name: &[u8]) {
+        if let Some(path) = &dir.path {
+            let end = name.iter().position(|&b| b == b'/').unwrap_or(name.len());
+            self.cache
+                .name_changed(&path.join(name.get(..end).unwrap_or(name)));
+        }
+    }
+
+    /// What abstract socket names of this sandbox begin with, after their NUL.
+    pub fn abstract_prefix(&self) -> &[u8] {
+        &self.abstract_prefix
+    }
+
+    /// Remembers that the kernel knows a socket as `text` which the view has at `path`.
+    pub fn remember_bound(&self, text: &[u8], path: &[u8]) {
+        lock(&self.bound).insert(text.to_vec(), path.to_vec());
+    }
+
+    /// The view's path of a socket that the kernel knows as `text` (which may end in NUL).
+    pub fn bound_path(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let text = text.split(|&b| b == 0).next()?;
+        lock(&self.bound).get(text).cloned()
+    }
+
+    /// Tells the cache that the guest changed the mode or owner of a directory.
+    pub fn permissions_changed(&self) {
+        self.cache.flush();
+    }
+
+    fn walk<'v>(&'v self, who: Caller<'v>) -> resolve::Walk<'v> {
+        resolve::Walk::new(self, who)
+    }
+
+    fn new_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Generation of directories whose path can never change (the root, synthetic ones).
+const ALWAYS: u64 = u64::MAX;
+
+/// Descriptors of ours start here, so that low numbers stay free for what is inherited.
+const FIRST_FD: i32 = 3;
+
+/// The host path that the kernel reports for `fd`.
+pub(crate) fn host_path(fd: BorrowedFd<'_>) -> sys::Result<HostPath> {
+    let mut buf = [0u8; libc::PATH_MAX as usize];
+    let link =
+        CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(|_| Errno::EINVAL)?;
+    let text = sys::fs::readlink(&link, &mut buf)?;
+    Ok(HostPath(text.into()))
+}
+
+/// Locks, also after another thread panicked: the run is being killed then, and no invariant of
+/// these maps spans two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,239 @@
+//! The mount table: what stands where in the guest's world.
+//!
+//! Built once from the view, immutable afterwards. A small tree of path components holds every
+//! mount point and its ancestors; a directory of the view knows its node in that tree, so a
+//! lookup asks the tree for one child and never scans the table.
+
+use super::path::{HostPath, VPath, components, strip_prefix};
+use crate::policy::RuleId;
+use crate::sys;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Index of a node in the tree of mount points.
+pub type NodeId = usize;
+/// Index of a mount in the table.
+pub type MountId = usize;
+
+/// What a mount shows.
+#[derive(Debug)]
+pub enum Source {
+    /// A host directory, held open.
+    Dir(HostObject),
+    /// One host file, held open.
+    File(HostObject),
+    /// A symbolic link that exists only in the view (`/bin -> usr/bin`).
+    Symlink(Box<[u8]>),
+    /// Nothing: the path does not exist, whatever lies below.
+    Hidden,
+    /// The devices of the view.
+    Dev,
+    /// The processes of the view.
+    Proc,
+}
+
+/// A host file or directory that a mount shows: its descriptor (`O_PATH`) and host path.
+#[derive(Debug)]
+pub struct HostObject {
+    /// Opened with `O_PATH`: the mount stays with this inode, whatever happens to the name.
+    pub fd: OwnedFd,
+    /// Where it was when sbox started; used to find back from descriptors to the view.
+    pub path: HostPath,
+}
+
+/// One mount: a place in the view, what stands there, and the rule that governs it.
+#[derive(Debug)]
+pub struct Mount {
+    /// The mount point.
+    pub at: VPath,
+    /// What stands there.
+    pub source: Source,
+    /// The rule that says what may be done to it.
+    pub rule: RuleId,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    children: Vec<(Box<[u8]>, NodeId)>,
+    mount: Option<MountId>,
+    path: Option<VPath>,
+}
+
+/// All mounts of a sandbox.
+#[derive(Debug)]
+pub struct MountTable {
+    nodes: Vec<Node>,
+    mounts: Vec<Mount>,
+}
+
+impl MountTable {
+    /// Builds the table. Of two mounts at one place the later one wins.
+    pub fn new(mounts: Vec<Mount>) -> Self {
+        let root = Node {
+            path: Some(VPath::root()),
+            ..Node::default()
+        };
+        let mut table = Self {
+            nodes: vec![root],
+            mounts: Vec::new(),
+        };
+        for (id, mount) in mounts.iter().enumerate() {
+            let node = table.insert(&mount.at);
+            if let Some(node) = table.nodes.get_mut(node) {
+                node.mount = Some(id);
+            }
+        }
+        table.mounts = mounts;
+        table
+    }
+
+    fn insert(&mut self, path: &VPath) -> NodeId {
+        let mut at = Self::ROOT;
+        let mut so_far = VPath::root();
+        for name in components(path.as_bytes()) {
+            so_far = so_far.join(name);
+            at = match self.child(at, name) {
+                Some(next) => next,
+                None => {
+                    let next = self.nodes.len();
+                    self.nodes.push(Node {
+                        path: Some(so_far.clone()),
+                        ..Node::default()
+                    });
+                    if let Some(node) = self.nodes.get_mut(at) {
+                        node.children.push((name.into(), next));
+                    }
+                    next
+                }
+            };
+        }
+        at
+    }
+
+    /// The node of `/`.
+    pub const ROOT: NodeId = 0;
+
+    /// The node of child `name` of node `at`, if a mount lies there or below.
+    pub fn child(&self, at: NodeId, name: &[u8]) -> Option<NodeId> {
+        let node = self.nodes.get(at)?;
+        node.children
+            .iter()
+            .find(|(child, _)| **child == *name)
+            .map(|&(_, id)| id)
+    }
+
+    /// The names below node `at` at which mounts begin or pass.
+    pub fn children(&self, at: NodeId) -> impl Iterator<Item = (&[u8], NodeId)> {
+        let node = self.nodes.get(at);
+        node.into_iter()
+            .flat_map(|n| n.children.iter().map(|(name, id)| (&**name, *id)))
+    }
+
+    /// The mount at node `at` itself.
+    pub fn mount_at(&self, at: NodeId) -> Option<(MountId, &Mount)> {
+        let id = self.nodes.get(at)?.mount?;
+        Some((id, self.mounts.get(id)?))
+    }
+
+    /// The path of node `at`.
+    pub fn path(&self, at: NodeId) -> Option<&VPath> {
+        self.nodes.get(at)?.path.as_ref()
+    }
+
+    /// A mount by number.
+    pub fn mount(&self, id: MountId) -> Option<&Mount> {
+        self.mounts.get(id)
+    }
+
+    /// The mount that covers `path` (longest prefix).
+    pub fn covering(&self, path: &VPath) -> Option<MountId> {
+        let mut at = Self::ROOT;
+        let mut found = self.mount_at(at).map(|(id, _)| id);
+        for name in components(path.as_bytes()) {
+            let Some(next) = self.child(at, name) else {
+                break;
+            };
+            at = next;
+            found = self.mount_at(at).map(|(id, _)| id).or(found);
+        }
+        found
+    }
+
+    /// The view's path of a host path: the deepest mount whose source holds it, provided that
+    /// this mount is what the view shows there (no other mount covers it).
+    pub fn to_view(&self, host: &[u8]) -> Option<VPath> {
+        let mut best: Option<(usize, VPath)> = None;
+        for (id, mount) in self.mounts.iter().enumerate() {
+            let (Source::Dir(object) | Source::File(object)) = &mount.source else {
+                continue;
+            };
+            let Some(rest) = strip_prefix(host, &object.path.0) else {
+                continue;
+            };
+            let depth = object.path.0.len();
+            if best.as_ref().is_some_and(|(d, _)| *d >= depth) {
+                continue;
+            }
+            let path = components(rest).fold(mount.at.clone(), |path, name| path.join(name));
+            if self.covering(&path) == Some(id) {
+                best = Some((depth, path));
+            }
+        }
+        best.map(|(_, path)| path)
+    }
+}
+
+impl HostObject {
+    /// Opens `path` on the host with `O_PATH`, following symbolic links.
+    pub fn open(path: &CStr) -> sys::Result<Self> {
+        let fd = sys::fs::open(path, libc::O_PATH)?;
+        let path = super::host_path(fd.as_fd())?;
+        Ok(Self { fd, path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(at: &str, source: Source) -> Mount {
+        Mount {
+            at: VPath::clean(at.as_bytes()).unwrap(),
+            source,
+            rule: RuleId(0),
+        }
+    }
+
+    fn dir(host: &str) -> Source {
+        let path = std::ffi::CString::new(host).unwrap();
+        Source::Dir(HostObject::open(&path).unwrap())
+    }
+
+    #[test]
+    fn the_longest_prefix_covers() {
+        let table = MountTable::new(vec![
+            mount("/usr", dir("/usr")),
+            mount("/usr/lib/secret", Source::Hidden),
+            mount("/data", dir("/tmp")),
+        ]);
+        let covering = |p: &str| table.covering(&VPath::clean(p.as_bytes()).unwrap());
+        assert_eq!(covering("/usr/lib"), Some(0));
+        assert_eq!(covering("/usr/lib/secret/x"), Some(1));
+        assert_eq!(covering("/usr/lib/secrets"), Some(0));
+        assert_eq!(covering("/home"), None);
+    }
+
+    #[test]
+    fn a_host_path_is_shown_where_its_mount_shows_it() {
+        let table = MountTable::new(vec![
+            mount("/usr", dir("/usr")),
+            mount("/data", dir("/tmp")),
+            mount("/usr/share/doc", Source::Hidden),
+        ]);
+        let view = |p: &str| table.to_view(p.as_bytes()).map(|v| v.to_string());
+        assert_eq!(view("/tmp/x").as_deref(), Some("/data/x"));
+        assert_eq!(view("/usr/bin/true").as_deref(), Some("/usr/bin/true"));
+        assert_eq!(view("/usr/share/doc/x"), None, "covered by another mount");
+        assert_eq!(view("/etc/passwd"), None);
+    }
+}

@@ -1,0 +1,269 @@
+//! Directory listings, getdents64(2).
+//!
+//! A host directory in which no mount begins is read by the kernel from the guest's own descriptor.
+//! Any other listing is made here: names sorted by a hash, the hash being the position (`d_off`).
+//! So the position in the guest's descriptor is all the state there is, and rewinding, seeking,
+//! duplicating and forking keep their meaning.
+
+use super::dir::Dir;
+use super::fs::{SynthDir, name_hash};
+use super::mount::Source;
+use super::resolve::Place;
+use super::{Caller, Vfs};
+use crate::sys::{self, Errno};
+use bumpalo::Bump;
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// A listing that the view makes: records after a position.
+#[derive(Debug)]
+pub struct Listing {
+    entries: BTreeMap<u32, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    inode: u64,
+    kind: u8,
+    name: Vec<u8>,
+}
+
+/// Bytes before the name in a `struct linux_dirent64`; `struct linux_dirent` has as many minus the
+/// type byte, which stands at its end.
+const HEADER: usize = 19;
+const OLD_HEADER: usize = 18;
+
+impl Listing {
+    fn new() -> Self {
+        Self {
+            entries: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, name: Vec<u8>, inode: u64, kind: u8) {
+        let mut position = match name.as_slice() {
+            b"." => 1,
+            b".." => 2,
+            // Room for the two above; collisions move to the next free number.
+            name => (name_hash(name) & 0x7fff_fff0).max(16),
+        };
+        while let Some(taken) = self.entries.get(&position) {
+            if taken.name == name {
+                break; // a mount point over a name of the host: the later one is shown
+            }
+            position += 1;
+        }
+        self.entries.insert(position, Entry { inode, kind, name });
+    }
+
+    fn remove(&mut self, name: &[u8]) {
+        self.entries.retain(|_, entry| entry.name != name);
+    }
+
+    /// Encodes records after `position` into at most `room` bytes; the records and the position
+    /// behind the last one. `old` asks for the layout of getdents(2). EINVAL if not even one
+    /// record fits.
+    pub fn encode(&self, position: i64, room: usize, old: bool) -> sys::Result<(Vec<u8>, i64)> {
+        let after = u32::try_from(position.max(0)).unwrap_or(u32::MAX);
+        let mut out = Vec::new();
+        let mut last = position;
+        let header = if old { OLD_HEADER + 1 } else { HEADER };
+        for (&at, entry) in self.entries.range((after + u32::from(after < u32::MAX))..) {
+            let len = (header + entry.name.len() + 1).next_multiple_of(8);
+            if out.len() + len > room {
+                if out.is_empty() {
+                    return Err(Errno::EINVAL);
+                }
+                break;
+            }
+            let start = out.len();
+            out.extend_from_slice(&entry.inode.to_ne_bytes());
+            out.extend_from_slice(&u64::from(at).to_ne_bytes());
+            out.extend_from_slice(&(len as u16).to_ne_bytes());
+            if !old {
+                out.push(entry.kind);
+            }
+            out.extend_from_slice(&entry.name);
+            out.resize(start + len, 0);
+            if old && let Some(last_byte) = out.last_mut() {
+                *last_byte = entry.kind;
+            }
+            last = i64::from(at);
+        }
+        Ok((out, last))
+    }
+}
+
+/// Turns records of getdents64(2) into those of getdents(2), in place: the type moves from before
+/// the name to the last byte of the record, which has room for it.
+pub(crate) fn to_old_layout(records: &mut [u8]) {
+    let mut at = 0;
+    while let Some(record) = records.get_mut(at..) {
+        let (Some(&lo), Some(&hi)) = (record.get(16), record.get(17)) else {
+            return;
+        };
+        let len = usize::from(u16::from_ne_bytes([lo, hi]));
+        let Some(record) = record.get_mut(..len) else {
+            return;
+        };
+        if len <= HEADER {
+            return;
+        }
+        let kind = record.get(OLD_HEADER).copied().unwrap_or(0);
+        record.copy_within(HEADER.., OLD_HEADER);
+        if let Some(last) = record.last_mut() {
+            *last = kind;
+        }
+        at += len;
+    }
+}
+
+impl Vfs {
+    /// The listing of `dir` where the view differs from the kernel's; `None` if it doesn't.
+    pub fn listing(&self, dir: &Arc<Dir>, who: Caller<'_>) -> sys::Result<Option<Listing>> {
+        let has_mounts = dir
+            .node
+            .is_some_and(|node| self.table.children(node).next().is_some());
+        if dir.host().is_some() && !has_mounts {
+            return Ok(None);
+        }
+        let mut listing = Listing::new();
+        let arena = Bump::new();
+        let own = self.inode_of(dir)?.1;
+        match (dir.host(), dir.synth()) {
+            (Some(fd), _) => self.add_host_names(&mut listing, fd)?,
+            (None, Some(what)) => {
+                listing.add(b".".to_vec(), own, libc::DT_DIR);
+                let above = self.find(who, dir, c"..", super::Follow::Last, &arena)?;
+                let above = above.stat.map_or(own, |s| s.st_ino);
+                listing.add(b"..".to_vec(), above, libc::DT_DIR);
+                self.add_synth_names(&mut listing, what, own, who);
+            }
+            (None, None) => {}
+        }
+        if let Some(node) = dir.node {
+            for (name, child) in self.table.children(node) {
+                let hidden = matches!(
+                    self.table.mount_at(child), Some((_, m)) if matches!(m.source, Source::Hidden)
+                );
+                listing.remove(name);
+                let Ok(text) = CString::new(name) else {
+                    continue;
+                };
+                if hidden {
+                    continue;
+                }
+                let found = self.find(who, dir, &text, super::Follow::Never, &arena)?;
+                if let Some(stat) = found.stat {
+                    let kind = ((stat.st_mode & libc::S_IFMT) >> 12) as u8;
+                    listing.add(name.to_vec(), stat.st_ino, kind);
+                }
+            }
+        }
+        Ok(Some(listing))
+    }
+
+    fn add_host_names(
+        &self,
+        listing: &mut Listing,
+        fd: std::os::fd::BorrowedFd<'_>,
+    ) -> sys::Result<()> {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+        let own = sys::fs::openat(fd, c".", flags, 0)?;
+        let mut buf = vec![0u8; 32 * 1024];
+        loop {
+            let n = sys::fs::getdents64(own.as_fd(), &mut buf)?;
+            if n == 0 {
+                return Ok(());
+            }
+            let mut records = buf.get(..n).unwrap_or_default();
+            while let Some((inode, kind, name, rest)) = first_record(records) {
+                listing.add(name.to_vec(), inode, kind);
+                records = rest;
+            }
+        }
+    }
+
+    fn add_synth_names(&self, listing: &mut Listing, what: SynthDir, own: u64, who: Caller<'_>) {
+        for (name, kind) in self.synth_names(what, who) {
+            // The inode is what stat says, where that costs nothing; else a stand-in that is not 0,
+            // which readdir(3) would take for a deleted entry.
+            let inode = own ^ (u64::from(name_hash(&name)) << 8) | 1;
+            listing.add(name, inode, kind);
+        }
+    }
+
+    /// True when nothing can be seen at `place`: neither a name nor an object.
+    pub fn is_absent(place: &Place<'_>) -> bool {
+        matches!(place, Place::Absent { .. })
+    }
+}
+
+/// Splits the first `struct linux_dirent64` off: inode, type, name, what follows.
+fn first_record(records: &[u8]) -> Option<(u64, u8, &[u8], &[u8])> {
+    let inode = u64::from_ne_bytes(records.get(..8)?.try_into().ok()?);
+    let len = usize::from(u16::from_ne_bytes(records.get(16..18)?.try_into().ok()?));
+    let kind = *records.get(18)?;
+    let name = records.get(HEADER..len)?;
+    let end = name.iter().position(|&b| b == 0)?;
+    Some((inode, kind, name.get(..end)?, records.get(len..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(records: &[u8]) -> Vec<String> {
+        let mut out = Vec::new();
+        let mut rest = records;
+        while let Some((_, _, name, next)) = first_record(rest) {
+            out.push(String::from_utf8(name.to_vec()).unwrap());
+            rest = next;
+        }
+        out
+    }
+
+    #[test]
+    fn a_listing_read_in_small_pieces_is_whole_and_has_no_doubles() {
+        let mut listing = Listing::new();
+        for n in 0..500 {
+            listing.add(format!("file{n}").into_bytes(), n + 1, libc::DT_REG);
+        }
+        listing.add(b".".to_vec(), 1, libc::DT_DIR);
+        let (mut position, mut seen) = (0, Vec::new());
+        loop {
+            let (records, next) = listing.encode(position, 100, false).unwrap();
+            if records.is_empty() {
+                break;
+            }
+            seen.extend(names(&records));
+            position = next;
+        }
+        assert_eq!(seen.len(), 501);
+        assert_eq!(seen[0], ".");
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 501);
+    }
+
+    #[test]
+    fn a_buffer_without_room_for_one_record_is_einval() {
+        let mut listing = Listing::new();
+        listing.add(b"name".to_vec(), 1, libc::DT_REG);
+        assert_eq!(listing.encode(0, 16, false).unwrap_err(), Errno::EINVAL);
+    }
+
+    #[test]
+    fn the_old_layout_has_the_type_last() {
+        let mut listing = Listing::new();
+        listing.add(b"ab".to_vec(), 7, libc::DT_LNK);
+        let (mut new, _) = listing.encode(0, 100, false).unwrap();
+        let (old, _) = listing.encode(0, 100, true).unwrap();
+        to_old_layout(&mut new);
+        assert_eq!(new, old);
+        assert_eq!(*old.last().unwrap(), libc::DT_LNK);
+        assert_eq!(&old[18..21], b"ab\0");
+    }
+}

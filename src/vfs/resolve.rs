@@ -1,0 +1,801 @@
+//! The walk: from a start directory and a path text to a [`Place`].
+//!
+//! Kept rules, each of which closes a way out of the view:
+//! - one component, one `openat(O_PATH | O_NOFOLLOW)` on a held directory: nothing that a guest
+//!   renames meanwhile can redirect the kernel;
+//! - `..` is looked up in the view, never asked of the kernel, which knows no mount of ours;
+//! - the text of a symbolic link is read and walked here: absolute means the view's root;
+//! - `/proc` magic links are ours and resolved for the calling task (path_resolution(7)).
+
+use super::dir::{Dir, DirKind};
+use super::fs::{Magic, SynthDir, SynthFile, SynthNode};
+use super::mount::{MountId, NodeId, Source};
+use super::path::{VPath, components};
+use super::{Caller, Vfs};
+use crate::policy::RuleId;
+use crate::sys::{self, Errno};
+use bumpalo::Bump;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+
+/// Symbolic links that one walk may follow (path_resolution(7): ELOOP beyond 40).
+const MAX_LINKS: u32 = 40;
+
+/// Whether a symbolic link as the last component is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// It is.
+    Last,
+    /// The link itself is meant.
+    Never,
+}
+
+/// Limits that openat2(2) puts on a walk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scope(u64);
+
+impl Scope {
+    /// Checks `resolve` of `struct open_how`. EINVAL for unknown or contradicting bits.
+    pub fn new(resolve: u64) -> sys::Result<Self> {
+        let known = libc::RESOLVE_NO_XDEV
+            | libc::RESOLVE_NO_MAGICLINKS
+            | libc::RESOLVE_NO_SYMLINKS
+            | libc::RESOLVE_BENEATH
+            | libc::RESOLVE_IN_ROOT
+            | libc::RESOLVE_CACHED;
+        let both = libc::RESOLVE_BENEATH | libc::RESOLVE_IN_ROOT;
+        if resolve & !known != 0 || resolve & both == both {
+            return Err(Errno::EINVAL);
+        }
+        if resolve & libc::RESOLVE_CACHED != 0 {
+            // "Try again without it" is always a right answer to RESOLVE_CACHED.
+            return Err(Errno::EAGAIN);
+        }
+        Ok(Self(resolve))
+    }
+
+    const fn has(self, flag: u64) -> bool {
+        self.0 & flag != 0
+    }
+
+    const fn is_plain(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// Where a path leads: what a call acts on.
+#[derive(Debug)]
+pub enum Place<'a> {
+    /// A name in a host directory, which may or may not exist. `name` keeps a trailing slash.
+    Name {
+        /// The directory, held.
+        dir: Arc<Dir>,
+        /// The last name, as the kernel takes it.
+        name: &'a CStr,
+        /// A mount point lies here or below: the name can't be moved or removed (EBUSY).
+        pinned: bool,
+    },
+    /// A directory itself: the path ended in `/`, `.`, `..`, or at a mount point.
+    Dir(Arc<Dir>, Last),
+    /// A host file that is a mount of its own.
+    File(MountId),
+    /// A file that only the view knows.
+    Synth(SynthFile),
+    /// A symbolic link that only the view knows, not followed.
+    Link {
+        /// The directory that holds it.
+        dir: Arc<Dir>,
+        /// Its text.
+        text: &'a [u8],
+    },
+    /// A magic link of `/proc`, not followed.
+    Magic(Magic),
+    /// What a magic link led to: an open file of some guest.
+    Open(Arc<OwnedFd>),
+    /// Nothing, and nothing can be made here but by the rule of the directory.
+    Absent {
+        /// The directory in which it is missing.
+        dir: Arc<Dir>,
+        /// It is hidden rather than missing.
+        hidden: bool,
+    },
+}
+
+/// How a path that ended at a directory was written; calls that need a name differ by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// `/`, or the magic link of a directory.
+    Root,
+    /// `.`
+    Dot,
+    /// `..`
+    DotDot,
+    /// A name that is a mount point or a directory of our own.
+    Mounted,
+}
+
+/// A place and, if something is there, its attributes.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// Where.
+    pub place: Place<'a>,
+    /// What stat(2) says of it; `None` when nothing exists there.
+    pub stat: Option<libc::stat>,
+}
+
+pub(super) struct Walk<'v> {
+    vfs: &'v Vfs,
+    who: Caller<'v>,
+    links: u32,
+    /// Something on the way belongs to the calling task alone, or can't be watched.
+    uncacheable: bool,
+    generation: u64,
+}
+
+impl Vfs {
+    /// Walks to the last component of `path` and stops there: symbolic links in the middle are
+    /// followed, the last one isn't. For calls that make, remove or read names.
+    pub fn locate<'a>(
+        &self,
+        who: Caller<'_>,
+        start: &Arc<Dir>,
+        path: &'a CStr,
+        arena: &'a Bump,
+    ) -> sys::Result<Place<'a>> {
+        check_path(path)?;
+        self.walk(who).locate(start, path.to_bytes(), arena)
+    }
+
+    /// Walks to what `path` names and looks at it.
+    pub fn find<'a>(
+        &self,
+        who: Caller<'_>,
+        start: &Arc<Dir>,
+        path: &'a CStr,
+        follow: Follow,
+        arena: &'a Bump,
+    ) -> sys::Result<Found<'a>> {
+        check_path(path)?;
+        self.walk(who).find(start, path.to_bytes(), follow, arena)
+    }
+
+    /// [`Vfs::find`] within the limits of openat2(2).
+    pub fn find_within<'a>(
+        &self,
+        who: Caller<'_>,
+        start: &Arc<Dir>,
+        path: &'a CStr,
+        follow: Follow,
+        scope: Scope,
+        arena: &'a Bump,
+    ) -> sys::Result<Found<'a>> {
+        if scope.is_plain() {
+            return self.find(who, start, path, follow, arena);
+        }
+        check_path(path)?;
+        self.walk(who)
+            .find_within(start, path.to_bytes(), follow, scope, arena)
+    }
+}
+
+/// An empty path names nothing (path_resolution(7)); callers with AT_EMPTY_PATH don't come here.
+fn check_path(path: &CStr) -> sys::Result<()> {
+    if path.is_empty() {
+        Err(Errno::ENOENT)
+    } else {
+        Ok(())
+    }
+}
+
+/// A component as the kernel takes it. ENAMETOOLONG beyond 255 bytes comes from the kernel, but
+/// not for names that only we look at.
+fn name_in<'a>(name: &[u8], arena: &'a Bump) -> sys::Result<&'a CStr> {
+    let copy = arena.alloc_slice_fill_copy(name.len() + 1, 0u8);
+    copy.get_mut(..name.len())
+        .ok_or(Errno::ENAMETOOLONG)?
+        .copy_from_slice(name);
+    CStr::from_bytes_with_nul(copy).map_err(|_| Errno::ENOENT)
+}
+
+fn trim_end(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|&b| b != b'/').map_or(0, |at| at + 1);
+    path.get(..end).unwrap_or_default()
+}
+
+fn trim_start(path: &[u8]) -> &[u8] {
+    let start = path.iter().position(|&b| b != b'/').unwrap_or(path.len());
+    path.get(start..).unwrap_or_default()
+}
+
+/// Splits a path without trailing slashes into the text before the last name, and the name.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(at) => (
+            path.get(..at).unwrap_or_default(),
+            path.get(at + 1..).unwrap_or_default(),
+        ),
+        None => (b"", path),
+    }
+}
+
+impl<'v> Walk<'v> {
+    pub(super) fn new(vfs: &'v Vfs, who: Caller<'v>) -> Self {
+        let generation = vfs.cache.generation();
+        Self {
+            vfs,
+            who,
+            links: 0,
+            uncacheable: false,
+            generation,
+        }
+    }
+
+    fn start<'p>(&self, start: &Arc<Dir>, path: &'p [u8]) -> (Arc<Dir>, &'p [u8]) {
+        if path.first() == Some(&b'/') {
+            (Arc::clone(&self.vfs.root), trim_start(path))
+        } else {
+            (Arc::clone(start), path)
+        }
+    }
+
+    /// The directory that `path`, relative or absolute, leads to, following everything.
+    pub(super) fn dir_at(&mut self, start: &Arc<Dir>, path: &[u8]) -> sys::Result<Arc<Dir>> {
+        let (start, rest) = self.start(start, path);
+        self.dir(&start, rest)
+    }
+
+    /// The directory that `text` leads to from `start`, following everything.
+    ///
+    /// `text` is relative. The longest prefix that the cache knows is where the walk begins.
+    pub(super) fn dir(&mut self, start: &Arc<Dir>, text: &[u8]) -> sys::Result<Arc<Dir>> {
+        let text = trim_end(text);
+        if text.is_empty() {
+            return Ok(Arc::clone(start));
+        }
+        let (mut at, known) = self.known_prefix(start, text);
+        // `end` is where the component just walked ends within `text`.
+        let mut end = known;
+        while end < text.len() {
+            let rest = text.get(end..).unwrap_or_default();
+            let skipped = rest.len() - trim_start(rest).len();
+            let from = end + skipped;
+            let rest = text.get(from..).unwrap_or_default();
+            let len = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
+            at = self.step(&at, rest.get(..len).unwrap_or_default())?;
+            end = from + len;
+            if !self.uncacheable {
+                let prefix = text.get(..end).unwrap_or_default();
+                self.vfs.cache.put(start, prefix, &at, self.generation);
+            }
+        }
+        Ok(at)
+    }
+
+    /// The longest prefix of `text` that the cache knows, and its length. A few are tried:
+    /// neighbours of known directories are what programs ask for.
+    fn known_prefix(&self, start: &Arc<Dir>, text: &[u8]) -> (Arc<Dir>, usize) {
+        let mut prefix = text;
+        for _ in 0..8 {
+            if prefix.is_empty() {
+                break;
+            }
+            if let Some(dir) = self.vfs.cache.get(start, prefix) {
+                return (dir, prefix.len());
+            }
+            prefix = trim_end(split(prefix).0);
+        }
+        (Arc::clone(start), 0)
+    }
+
+    /// One component of a path, which must lead to a directory.
+    fn step(&mut self, dir: &Arc<Dir>, name: &[u8]) -> sys::Result<Arc<Dir>> {
+        match name {
+            b"" | b"." => return Ok(Arc::clone(dir)),
+            b".." => return self.parent(dir),
+            _ => {}
+        }
+        let arena = Bump::new();
+        match self.child(dir, name, &arena)? {
+            Place::Dir(found, _) => Ok(found),
+            Place::Name { name, pinned, .. } => self.step_on_host(dir, name, pinned),
+            Place::Link { text, .. } => self.follow_to_dir(dir, text),
+            Place::Absent { .. } => Err(Errno::ENOENT),
+            Place::Magic(link) => {
+                self.count_link()?;
+                match self.vfs.magic_target(link, self.who)? {
+                    Place::Dir(found, _) => Ok(found),
+                    _ => Err(Errno::ENOTDIR),
+                }
+            }
+            Place::Open(_) | Place::File(_) | Place::Synth(_) => Err(Errno::ENOTDIR),
+        }
+    }
+
+    /// What the view has at `name` of `dir`: a mount, something of our own, or a host name.
+    fn child<'a>(
+        &mut self,
+        dir: &Arc<Dir>,
+        name: &[u8],
+        arena: &'a Bump,
+    ) -> sys::Result<Place<'a>> {
+        let bare = trim_end(name);
+        let node = dir.node.and_then(|node| self.vfs.table.child(node, bare));
+        if let Some(node) = node
+            && let Some(place) = self.mounted(dir, bare, node, arena)?
+        {
+            return Ok(place);
+        }
+        match dir.synth() {
+            None => Ok(Place::Name {
+                dir: Arc::clone(dir),
+                name: name_in(name, arena)?,
+                pinned: node.is_some(),
+            }),
+            Some(_) if bare.len() > 255 => Err(Errno::ENAMETOOLONG),
+            Some(what) => {
+                // Per-task contents: never remembered by text.
+                self.uncacheable |= matches!(what, SynthDir::Proc(_));
+                match self.vfs.synth_child(what, bare, self.who)? {
+                    SynthNode::Dir(child) => {
+                        let path = dir.path.as_ref().map(|p| p.join(bare));
+                        Ok(Place::Dir(self.vfs.synth_dir(child, path)?, Last::Mounted))
+                    }
+                    SynthNode::File(file) => Ok(Place::Synth(file)),
+                    SynthNode::Link(text) => Ok(Place::Link {
+                        dir: Arc::clone(dir),
+                        text: arena.alloc_slice_copy(&text),
+                    }),
+                    SynthNode::Magic(link) => Ok(Place::Magic(link)),
+                    SynthNode::Absent => Ok(Place::Absent {
+                        dir: Arc::clone(dir),
+                        hidden: false,
+                    }),
+                }
+            }
+        }
+    }
+
+    /// What a mount puts at `node`; `None` when the node is only on the way to one and `dir` is a
+    /// host directory that has the name itself.
+    fn mounted<'a>(
+        &mut self,
+        dir: &Arc<Dir>,
+        name: &[u8],
+        node: NodeId,
+        arena: &'a Bump,
+    ) -> sys::Result<Option<Place<'a>>> {
+        let path = self.vfs.table.path(node).cloned();
+        let Some((id, mount)) = self.vfs.table.mount_at(node) else {
+            if let Some(fd) = dir.host() {
+                let name = name_in(name, arena)?;
+                if sys::fs::fstatat(fd, name, libc::AT_SYMLINK_NOFOLLOW).is_ok() {
+                    return Ok(None);
+                }
+            }
+            let found = self.vfs.synth_dir(SynthDir::Ancestor(node), path)?;
+            return Ok(Some(Place::Dir(found, Last::Mounted)));
+        };
+        Ok(Some(match &mount.source {
+            Source::Dir(_) => Place::Dir(self.mount_root(id, node)?, Last::Mounted),
+            Source::File(_) => Place::File(id),
+            Source::Symlink(text) => Place::Link {
+                dir: Arc::clone(dir),
+                text: arena.alloc_slice_copy(text),
+            },
+            Source::Hidden => Place::Absent {
+                dir: Arc::clone(dir),
+                hidden: true,
+            },
+            Source::Dev => {
+                let found = self.vfs.synth_dir(SynthDir::Dev, path)?;
+                Place::Dir(found, Last::Mounted)
+            }
+            Source::Proc => {
+                let found = self.vfs.synth_dir(SynthDir::PROC, path)?;
+                Place::Dir(found, Last::Mounted)
+            }
+        }))
+    }
+
+    fn mount_root(&self, id: MountId, node: NodeId) -> sys::Result<Arc<Dir>> {
+        let mount = self.vfs.table.mount(id).ok_or(Errno::ENOENT)?;
+        let Source::Dir(object) = &mount.source else {
+            return Err(Errno::ENOTDIR);
+        };
+        let fd = sys::fs::dup_above(object.fd.as_fd(), super::FIRST_FD)?;
+        self.host_dir(fd, Some(mount.at.clone()), Some(node), mount.rule, Some(id))
+    }
+
+    fn host_dir(
+        &self,
+        fd: OwnedFd,
+        path: Option<VPath>,
+        node: Option<NodeId>,
+        rule: RuleId,
+        mount: Option<MountId>,
+    ) -> sys::Result<Arc<Dir>> {
+        let stat = sys::fs::fstat(fd.as_fd())?;
+        if node.is_some_and(|node| self.vfs.table.children(node).next().is_some()) {
+            super::lock(&self.vfs.mixed).insert((stat.st_dev, stat.st_ino));
+        }
+        Ok(Arc::new(Dir {
+            id: self.vfs.new_id(),
+            kind: DirKind::Host {
+                fd,
+                inode: (stat.st_dev, stat.st_ino),
+            },
+            path,
+            node,
+            rule,
+            mount,
+            generation: self.generation,
+        }))
+    }
+
+    fn step_on_host(&mut self, dir: &Arc<Dir>, name: &CStr, pinned: bool) -> sys::Result<Arc<Dir>> {
+        let fd = dir.host().ok_or(Errno::ENOENT)?;
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        match sys::fs::openat(fd, name, flags, 0) {
+            Ok(fd) => {
+                let path = dir.path.as_ref().map(|p| p.join(name.to_bytes()));
+                let node = match (pinned, dir.node) {
+                    (true, Some(node)) => self.vfs.table.child(node, name.to_bytes()),
+                    _ => None,
+                };
+                let found = self.host_dir(fd, path, node, dir.rule, dir.mount)?;
+                self.uncacheable |= !self.vfs.cache.adopt(&found);
+                Ok(found)
+            }
+            Err(Errno::ENOTDIR) => {
+                let mut buf = [0u8; libc::PATH_MAX as usize];
+                // EINVAL: not a link, so it really is no directory.
+                let text = sys::fs::readlinkat(fd, name, &mut buf).map_err(|e| match e {
+                    Errno::EINVAL => Errno::ENOTDIR,
+                    other => other,
+                })?;
+                if let Some(path) = &dir.path {
+                    self.vfs.cache.pass_link(path.join(name.to_bytes()));
+                    // Others may replace the link without any directory moving; their doing so is
+                    // only seen where nobody but the owner of the system writes.
+                    self.uncacheable |= !self.vfs.is_system(dir);
+                }
+                self.follow_to_dir(dir, text)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    fn follow_to_dir(&mut self, dir: &Arc<Dir>, text: &[u8]) -> sys::Result<Arc<Dir>> {
+        self.count_link()?;
+        self.dir_at(dir, text)
+    }
+
+    fn count_link(&mut self) -> sys::Result<()> {
+        self.links += 1;
+        if self.links > MAX_LINKS {
+            Err(Errno::ELOOP)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// `..`: the directory that the view shows above `dir`.
+    fn parent(&mut self, dir: &Arc<Dir>) -> sys::Result<Arc<Dir>> {
+        let dir = self.vfs.current(dir, self.who);
+        let path = dir.path.as_ref().ok_or(Errno::ENOENT)?;
+        // The kernel asks for search permission here, by looking `..` up.
+        if let Some(fd) = dir.host() {
+            sys::fs::faccessat2(fd, c".", libc::X_OK, 0)?;
+        }
+        match path.split_last() {
+            None => Ok(Arc::clone(&self.vfs.root)),
+            Some((above, _)) => {
+                let above = above.to_vec();
+                self.dir(&Arc::clone(&self.vfs.root), &above)
+            }
+        }
+    }
+
+    fn locate<'a>(
+        &mut self,
+        start: &Arc<Dir>,
+        path: &[u8],
+        arena: &'a Bump,
+    ) -> sys::Result<Place<'a>> {
+        let (start, rest) = self.start(start, path);
+        let bare = trim_end(rest);
+        if bare.is_empty() {
+            return Ok(Place::Dir(start, Last::Root));
+        }
+        let (head, last) = split(bare);
+        let dir = self.dir(&start, head)?;
+        match last {
+            b"." => return Ok(Place::Dir(dir, Last::Dot)),
+            b".." => return Ok(Place::Dir(self.parent(&dir)?, Last::DotDot)),
+            _ => {}
+        }
+        // One trailing slash says as much as several.
+        let from = bare.len() - last.len();
+        let to = (bare.len() + 1).min(rest.len());
+        self.child(&dir, rest.get(from..to).unwrap_or(last), arena)
+    }
+
+    fn find<'a>(
+        &mut self,
+        start: &Arc<Dir>,
+        path: &[u8],
+        follow: Follow,
+        arena: &'a Bump,
+    ) -> sys::Result<Found<'a>> {
+        let mut start = Arc::clone(start);
+        let mut path: &[u8] = path;
+        let mut must_be_dir = path.last() == Some(&b'/');
+        loop {
+            let bare = if trim_end(path).is_empty() {
+                path
+            } else {
+                trim_end(path)
+            };
+            let place = self.locate(&start, bare, arena)?;
+            let follows = follow == Follow::Last || must_be_dir;
+            let link: (&Arc<Dir>, &'a [u8]) = match &place {
+                Place::Name { dir, name, .. } => {
+                    let fd = dir.host().ok_or(Errno::ENOENT)?;
+                    match sys::fs::fstatat(fd, name, libc::AT_SYMLINK_NOFOLLOW) {
+                        Ok(stat) if follows && is_link(&stat) => {
+                            let mut buf = [0u8; libc::PATH_MAX as usize];
+                            let text = sys::fs::readlinkat(fd, name, &mut buf)?;
+                            (dir, arena.alloc_slice_copy(text))
+                        }
+                        Ok(stat) => {
+                            if must_be_dir && stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
+                                return Err(Errno::ENOTDIR);
+                            }
+                            return Ok(Found {
+                                place,
+                                stat: Some(stat),
+                            });
+                        }
+                        Err(Errno::ENOENT) => {
+                            if self.is_removed(dir)
+                                && self.generation == self.vfs.cache.generation()
+                            {
+                                // A cached directory that somebody removed: look again by name.
+                                self.vfs.cache.flush();
+                                self.generation = self.vfs.cache.generation();
+                                continue;
+                            }
+                            return Ok(Found { place, stat: None });
+                        }
+                        Err(e) => return Err(e),
+                    }
+                }
+                Place::Link { dir, text } if follows => (dir, *text),
+                Place::Magic(link) if follows => {
+                    self.count_link()?;
+                    let place = self.vfs.magic_target(*link, self.who)?;
+                    let stat = self.vfs.stat(&place)?;
+                    if must_be_dir && !matches!(place, Place::Dir(..)) {
+                        return Err(Errno::ENOTDIR);
+                    }
+                    return Ok(Found { place, stat });
+                }
+                _ => {
+                    let stat = self.vfs.stat(&place)?;
+                    if must_be_dir
+                        && stat.is_some_and(|s| s.st_mode & libc::S_IFMT != libc::S_IFDIR)
+                    {
+                        return Err(Errno::ENOTDIR);
+                    }
+                    return Ok(Found { place, stat });
+                }
+            };
+            self.count_link()?;
+            start = Arc::clone(link.0);
+            path = link.1;
+            must_be_dir |= path.last() == Some(&b'/');
+        }
+    }
+
+    /// True for a directory that has been removed: the start of a relative path may be one, a
+    /// directory from the cache should not.
+    fn is_removed(&self, dir: &Dir) -> bool {
+        dir.generation != super::ALWAYS
+            && dir.path.is_some()
+            && dir
+                .host()
+                .is_some_and(|fd| sys::fs::fstat(fd).is_ok_and(|s| s.st_nlink == 0))
+    }
+
+    /// The walk of openat2(2) with limits: component by component, remembering where it has been.
+    fn find_within<'a>(
+        &mut self,
+        start: &Arc<Dir>,
+        path: &[u8],
+        follow: Follow,
+        scope: Scope,
+        arena: &'a Bump,
+    ) -> sys::Result<Found<'a>> {
+        let confined = scope.has(libc::RESOLVE_BENEATH) || scope.has(libc::RESOLVE_IN_ROOT);
+        let mut work: Vec<Vec<u8>> = Vec::new();
+        let mut trail: Vec<Arc<Dir>> = Vec::new();
+        let mut base = Arc::clone(start);
+        let mut must_be_dir = path.last() == Some(&b'/');
+        let origin = start.mount;
+        let push = |work: &mut Vec<Vec<u8>>, text: &[u8]| {
+            let names: Vec<_> = components(text).map(<[u8]>::to_vec).collect();
+            work.extend(names.into_iter().rev());
+        };
+        if path.first() == Some(&b'/') {
+            if scope.has(libc::RESOLVE_BENEATH) {
+                return Err(Errno::EXDEV);
+            }
+            if !scope.has(libc::RESOLVE_IN_ROOT) {
+                base = Arc::clone(&self.vfs.root);
+            }
+        }
+        push(&mut work, path);
+        trail.push(base);
+        while let Some(name) = work.pop() {
+            let dir = trail.last().cloned().ok_or(Errno::EIO)?;
+            let is_last = work.is_empty();
+            match name.as_slice() {
+                b"." => continue,
+                b".." if confined => {
+                    if trail.len() > 1 {
+                        trail.pop();
+                    } else if scope.has(libc::RESOLVE_BENEATH) {
+                        return Err(Errno::EXDEV);
+                    }
+                    continue;
+                }
+                b".." => {
+                    let above = self.parent(&dir)?;
+                    trail.push(above);
+                    self.check_crossing(&trail, origin, scope)?;
+                    continue;
+                }
+                _ => {}
+            }
+            let place = self.child(&dir, &name, arena)?;
+            if scope.has(libc::RESOLVE_NO_XDEV)
+                && matches!(&place, Place::Dir(d, _) if d.mount != origin)
+            {
+                return Err(Errno::EXDEV);
+            }
+            let text = match &place {
+                Place::Link { text, .. } => Some(text.to_vec()),
+                Place::Name { dir, name, .. } => {
+                    let fd = dir.host().ok_or(Errno::ENOENT)?;
+                    match sys::fs::fstatat(fd, name, libc::AT_SYMLINK_NOFOLLOW) {
+                        Ok(stat) if is_link(&stat) => {
+                            let mut buf = [0u8; libc::PATH_MAX as usize];
+                            Some(sys::fs::readlinkat(fd, name, &mut buf)?.to_vec())
+                        }
+                        Err(Errno::ENOENT) if is_last => {
+                            return Ok(Found { place, stat: None });
+                        }
+                        Ok(_) => None,
+                        Err(e) => return Err(e),
+                    }
+                }
+                Place::Magic(link) if !(is_last && follow == Follow::Never) => {
+                    // It leads out of every scope.
+                    if confined || scope.has(libc::RESOLVE_NO_XDEV) {
+                        return Err(Errno::EXDEV);
+                    }
+                    if scope.has(libc::RESOLVE_NO_MAGICLINKS)
+                        || scope.has(libc::RESOLVE_NO_SYMLINKS)
+                    {
+                        return Err(Errno::ELOOP);
+                    }
+                    self.count_link()?;
+                    let place = self.vfs.magic_target(*link, self.who)?;
+                    if is_last {
+                        let stat = self.vfs.stat(&place)?;
+                        return Ok(Found { place, stat });
+                    }
+                    let Place::Dir(found, _) = place else {
+                        return Err(Errno::ENOTDIR);
+                    };
+                    trail.push(found);
+                    continue;
+                }
+                _ => None,
+            };
+            if let Some(text) = text {
+                if is_last && follow == Follow::Never && !must_be_dir {
+                    let stat = self.vfs.stat(&place)?;
+                    return Ok(Found { place, stat });
+                }
+                if scope.has(libc::RESOLVE_NO_SYMLINKS) {
+                    return Err(Errno::ELOOP);
+                }
+                self.count_link()?;
+                if text.first() == Some(&b'/') {
+                    if scope.has(libc::RESOLVE_BENEATH) {
+                        return Err(Errno::EXDEV);
+                    }
+                    if scope.has(libc::RESOLVE_IN_ROOT) {
+                        trail.truncate(1);
+                    } else {
+                        trail.push(Arc::clone(&self.vfs.root));
+                        self.check_crossing(&trail, origin, scope)?;
+                    }
+                }
+                must_be_dir |= is_last && text.last() == Some(&b'/');
+                push(&mut work, &text);
+                continue;
+            }
+            if is_last {
+                let stat = self.vfs.stat(&place)?;
+                if must_be_dir && stat.is_some_and(|s| s.st_mode & libc::S_IFMT != libc::S_IFDIR) {
+                    return Err(Errno::ENOTDIR);
+                }
+                return Ok(Found { place, stat });
+            }
+            let next = match place {
+                Place::Dir(found, _) => found,
+                Place::Name { name, pinned, .. } => self.step_on_host(&dir, name, pinned)?,
+                Place::Absent { .. } => return Err(Errno::ENOENT),
+                _ => return Err(Errno::ENOTDIR),
+            };
+            trail.push(next);
+        }
+        let dir = trail.pop().ok_or(Errno::EIO)?;
+        let place = Place::Dir(dir, Last::Dot);
+        let stat = self.vfs.stat(&place)?;
+        Ok(Found { place, stat })
+    }
+
+    fn check_crossing(
+        &self,
+        trail: &[Arc<Dir>],
+        origin: Option<MountId>,
+        scope: Scope,
+    ) -> sys::Result<()> {
+        let crossed = trail.last().is_some_and(|dir| dir.mount != origin);
+        if crossed && scope.has(libc::RESOLVE_NO_XDEV) {
+            Err(Errno::EXDEV)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn is_link(stat: &libc::stat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFLNK
+}
+
+impl Vfs {
+    /// A synthetic directory. Its placeholder is made when a guest first needs a descriptor.
+    pub(super) fn synth_dir(&self, what: SynthDir, path: Option<VPath>) -> sys::Result<Arc<Dir>> {
+        let node = match what {
+            SynthDir::Ancestor(node) => Some(node),
+            _ => path.as_ref().and_then(|p| self.node_at(p)),
+        };
+        if what == SynthDir::Ancestor(super::MountTable::ROOT) {
+            return Ok(Arc::clone(&self.root));
+        }
+        Ok(Arc::new(Dir {
+            // Equal directories get equal ids, so that the cache knows them again.
+            id: what.id(),
+            kind: DirKind::Synth {
+                what,
+                placeholder: OnceLock::new(),
+            },
+            path,
+            node,
+            rule: self.synthetic_rule,
+            mount: None,
+            generation: super::ALWAYS,
+        }))
+    }
+
+    fn node_at(&self, path: &VPath) -> Option<NodeId> {
+        components(path.as_bytes()).try_fold(super::MountTable::ROOT, |node, name| {
+            self.table.child(node, name)
+        })
+    }
+}

@@ -10,18 +10,19 @@
 mod support;
 
 use std::fs;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use support::{Job, Random, Test, guest, need_sbox};
 
 fn main() -> ExitCode {
     support::main(tests![
         killed_at_200_random_moments,
-        ended_by_signals_that_can_be_caught,
+        ended_by_signals_to_sbox,
+        ended_by_signals_from_a_terminal,
         background_processes_end_with_the_program,
         stdout_closed_early,
     ])
@@ -125,27 +126,40 @@ fn killed_at_200_random_moments() -> Test {
     Ok(())
 }
 
-fn ended_by_signals_that_can_be_caught() -> Test {
+/// Signals to sbox alone, as a supervisor of services sends them, end the sandbox.
+fn ended_by_signals_to_sbox() -> Test {
+    ended_by(
+        "alone",
+        &[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGABRT],
+        |child, signal| kill(pid_of(child), signal),
+    )
+}
+
+/// Signals to the whole group, as a terminal sends them, reach the program, and its death is sbox's.
+fn ended_by_signals_from_a_terminal() -> Test {
+    ended_by(
+        "group",
+        &[
+            Signal::SIGINT,
+            Signal::SIGQUIT,
+            Signal::SIGHUP,
+            Signal::SIGTERM,
+        ],
+        |child, signal| killpg(pid_of(child), signal),
+    )
+}
+
+fn ended_by(how: &str, signals: &[Signal], send: fn(&Child, Signal) -> nix::Result<()>) -> Test {
     let program = guest("forkstorm")?;
     need_sbox()?;
-    for (round, signal) in (0..).zip([
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-        Signal::SIGABRT,
-    ]) {
-        let marker = marker("catch", round);
+    for (round, &signal) in (0..).zip(signals) {
+        let marker = marker(how, round);
         let mut child = start(&Job::new([&program]).arg(&marker));
-        std::thread::sleep(Duration::from_millis(50));
-        kill(pid_of(&child), signal).expect("kill");
+        std::thread::sleep(Duration::from_millis(100));
+        send(&child, signal).expect("kill");
         let status = support::job::wait(&mut child, Duration::from_secs(5));
-        let status = status.unwrap_or_else(|| panic!("{signal} did not end sbox"));
-        assert!(!status.success(), "{signal}: {status}");
-        assert!(
-            status.signal() == Some(signal as i32) || status.code().is_some(),
-            "{signal}: {status}"
-        );
+        let status = status.unwrap_or_else(|| panic!("{signal} ({how}) did not end sbox"));
+        assert!(!status.success(), "{signal} ({how}): {status}");
         assert_none_left(&marker, signal.as_str());
     }
     Ok(())

@@ -30,9 +30,11 @@ fn main() -> ExitCode {
         fifos_meet_and_nobody_waits,
         fifos_meet_in_the_private_tmp,
         exec_in_every_form,
+        exec_names_the_thread,
         threads_share_what_they_should,
         job_control,
         path_errors,
+        path_only_descriptors,
         path_errors_below_a_tmpfs,
         file_operations,
         unix_sockets,
@@ -161,8 +163,17 @@ fn fifos_meet_in_the_private_tmp() -> Test {
 }
 
 fn exec_in_every_form() -> Test {
+    exec_forms(&[])
+}
+
+/// The same, and the name of the new program's thread (`comm`), which Linux takes from the path of the call.
+fn exec_names_the_thread() -> Test {
+    exec_forms(&["names"])
+}
+
+fn exec_forms(args: &[&str]) -> Test {
     let (dynamic, fixed) = (guest("echoargs")?, guest_static("echoargs")?);
-    in_fresh_directories("exec_forms", &[], |dir| {
+    in_fresh_directories("exec_forms", args, |dir| {
         fs::copy(&dynamic, dir.join("dyn")).expect("copy");
         fs::copy(&fixed, dir.join("static")).expect("copy");
     })
@@ -178,6 +189,10 @@ fn job_control() -> Test {
 
 fn path_errors() -> Test {
     in_fresh_directories("paths", &[], empty)
+}
+
+fn path_only_descriptors() -> Test {
+    in_fresh_directories("opath", &[], empty)
 }
 
 /// The private /tmp has no host directory whose errors could shine through; compared with the host's own /tmp.

@@ -281,7 +281,7 @@ fn devices() -> Test {
     let output = sh(&[], "for d in null zero full random urandom tty ptmx pts fd stdin stdout stderr shm; do test -e /dev/$d || test -L /dev/$d || echo no $d; done
         ls /dev | sort | tr '\\n' ' '; echo
         echo x > /dev/null; head -c 4 /dev/zero | od -An -tx1; head -c 100 /dev/urandom | wc -c
-        (echo x > /dev/full) 2>&1 | grep -c 'No space'; echo y > /dev/shm/f && cat /dev/shm/f
+        (/bin/echo x > /dev/full) 2>&1 | grep -c 'No space'; echo y > /dev/shm/f && cat /dev/shm/f
         test -e /dev/mem || test -e /dev/sda || test -e /dev/vda || test -e /dev/kmsg || echo clean")?;
     let text = output.stdout_text();
     assert!(!text.contains("no "), "{}", output.all());

@@ -178,7 +178,7 @@ impl Hands<'_> {
             },
             Act::Access { place, mode, flags } => self.access(&place, mode, flags)?,
             Act::ChangeDir(dir) => self.task.fs().set_cwd(dir),
-            Act::Bind { socket, to } => self.bind(&socket, &to)?,
+            Act::Bind { socket, to, asked } => self.bind(&socket, &to, asked)?,
             Act::SignalAll { groups, signal } => signal_all(&groups, signal)?,
         }
         done(0)
@@ -457,7 +457,7 @@ impl Hands<'_> {
         }))
     }
 
-    fn bind(&mut self, socket: &OwnedFd, to: &Address<'_>) -> sys::Result<()> {
+    fn bind(&mut self, socket: &OwnedFd, to: &Address<'_>, asked: &[u8]) -> sys::Result<()> {
         let place = match to {
             Address::Bytes(bytes) => return sys::socket::bind(socket.as_fd(), bytes),
             Address::Place(place) => place,
@@ -469,14 +469,11 @@ impl Hands<'_> {
         // Relative to the held directory: this thread has a working directory of its own.
         let here = dir.host().ok_or(Errno::ENOENT)?;
         nix::unistd::fchdir(here)?;
-        let bound = sys::socket::bind(socket.as_fd(), &unix_address(name.to_bytes())?);
+        // What the kernel will call the socket, for getsockname(2): each asked path its own text.
+        let text = self.vfs.name_bound(name.to_bytes(), asked, 108);
+        let bound = unix_address(&text).and_then(|a| sys::socket::bind(socket.as_fd(), &a));
         nix::unistd::fchdir(self.vfs.parking())?;
-        bound?;
-        if let Some(path) = dir.path() {
-            self.vfs
-                .remember_bound(name.to_bytes(), path.join(name.to_bytes()).as_bytes());
-        }
-        Ok(())
+        bound
     }
 }
 
@@ -485,11 +482,13 @@ const STATUS_FLAGS: i32 = libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc
 
 /// `struct sockaddr_un` with a path. ENAMETOOLONG where it doesn't fit.
 fn unix_address(path: &[u8]) -> sys::Result<Vec<u8>> {
-    if path.len() > 107 {
-        return Err(Errno::ENAMETOOLONG);
-    }
     let family = (libc::AF_UNIX as u16).to_ne_bytes();
-    Ok([&family[..], path, &[0]].concat())
+    match path.len() {
+        0..108 => Ok([&family[..], path, &[0]].concat()),
+        // The kernel adds the NUL (unix(7), "BUGS").
+        108 => Ok([&family[..], path].concat()),
+        _ => Err(Errno::ENAMETOOLONG),
+    }
 }
 
 /// kill(2) to several: success if any could be signalled.

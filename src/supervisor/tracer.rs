@@ -105,6 +105,8 @@ pub(super) struct Tracer<'s> {
     /// The first program has ended: everything that is left or still being born is killed.
     ending: bool,
     outcome: Option<Outcome>,
+    /// The kernel calls a program executed by descriptor after its file, not "3" (Linux 6.14).
+    named_by_file: bool,
 }
 
 impl<'s> Tracer<'s> {
@@ -115,6 +117,7 @@ impl<'s> Tracer<'s> {
             early: HashSet::new(),
             ending: false,
             outcome: None,
+            named_by_file: kernel_is_at_least(6, 14),
         }
     }
 
@@ -272,12 +275,20 @@ impl<'s> Tracer<'s> {
                 regs.orig_rax = u64::from(nr);
                 ptrace::setregs(pid, regs)?;
             }
+            // The program runs either way; only ps(1) would show the interpreter's name.
+            ExecState::Naming(name) => drop(set_name(tid, &regs, &name)),
             ExecState::Approved(plan) => return self.second_round(&task, regs, plan),
             ExecState::Running(plan) => {
                 let result = hide_path_errors(regs.rax);
                 // The descriptor was close-on-exec, and there was no exec.
                 let closed = [plan.slot as u64, 0, 0, 0, 0, 0];
-                inject(tid, &regs, libc::SYS_close, closed)?;
+                inject(
+                    tid,
+                    &regs,
+                    regs.rip - SYSCALL_BYTES,
+                    libc::SYS_close,
+                    closed,
+                )?;
                 regs.rax = result;
                 regs.orig_rax = u64::MAX;
                 ptrace::setregs(pid, regs)?;
@@ -300,6 +311,7 @@ impl<'s> Tracer<'s> {
                 inject(
                     task.tid,
                     &regs,
+                    regs.rip - SYSCALL_BYTES,
                     libc::SYS_close,
                     [plan.slot as u64, 0, 0, 0, 0, 0],
                 )?;
@@ -336,14 +348,15 @@ impl<'s> Tracer<'s> {
         match (verdict, state) {
             (Ok(()), ExecState::Running(plan)) => {
                 if let Some(log) = &self.shared.log {
-                    let path = plan
-                        .path
-                        .as_ref()
-                        .map_or_else(|| "?".into(), ToString::to_string);
-                    log.event(tid, &format!("exec {path}"));
+                    log.event(tid, &format!("exec {}", plan.exe.escape_ascii()));
                 }
-                task.group.exec_done(plan.path);
-                sp::ptrace_resume(tid, false, 0)
+                let named = plan.comm == plan.file_name && self.named_by_file;
+                task.group.exec_done(plan.exe);
+                if !named {
+                    // To the end of the call, where a call of ours can set the name.
+                    *task.exec() = ExecState::Naming(plan.comm);
+                }
+                sp::ptrace_resume(tid, !named, 0)
             }
             (why, _) => {
                 // Another thread has raced the call to load something else. Nothing of it ran.
@@ -464,6 +477,7 @@ fn place_arguments(task: &Task, regs: &Regs, first: &[Vec<u8>], rest: u64) -> Re
     let base = inject(
         task.tid,
         regs,
+        regs.rip - SYSCALL_BYTES,
         libc::SYS_mmap,
         [0, size as u64, prot, flags, u64::MAX, 0],
     )?;
@@ -486,10 +500,11 @@ fn place_arguments(task: &Task, regs: &Regs, first: &[Vec<u8>], rest: u64) -> Re
 /// Runs one harmless system call in a stopped guest and restores its registers. Its own filters
 /// may fake the result, so nothing is believed of it that matters: at worst a descriptor stays
 /// open, or the exec fails.
-fn inject(tid: i32, regs: &Regs, nr: i64, args: [u64; 6]) -> nix::Result<i64> {
+///
+/// `rip` is the address of a `syscall` instruction.
+fn inject(tid: i32, regs: &Regs, rip: u64, nr: i64, args: [u64; 6]) -> nix::Result<i64> {
     let pid = Pid::from_raw(tid);
     let [rdi, rsi, rdx, r10, r8, r9] = args;
-    let rip = regs.rip - SYSCALL_BYTES;
     let call = Regs {
         rip,
         rax: nr as u64,
@@ -520,6 +535,45 @@ fn inject(tid: i32, regs: &Regs, nr: i64, args: [u64; 6]) -> nix::Result<i64> {
     Ok(value)
 }
 
+/// Gives a new program its name by prctl(2), run from the `syscall` instruction in its vDSO. The name
+/// is put below the red zone of its fresh stack.
+fn set_name(tid: i32, regs: &Regs, name: &[u8]) -> nix::Result<()> {
+    const AT_SYSINFO_EHDR: u64 = 33;
+    let vdso = auxv(tid, AT_SYSINFO_EHDR).map_err(|_| Errno::EIO)?;
+    let mut code = vec![0u8; 8192];
+    let n = Mm::new(tid).read(vdso, &mut code)?;
+    let syscall = code
+        .get(..n)
+        .unwrap_or_default()
+        .windows(2)
+        .position(|w| w == [0x0f, 0x05]);
+    let rip = vdso + syscall.ok_or(Errno::ENOEXEC)? as u64;
+    // TASK_COMM_LEN is 16, the NUL included; prctl(2) cuts longer ones.
+    let mut text = name.get(..name.len().min(15)).unwrap_or_default().to_vec();
+    text.push(0);
+    let at = regs.rsp - 128 - 32;
+    Mm::new(tid).write(at, &text)?;
+    inject(
+        tid,
+        regs,
+        rip,
+        libc::SYS_prctl,
+        [libc::PR_SET_NAME as u64, at, 0, 0, 0, 0],
+    )
+    .map(drop)
+}
+
+fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let Ok(name) = nix::sys::utsname::uname() else {
+        return false;
+    };
+    let release = name.release().to_string_lossy().into_owned();
+    let mut parts = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map_while(|p| p.parse::<u32>().ok());
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (major, minor)
+}
+
 fn wait_for_syscall_stop(tid: i32) -> nix::Result<()> {
     loop {
         let status = sp::wait_for(tid)?;
@@ -544,7 +598,9 @@ fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
     if inode(&exe) != plan.program {
         return Err("another program was loaded than approved");
     }
-    match (interpreter_base(tid)?, plan.interpreter) {
+    /// Where the ELF interpreter was mapped; 0 for static programs.
+    const AT_BASE: u64 = 7;
+    match (auxv(tid, AT_BASE)?, plan.interpreter) {
         (0, None) => Ok(()),
         (base, Some(approved)) if base != 0 => {
             let found = inode_at(tid, base).ok_or("the interpreter can't be seen")?;
@@ -558,15 +614,14 @@ fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
     }
 }
 
-/// AT_BASE of getauxval(3): where the ELF interpreter was mapped; 0 for static programs.
-fn interpreter_base(tid: i32) -> Result<u64, &'static str> {
-    const AT_BASE: u64 = 7;
+/// One word of the auxiliary vector, getauxval(3); 0 if it isn't there.
+fn auxv(tid: i32, wanted: u64) -> Result<u64, &'static str> {
     let auxv = std::fs::read(format!("/proc/{tid}/auxv")).map_err(|_| "auxv can't be read")?;
     let mut words = auxv
         .chunks_exact(8)
         .map(|w| w.try_into().map_or(0, u64::from_ne_bytes));
     while let (Some(kind), Some(value)) = (words.next(), words.next()) {
-        if kind == AT_BASE {
+        if kind == wanted {
             return Ok(value);
         }
     }

@@ -12,7 +12,6 @@ use super::plan::{Act, Cx, Errno, Plan};
 use crate::policy::Access;
 use crate::sys;
 use crate::task::{Argv, ExecPlan};
-use crate::vfs::path::VPath;
 use crate::vfs::{Follow, Found, Place};
 use goblin::elf::Elf;
 use std::ffi::{CStr, CString};
@@ -64,7 +63,8 @@ struct Program {
     file: std::fs::File,
     stat: libc::stat,
     rule: Option<crate::policy::RuleId>,
-    path: Option<VPath>,
+    exe: Vec<u8>,
+    file_name: Vec<u8>,
 }
 
 fn plan<'a>(
@@ -90,6 +90,12 @@ fn plan<'a>(
     let mut program = open_program(cx, place)?;
     let mut plan = Plan::ask(Access::EXEC, program.rule, Act::Return(0));
     let mut name = script_name(path.0, by_fd);
+    // A program given by descriptor alone is called after its file (Linux 6.14).
+    let comm = if path.0.is_empty() {
+        program.file_name.clone()
+    } else {
+        last_name(path.0.to_bytes()).to_vec()
+    };
     let mut first: Vec<Vec<u8>> = Vec::new();
     let mut depth = 0;
     let head = loop {
@@ -151,7 +157,9 @@ fn plan<'a>(
             empty_at: path_at + path.0.count_bytes() as u64,
             argv,
             envp: envp.0,
-            path: program.path,
+            exe: program.exe,
+            comm,
+            file_name: program.file_name,
         }),
     };
     Ok(plan)
@@ -164,6 +172,11 @@ fn script_name(path: &CStr, by_fd: Option<i32>) -> Vec<u8> {
         Some(fd) if path.is_empty() => format!("/dev/fd/{fd}").into_bytes(),
         Some(fd) => [format!("/dev/fd/{fd}/").as_bytes(), path.to_bytes()].concat(),
     }
+}
+
+/// What follows the last slash.
+fn last_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|&b| b == b'/').next().unwrap_or_default()
 }
 
 fn look_up<'a>(
@@ -213,9 +226,11 @@ fn open_program(cx: &Cx<'_>, place: Place<'_>) -> Result<Program, Errno> {
         libc::X_OK,
         libc::AT_EMPTY_PATH | libc::AT_EACCESS,
     )?;
-    let path = match &place {
-        Place::Name { dir, name, .. } => dir.path().map(|p| p.join(name.to_bytes())),
-        _ => cx.vfs.view_path(fd.as_fd()),
+    let exe = cx.vfs.text_of_file(fd.as_fd())?;
+    let bare = exe.strip_suffix(b" (deleted)").unwrap_or(&exe);
+    let file_name = match &place {
+        Place::Name { name, .. } => name.to_bytes().to_vec(),
+        _ => last_name(bare).to_vec(),
     };
     let rule = cx.vfs.rule(&place);
     if rule.is_none() && cx.vfs.is_foreign(fd.as_fd()) {
@@ -225,7 +240,8 @@ fn open_program(cx: &Cx<'_>, place: Place<'_>) -> Result<Program, Errno> {
         file: fd.into(),
         stat,
         rule,
-        path,
+        exe,
+        file_name,
     })
 }
 
@@ -243,31 +259,31 @@ struct Shebang<'h> {
 }
 
 /// Reads a `#!` line as fs/binfmt_script.c does; `None` for anything else. ENOEXEC for a line
-/// without an interpreter, or one whose interpreter may have been cut off.
+/// without an interpreter, or one whose interpreter may have been cut off; EACCES for an empty name
+/// before a NUL, which the kernel looks up and finds to be a directory.
 fn shebang(head: &[u8]) -> Result<Option<Shebang<'_>>, Errno> {
     let Some(rest) = head.strip_prefix(b"#!") else {
         return Ok(None);
     };
     let blank = |b: &u8| *b == b' ' || *b == b'\t';
-    let line = match rest.iter().position(|&b| b == b'\n') {
-        Some(end) => rest.get(..end).unwrap_or_default(),
-        None => {
-            // No end within what the kernel reads: fine only if the interpreter's name has ended.
-            let from = rest.iter().position(|b| !blank(b)).ok_or(Errno::ENOEXEC)?;
-            let name = rest.get(from..).unwrap_or_default();
-            if head.len() >= HEAD && !name.iter().any(|b| blank(b) || *b == 0) {
-                return Err(Errno::ENOEXEC);
-            }
-            rest
-        }
+    let end = rest.iter().position(|&b| b == b'\n');
+    let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+    let Some(start) = line.iter().position(|b| !blank(b)) else {
+        // A file shorter than the kernel's buffer is followed by NULs there.
+        let padded = end.is_none() && head.len() < HEAD;
+        return Err(if padded {
+            Errno::EACCES
+        } else {
+            Errno::ENOEXEC
+        });
     };
+    let line = line.get(start..).unwrap_or_default();
+    if end.is_none() && head.len() >= HEAD && !line.iter().any(|b| blank(b) || *b == 0) {
+        return Err(Errno::ENOEXEC);
+    }
     let line = line.split(|&b| b == 0).next().unwrap_or_default();
-    let start = line.iter().position(|b| !blank(b)).ok_or(Errno::ENOEXEC)?;
-    let end = line
-        .iter()
-        .rposition(|b| !blank(b))
-        .map_or(start, |at| at + 1);
-    let line = line.get(start..end).unwrap_or_default();
+    let end = line.iter().rposition(|b| !blank(b)).map_or(0, |at| at + 1);
+    let line = line.get(..end).unwrap_or_default();
     let (interpreter, argument) = match line.iter().position(blank) {
         None => (line, None),
         Some(at) => {
@@ -277,7 +293,7 @@ fn shebang(head: &[u8]) -> Result<Option<Shebang<'_>>, Errno> {
         }
     };
     if interpreter.is_empty() {
-        return Err(Errno::ENOEXEC);
+        return Err(Errno::EACCES);
     }
     Ok(Some(Shebang {
         interpreter,
@@ -389,7 +405,9 @@ mod tests {
         let cut = [b"#!/bin/sh ".as_slice(), &[b'x'; 300]].concat();
         let cut = &cut[..HEAD];
         type Want<'w> = Result<Option<(&'w [u8], Option<&'w [u8]>)>, Errno>;
-        let rows: [(&[u8], Want<'_>); 11] = [
+        let rows: [(&[u8], Want<'_>); 13] = [
+            (b"#!  ", Err(Errno::EACCES)),
+            (b"#! \0\n", Err(Errno::EACCES)),
             (b"#!/bin/sh\n", Ok(Some((b"/bin/sh", None)))),
             (b"#! /bin/sh -e \nrest", Ok(Some((b"/bin/sh", Some(b"-e"))))),
             (

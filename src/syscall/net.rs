@@ -118,6 +118,7 @@ pub fn bind<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a>, 
                 crate::vfs::Place::Name { .. } => Act::Bind {
                     socket,
                     to: Address::Place(place),
+                    asked: path.to_bytes(),
                 },
                 crate::vfs::Place::Absent { .. } => Act::Fail(Errno::EACCES),
                 _ => Act::Fail(Errno::EADDRINUSE),
@@ -125,7 +126,11 @@ pub fn bind<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a>, 
             return Ok(Plan::ask(Access::CREATE, rule, act));
         }
     };
-    Ok(Plan::act(Act::Bind { socket, to }))
+    Ok(Plan::act(Act::Bind {
+        socket,
+        to,
+        asked: &[],
+    }))
 }
 
 /// getsockname(2).
@@ -156,7 +161,8 @@ fn name<'a>(cx: &Cx<'a>, fd: Fd, addr: OutBuf, len: Ptr, peer: bool) -> Result<P
         if let Some(name) = text.strip_prefix(prefix.as_slice()) {
             answer = [&family[..], &[0], name].concat();
         } else if let Some(path) = bound {
-            answer = [&family[..], &path, &[0]].concat();
+            let nul: &[u8] = if path.len() < SUN_PATH { &[0] } else { &[] };
+            answer = [&family[..], &path, nul].concat();
         }
     }
     let given = cx.bytes(len.0, 4)?;

@@ -144,7 +144,12 @@ fn plan<'a>(
     } else {
         Follow::Last
     };
-    let start = cx.start(dir.0, path.0)?;
+    // RESOLVE_IN_ROOT starts absolute paths at the directory too.
+    let start = if scope == Scope::default() {
+        cx.start(dir.0, path.0)?
+    } else {
+        cx.base(dir.0)?
+    };
     if creates && ends_in_slash_after_name(path.0.to_bytes()) {
         return Err(Errno::EISDIR);
     }

@@ -54,10 +54,12 @@ impl<'a> Cx<'a> {
     /// The directory that `path` starts from (path_resolution(7)). EBADF or ENOTDIR for a
     /// descriptor that is none; not looked at for an absolute path.
     pub fn start(&self, dir: i32, path: &CStr) -> Result<Arc<Dir>, Errno> {
-        if path.to_bytes().first() == Some(&b'/') {
-            return Ok(Arc::clone(self.vfs.root()));
+        match path.to_bytes().first() {
+            // An empty path names nothing, whatever the directory (path_resolution(7)).
+            None => Err(Errno::ENOENT),
+            Some(b'/') => Ok(Arc::clone(self.vfs.root())),
+            Some(_) => self.base(dir),
         }
-        self.base(dir)
     }
 
     /// The directory that a `dirfd` argument names.
@@ -234,7 +236,11 @@ pub enum Act<'a> {
     /// connect(2) of the caller's socket to a socket file or address.
     Connect { socket: OwnedFd, to: Address<'a> },
     /// bind(2) of the caller's socket to a new name or address.
-    Bind { socket: OwnedFd, to: Address<'a> },
+    Bind {
+        socket: OwnedFd,
+        to: Address<'a>,
+        asked: &'a [u8],
+    },
     /// kill(2) to several guests where the kernel would also reach others.
     SignalAll { groups: Vec<i32>, signal: i32 },
 }

@@ -10,7 +10,6 @@ mod mem;
 pub use mem::{GuestMem, Mm, read_bytes, read_cstr};
 
 use crate::sys::{self, Errno};
-use crate::vfs::path::VPath;
 use crate::vfs::{Dir, Tasks};
 use rustc_hash::FxHashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -48,6 +47,8 @@ pub enum ExecState {
     Approved(Box<ExecPlan>),
     /// The rewritten call is running; at the exec stop the image is compared with the plan.
     Running(Box<ExecPlan>),
+    /// The new program stands ready; it is to get this name at the end of the call.
+    Naming(Vec<u8>),
 }
 
 /// What an approved exec will load.
@@ -65,8 +66,12 @@ pub struct ExecPlan {
     pub argv: Argv,
     /// The guest's environment vector.
     pub envp: u64,
-    /// The path of the program in the view.
-    pub path: Option<VPath>,
+    /// The program's name as `/proc/PID/exe` shows it: a path of the view, or what else it is.
+    pub exe: Vec<u8>,
+    /// The name that the task will have (prctl(2), `PR_SET_NAME`): the last one of the path asked.
+    pub comm: Vec<u8>,
+    /// The name that the kernel will give it, which knows only the file.
+    pub file_name: Vec<u8>,
 }
 
 /// The arguments of the new program.
@@ -89,7 +94,7 @@ pub struct Group {
     /// Its host id.
     pub tgid: i32,
     mm: RwLock<Arc<Mm>>,
-    exe: RwLock<Option<VPath>>,
+    exe: RwLock<Vec<u8>>,
 }
 
 /// What clone(2) `CLONE_FS` shares.
@@ -139,8 +144,8 @@ impl Group {
         Arc::clone(&self.mm.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The path of its program in the view.
-    pub fn exe(&self) -> Option<VPath> {
+    /// Its program, as it was when it was executed.
+    pub fn exe(&self) -> Vec<u8> {
         self.exe
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -148,9 +153,9 @@ impl Group {
     }
 
     /// A new program was loaded: fresh memory, another path.
-    pub fn exec_done(&self, path: Option<VPath>) {
+    pub fn exec_done(&self, exe: Vec<u8>) {
         *self.mm.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Mm::new(self.tgid));
-        *self.exe.write().unwrap_or_else(PoisonError::into_inner) = path;
+        *self.exe.write().unwrap_or_else(PoisonError::into_inner) = exe;
     }
 }
 
@@ -363,8 +368,8 @@ impl Tasks for Registry {
         Some(self.of_group(tgid)?.fs().cwd())
     }
 
-    fn exe(&self, tgid: i32) -> Option<VPath> {
-        self.of_group(tgid)?.group.exe()
+    fn exe(&self, tgid: i32) -> Option<Vec<u8>> {
+        Some(self.of_group(tgid)?.group.exe())
     }
 
     fn descriptor(&self, tgid: i32, fd: i32) -> sys::Result<OwnedFd> {

@@ -23,7 +23,9 @@ const CAPACITY: usize = 2048;
 /// Longer path texts are walked each time: a cache of them could be made to grow without bound.
 const LONGEST_TEXT: usize = 512;
 
-type ByText = FxHashMap<Box<[u8]>, Arc<Dir>>;
+/// A directory, and the symbolic links that were followed to it (they count, ELOOP).
+type Entry = (Arc<Dir>, u32);
+type ByText = FxHashMap<Box<[u8]>, Entry>;
 
 pub(super) struct Cache {
     generation: Arc<AtomicU64>,
@@ -81,12 +83,15 @@ impl Cache {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Forgets everything, and lets go of the directories: one that was removed lives on as long as
+    /// somebody holds it, and its watchers wait for its end (inotify(7), `IN_DELETE_SELF`).
     pub(super) fn flush(&self) {
-        self.generation.fetch_add(1, Ordering::Release);
+        let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
+        lock(&self.inner).clear(generation);
     }
 
     /// The directory that `text` leads to from `start`.
-    pub(super) fn get(&self, start: &Dir, text: &[u8]) -> Option<Arc<Dir>> {
+    pub(super) fn get(&self, start: &Dir, text: &[u8]) -> Option<Entry> {
         let mut inner = lock(&self.inner);
         let generation = self.generation();
         if inner.generation != generation {
@@ -98,7 +103,7 @@ impl Cache {
 
     /// Remembers that `text` leads from `start` to `dir`, unless something moved since
     /// `generation`, when the walk began.
-    pub(super) fn put(&self, start: &Dir, text: &[u8], dir: &Arc<Dir>, generation: u64) {
+    pub(super) fn put(&self, start: &Dir, text: &[u8], entry: Entry, generation: u64) {
         if text.len() > LONGEST_TEXT {
             return;
         }
@@ -110,14 +115,14 @@ impl Cache {
             inner.clear(generation);
         }
         inner.entries += 1;
+        if let Some(path) = &entry.0.path {
+            inner.pass_through(path);
+        }
         inner
             .by_start
             .entry(start.id)
             .or_default()
-            .insert(text.into(), Arc::clone(dir));
-        if let Some(path) = &dir.path {
-            inner.pass_through(path);
-        }
+            .insert(text.into(), entry);
     }
 
     /// Remembers a new directory by its inode and watches it. False: it can't be watched, so no

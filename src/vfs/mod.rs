@@ -51,8 +51,8 @@ pub trait Tasks: Send + Sync {
     fn threads(&self, tgid: i32) -> Vec<i32>;
     /// The working directory of a group.
     fn cwd(&self, tgid: i32) -> Option<Arc<Dir>>;
-    /// The path of a group's program in the view.
-    fn exe(&self, tgid: i32) -> Option<VPath>;
+    /// A group's program, as it was when it was executed.
+    fn exe(&self, tgid: i32) -> Option<Vec<u8>>;
     /// A duplicate of a group's descriptor.
     fn descriptor(&self, tgid: i32, fd: i32) -> sys::Result<OwnedFd>;
 }
@@ -311,9 +311,17 @@ impl Vfs {
         &self.abstract_prefix
     }
 
-    /// Remembers that the kernel knows a socket as `text` which the view has at `path`.
-    pub fn remember_bound(&self, text: &[u8], path: &[u8]) {
-        lock(&self.bound).insert(text.to_vec(), path.to_vec());
+    /// Chooses the text by which the kernel will know a socket bound to `name` in a held directory,
+    /// and remembers that the guest asked for `asked`. Different paths get different texts (`./name`,
+    /// `././name`) as long as they fit into `room` bytes.
+    pub fn name_bound(&self, name: &[u8], asked: &[u8], room: usize) -> Vec<u8> {
+        let mut bound = lock(&self.bound);
+        let mut text = name.to_vec();
+        while bound.get(&text).is_some_and(|a| a != asked) && text.len() + 2 < room {
+            text.splice(0..0, *b"./");
+        }
+        bound.insert(text.clone(), asked.to_vec());
+        text
     }
 
     /// The view's path of a socket that the kernel knows as `text` (which may end in NUL).

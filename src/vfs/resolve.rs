@@ -253,7 +253,8 @@ impl<'v> Walk<'v> {
         if text.is_empty() {
             return Ok(Arc::clone(start));
         }
-        let (mut at, known) = self.known_prefix(start, text);
+        let before = self.links;
+        let (mut at, known) = self.known_prefix(start, text)?;
         // `end` is where the component just walked ends within `text`.
         let mut end = known;
         while end < text.len() {
@@ -266,7 +267,8 @@ impl<'v> Walk<'v> {
             end = from + len;
             if !self.uncacheable {
                 let prefix = text.get(..end).unwrap_or_default();
-                self.vfs.cache.put(start, prefix, &at, self.generation);
+                let entry = (Arc::clone(&at), self.links - before);
+                self.vfs.cache.put(start, prefix, entry, self.generation);
             }
         }
         Ok(at)
@@ -274,18 +276,19 @@ impl<'v> Walk<'v> {
 
     /// The longest prefix of `text` that the cache knows, and its length. A few are tried:
     /// neighbours of known directories are what programs ask for.
-    fn known_prefix(&self, start: &Arc<Dir>, text: &[u8]) -> (Arc<Dir>, usize) {
+    fn known_prefix(&mut self, start: &Arc<Dir>, text: &[u8]) -> sys::Result<(Arc<Dir>, usize)> {
         let mut prefix = text;
         for _ in 0..8 {
             if prefix.is_empty() {
                 break;
             }
-            if let Some(dir) = self.vfs.cache.get(start, prefix) {
-                return (dir, prefix.len());
+            if let Some((dir, links)) = self.vfs.cache.get(start, prefix) {
+                self.count_links(links)?;
+                return Ok((dir, prefix.len()));
             }
             prefix = trim_end(split(prefix).0);
         }
-        (Arc::clone(start), 0)
+        Ok((Arc::clone(start), 0))
     }
 
     /// One component of a path, which must lead to a directory.
@@ -472,7 +475,11 @@ impl<'v> Walk<'v> {
     }
 
     fn count_link(&mut self) -> sys::Result<()> {
-        self.links += 1;
+        self.count_links(1)
+    }
+
+    fn count_links(&mut self, links: u32) -> sys::Result<()> {
+        self.links += links;
         if self.links > MAX_LINKS {
             Err(Errno::ELOOP)
         } else {
@@ -483,18 +490,33 @@ impl<'v> Walk<'v> {
     /// `..`: the directory that the view shows above `dir`.
     fn parent(&mut self, dir: &Arc<Dir>) -> sys::Result<Arc<Dir>> {
         let dir = self.vfs.current(dir, self.who);
-        let path = dir.path.as_ref().ok_or(Errno::ENOENT)?;
+        let Some(path) = &dir.path else {
+            return self.parent_of_removed(&dir);
+        };
         // The kernel asks for search permission here, by looking `..` up.
         if let Some(fd) = dir.host() {
-            sys::fs::faccessat2(fd, c".", libc::X_OK, 0)?;
-        }
-        match path.split_last() {
-            None => Ok(Arc::clone(&self.vfs.root)),
-            Some((above, _)) => {
-                let above = above.to_vec();
-                self.dir(&Arc::clone(&self.vfs.root), &above)
+            match sys::fs::faccessat2(fd, c".", libc::X_OK, libc::AT_EACCESS) {
+                Err(Errno::ENOENT) => return self.parent_of_removed(&dir),
+                other => other?,
             }
         }
+        self.above(path)
+    }
+
+    fn above(&mut self, path: &VPath) -> sys::Result<Arc<Dir>> {
+        let root = Arc::clone(&self.vfs.root);
+        match path.split_last() {
+            None => Ok(root),
+            Some((above, _)) => self.dir(&root, above),
+        }
+    }
+
+    /// A removed directory still has the parent that it had, for those who stand in it.
+    fn parent_of_removed(&mut self, dir: &Dir) -> sys::Result<Arc<Dir>> {
+        let host = super::host_path(dir.host().ok_or(Errno::ENOENT)?)?;
+        let text = host.0.strip_suffix(b" (deleted)").ok_or(Errno::ENOENT)?;
+        let path = self.vfs.table.to_view(text).ok_or(Errno::ENOENT)?;
+        self.above(&path)
     }
 
     fn locate<'a>(

@@ -1,8 +1,10 @@
 /* echoargs: prints what a new program finds: arguments, environment, its own name, open descriptors.
- * The target of exec_forms; built once dynamic and once static. With the argument "reexec" it starts /proc/self/exe. */
+ * The target of exec_forms; built once dynamic and once static. With GUEST_NAME set, also the name of the thread.
+ * With the argument "reexec" it starts /proc/self/exe. */
 #include "check.h"
 #include <dirent.h>
 #include <sys/auxv.h>
+#include <sys/prctl.h>
 
 extern char **environ;
 
@@ -26,11 +28,8 @@ int main(int argc, char **argv) {
     ssize_t n = readlink("/proc/self/exe", exe, PATH_MAX);
     exe[n > 0 ? n : 0] = 0;
     printf(" exe=%s", base(exe));
-    FILE *f = fopen("/proc/self/comm", "r");
     char comm[32] = "?";
-    if (f && fgets(comm, sizeof comm, f)) comm[strcspn(comm, "\n")] = 0;
-    if (f) fclose(f);
-    printf(" comm=%s", comm);
+    if (getenv("GUEST_NAME") && prctl(PR_GET_NAME, comm) == 0) printf(" comm=%s", comm);
     int open_fds = 0;
     for (int fd = 3; fd < 1024; fd++) open_fds += fcntl(fd, F_GETFD) >= 0;
     printf(" fds=%d", open_fds);

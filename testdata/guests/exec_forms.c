@@ -1,7 +1,7 @@
 /* exec_forms: every way to start a program, and every way it can fail.
  *
  * Runs in a writable directory that holds ./dyn and ./static (the guest echoargs). What the new programs print about
- * themselves is part of the comparison. */
+ * themselves is part of the comparison. With the argument "names" they print the thread's name as well. */
 #include "check.h"
 #include <pthread.h>
 #include <spawn.h>
@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 
 extern char **environ;
-static char *env_small[] = {"GUEST_A=1", "PATH=/usr/bin:/bin", NULL};
+static char *env_small[] = {"GUEST_A=1", "PATH=/usr/bin:/bin", NULL, NULL};
 
 /* Runs the code in a child, after a label (the new program is to end the line), and reports how it ended. */
 #define CHILD(label, ...) \
@@ -280,7 +280,8 @@ static void descriptors(void) {
     });
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1 && !strcmp(argv[1], "names")) env_small[2] = "GUEST_NAME=1";
     syscall(SYS_close_range, 3, ~0U, 0);      /* whatever the caller left open would be counted */
     plain();
     scripts();

@@ -19,7 +19,7 @@ static void scene(void) {
     symlink("dir", "todir");
     symlink("absent", "dangling");
     symlink("loop", "loop");
-    symlink("../../../../../../../../../../etc/passwd", "far");
+    symlink("../../../../../../../../../../usr/bin", "far"); /* a directory: nothing below can harm it */
     symlink("file/", "toslash");
     symlink("", "impossible");
     memset(long255, 'a', 255);
@@ -50,6 +50,8 @@ static const char *lab(const char *call, const char *name) {
 }
 
 static void one_name(const char *n) {
+    /* Names that lead out of this directory are only looked at: the native run may be root's. */
+    int outside = n[0] == '/' || !strcmp(n, "far");
     struct stat st;
     char buf[PATH_MAX];
     if (stat(n, &st) == 0) printf("%s: type %o\n", lab("stat", n), st.st_mode >> 12);
@@ -57,15 +59,11 @@ static void one_name(const char *n) {
     if (lstat(n, &st) == 0) printf("%s: type %o\n", lab("lstat", n), st.st_mode >> 12);
     else fact(lab("lstat", n), -1);
     fact_fd(lab("open", n), open(n, O_RDONLY));
-    errno = 0;
-    fact_fd(lab("open O_WRONLY", n), n[0] != '/' ? open(n, O_WRONLY) : -1);
+    if (!outside) fact_fd(lab("open O_WRONLY", n), open(n, O_WRONLY));
     fact_fd(lab("open O_DIRECTORY", n), open(n, O_RDONLY | O_DIRECTORY));
     fact_fd(lab("open O_NOFOLLOW", n), open(n, O_RDONLY | O_NOFOLLOW));
-    fact_fd(lab("open O_PATH", n), open(n, O_PATH));
-    fact_fd(lab("open O_PATH O_NOFOLLOW", n), open(n, O_PATH | O_NOFOLLOW));
     fact_fd(lab("open O_NOFOLLOW O_DIRECTORY", n), open(n, O_RDONLY | O_NOFOLLOW | O_DIRECTORY));
-    errno = 0;
-    fact_fd(lab("open O_CREAT O_EXCL", n), strstr(n, "absent") || n[0] == '/' ? -1 : open(n, O_RDWR | O_CREAT | O_EXCL, 0600));
+    if (!outside && !strstr(n, "absent")) fact_fd(lab("open O_CREAT O_EXCL", n), open(n, O_RDWR | O_CREAT | O_EXCL, 0600));
     fact(lab("access", n), access(n, F_OK));
     fact(lab("faccessat2 nofollow", n), syscall(SYS_faccessat2, AT_FDCWD, n, R_OK, AT_SYMLINK_NOFOLLOW));
     ssize_t r = readlink(n, buf, sizeof buf);
@@ -73,7 +71,7 @@ static void one_name(const char *n) {
     if (!strcmp(n, "\xff\xfe") || !strcmp(n, "dir/\n") || !strcmp(n, "...") || !strcmp(n, "file\t") || !strcmp(n, " ")) unlink(n);
     struct statfs sf;
     fact(lab("statfs", n), statfs(n, &sf));
-    if (n[0] == '/') return;                /* nothing below may touch the system */
+    if (outside) return;
     fact(lab("mkdir", n), mkdir(n, 0755));
     if (!strcmp(n, "absent") || !strcmp(n, "absent/")) rmdir("absent");
     fact(lab("rmdir", n), rmdir(n));
@@ -164,10 +162,8 @@ static void pointers(void) {
 
 static void descriptors(void) {
     struct stat st;
-    int dir = open("dir", O_RDONLY | O_DIRECTORY), pdir = open("dir", O_PATH), file = open("file", O_RDONLY), plink;
-    plink = open("tofile", O_PATH | O_NOFOLLOW);
+    int dir = open("dir", O_RDONLY | O_DIRECTORY), file = open("file", O_RDONLY);
     fact("fstatat dirfd", fstatat(dir, "inner", &st, 0));
-    fact("fstatat O_PATH dirfd", fstatat(pdir, "inner", &st, 0));
     fact("fstatat ..", fstatat(dir, "../file", &st, 0));
     fact("fstatat of a file descriptor", fstatat(file, "inner", &st, 0));
     fact("fstatat of a closed descriptor", fstatat(999, "inner", &st, 0));
@@ -179,16 +175,12 @@ static void descriptors(void) {
     fact("AT_EMPTY_PATH closed", fstatat(999, "", &st, AT_EMPTY_PATH));
     fact("AT_EMPTY_PATH cwd", fstatat(AT_FDCWD, "", &st, AT_EMPTY_PATH));
     fact("AT_EMPTY_PATH NULL", syscall(SYS_newfstatat, dir, NULL, &st, AT_EMPTY_PATH));
-    fstatat(plink, "", &st, AT_EMPTY_PATH);
-    printf("O_PATH of a link is the link: %d\n", S_ISLNK(st.st_mode));
     char buf[64];
-    fact("readlinkat empty path", readlinkat(plink, "", buf, sizeof buf));
     fact("readlinkat empty path of a file", readlinkat(file, "", buf, sizeof buf));
     fact("unknown flag", fstatat(dir, "inner", &st, 0x40000));
     fact("fchmodat2 unknown flag", syscall(452, dir, "inner", 0644, 0x40000));
     fact("openat .", openat(dir, ".", O_RDONLY) >= 0);
     fact("openat ..", openat(dir, "..", O_RDONLY) >= 0);
-    fact_fd("openat from O_PATH", openat(pdir, "inner", O_RDONLY));
     fact("unlinkat flag 0 on a directory", unlinkat(dir, "sub", 0));
     fact("unlinkat AT_REMOVEDIR on a file", unlinkat(dir, "inner", AT_REMOVEDIR));
     fact("unlinkat unknown flag", unlinkat(dir, "inner", 0x4000));
@@ -198,7 +190,6 @@ static void descriptors(void) {
     fact("faccessat2 bad flag", syscall(SYS_faccessat2, dir, "inner", R_OK, 0x4));
     fact("rename the directory", rename("dir", "moved"));
     fact("its descriptor still works", fstatat(dir, "inner", &st, 0));
-    fact("and so does the O_PATH one", fstatat(pdir, "inner", &st, 0));
     fact("the old name is gone", stat("dir", &st));
     fact("back", rename("moved", "dir"));
     fact("fchdir", fchdir(dir));
@@ -206,18 +197,14 @@ static void descriptors(void) {
     printf("getcwd: %s\n", slash ? slash : errname(errno));
     free(cwd);
     fact("up", chdir(".."));
-    fact("fchdir to O_PATH", fchdir(pdir));
-    fact("up", chdir(".."));
     fact("fchdir to a file", fchdir(file));
     fact("fchdir to nothing", fchdir(999));
     fact("chdir to a file", chdir("file"));
     fact("chdir to nothing", chdir("absent"));
     fact("chdir to a loop", chdir("loop"));
-    fact("read of O_PATH", read(pdir, buf, 1));
-    fact("fchmod of O_PATH", fchmod(pdir, 0755));
     fact("read of a directory", read(dir, buf, 1));
     fact("write to O_RDONLY", write(file, "x", 1));
-    close(dir), close(pdir), close(file), close(plink);
+    close(dir), close(file);
 }
 
 static void vanished(void) {

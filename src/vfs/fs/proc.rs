@@ -348,12 +348,17 @@ impl Vfs {
     pub(super) fn magic_text(&self, link: Magic, who: Caller<'_>) -> sys::Result<Vec<u8>> {
         match link {
             Magic::Root(_) => Ok(b"/".to_vec()),
-            Magic::Exe(tgid) => Ok(who
-                .tasks
-                .exe(tgid)
-                .ok_or(Errno::ENOENT)?
-                .as_bytes()
-                .to_vec()),
+            Magic::Exe(tgid) => {
+                let then = who.tasks.exe(tgid).ok_or(Errno::ENOENT)?;
+                // Renamed or removed since? The kernel follows the file, not the name.
+                let Place::Open(fd) = self.magic_target(link, who)? else {
+                    return Ok(then);
+                };
+                match self.text_of_file(fd.as_fd())? {
+                    now if now.starts_with(b"(unreachable)") => Ok(then),
+                    now => Ok(now),
+                }
+            }
             Magic::Cwd(tgid) => {
                 let cwd = who.tasks.cwd(tgid).ok_or(Errno::ENOENT)?;
                 self.text_of_dir(&self.current(&cwd, who))
@@ -376,7 +381,9 @@ impl Vfs {
             .map_or_else(|| b"(deleted)".to_vec(), |p| p.as_bytes().to_vec()))
     }
 
-    fn text_of_file(&self, fd: std::os::fd::BorrowedFd<'_>) -> sys::Result<Vec<u8>> {
+    /// What `/proc/PID/fd` and `/proc/PID/exe` show for a file: its path in the view, the name of a
+    /// pipe, socket or memory file, or `(unreachable)` for what was passed in from outside.
+    pub fn text_of_file(&self, fd: std::os::fd::BorrowedFd<'_>) -> sys::Result<Vec<u8>> {
         let host = crate::vfs::host_path(fd)?.0;
         // "pipe:[1]", "socket:[2]", "anon_inode:[eventpoll]" and "/memfd:x" name no path.
         if host.first() != Some(&b'/') || host.starts_with(b"/memfd:") || host.starts_with(b"/dev/")

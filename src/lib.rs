@@ -24,12 +24,14 @@
 //! | [`supervisor`] | the engine: spawning, serving, the tracer, the filter |
 //! | [`mechanism`] | how calls are caught: BPF, notifications; knows no policy |
 //! | [`trace`] | what crossed the boundary, for people |
+//! | [`doctor`] | what this host lets sbox do, found by trying |
 //! | [`sys`] | the only `unsafe`: one safe wrapper per kernel call |
 //! | [`cli`] | one file per verb |
 //!
 //! `docs/ARCHITECTURE.md` tells the rest; `docs/ADD-A-SYSCALL.md` walks one call through all of it.
 
 pub mod cli;
+pub mod doctor;
 pub mod mechanism;
 pub mod policy;
 pub mod supervisor;

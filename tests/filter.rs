@@ -33,7 +33,7 @@ fn expected(call: &Call, net: Net) -> u32 {
         Mechanism::Native => libc::SECCOMP_RET_ALLOW,
         Mechanism::Notify => libc::SECCOMP_RET_USER_NOTIF,
         Mechanism::Trace => libc::SECCOMP_RET_TRACE | u32::from(EXEC_TRACE_DATA),
-        Mechanism::Refuse(e) => errno(e.0),
+        Mechanism::Refuse(e) => errno(e as i32),
         Mechanism::Fake => errno(0),
         Mechanism::Check(_, rule) => match rule(net).decide(&call.args) {
             Outcome::Native => libc::SECCOMP_RET_ALLOW,

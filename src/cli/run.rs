@@ -21,7 +21,7 @@ Examples:
   sbox run -- python3 script.py
   sbox run --rw . -- make -j4
   sbox run --ro ~/data --hide ~/data/keys --tmpfs ~/.cache -- ./analyse
-  sbox run --net host --env API_URL=http://localhost:8000 -- curl http://localhost:8000
+  sbox run --net host --env API=http://localhost:8000 -- ./client
 
 Exit status: the program's own; death by signal is passed on; 125 sbox failed, 126 the program
 can't be executed, 127 there is no such program, 3 this host can't enforce, 2 wrong usage.")]

@@ -1,15 +1,16 @@
 //! `sbox syscalls`: prints the table of system calls, or what it says about some of them.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
-use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::exit::Exit;
+use super::similar;
+use super::term::{self, Kind};
 use crate::syscall::rules::Net;
 use crate::syscall::table::{self, Class, Mechanism, Row, TABLE};
 
-/// Shows how each system call is treated, and why.
+/// Show how each system call is treated, and why.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,37 +31,26 @@ pub struct Args {
 }
 
 /// Runs the verb: 0, or 2 if a name is unknown.
-pub fn run(args: &Args) -> ExitCode {
+pub fn run(args: &Args) -> Exit {
     if args.markdown {
-        return print(&markdown());
+        return term::print(&markdown());
     }
     match select(&args.names) {
         Ok(rows) if args.json => match json(&rows) {
-            Ok(text) => print(&text),
+            Ok(text) => term::print(&text),
             Err(error) => {
-                eprintln!("sbox: syscalls: {error}");
-                ExitCode::from(125)
+                term::message(Kind::Error, &format!("syscalls: {error}"));
+                Exit::Internal
             }
         },
         Ok(rows) => match (args.names.as_slice(), rows.as_slice()) {
-            ([_], [row]) => print(&detail(row)),
-            _ => print(&text(&rows)),
+            ([_], [row]) => term::print(&detail(row)),
+            _ => term::print(&text(&rows)),
         },
         Err(message) => {
-            eprintln!("sbox: {message}");
-            ExitCode::from(2)
+            term::message(Kind::Error, &message);
+            Exit::Usage
         }
-    }
-}
-
-/// Writes to standard output; a reader that has gone away is no error.
-fn print(text: &str) -> ExitCode {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("sbox: standard output: {error}");
-            ExitCode::from(125)
-        }
-        _ => ExitCode::SUCCESS,
     }
 }
 
@@ -74,7 +64,7 @@ pub fn select(names: &[String]) -> Result<Vec<&'static Row>, String> {
             } else {
                 "system call"
             };
-            let shown = name.escape_debug();
+            let shown = term::escape(name);
             return Err(match nearest(name) {
                 Some(near) => format!("no {what} '{shown}'\n\n  hint: did you mean '{near}'?"),
                 None => format!("no {what} '{shown}'\n\n  hint: 'sbox syscalls' lists all"),
@@ -93,32 +83,7 @@ pub fn select(names: &[String]) -> Result<Vec<&'static Row>, String> {
 /// The call or group whose name is most like this one, if any is like it at all.
 fn nearest(name: &str) -> Option<&'static str> {
     let groups = Class::ALL.into_iter().map(Class::group);
-    TABLE
-        .iter()
-        .map(|row| row.name)
-        .chain(groups)
-        .map(|known| (distance(name, known), known))
-        .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
-        .min()
-        .map(|(_, known)| known)
-}
-
-/// How many letters must be changed, left out or put in to make one word the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (y, above) in b.chars().zip(row.windows(2)) {
-            let &[diagonal, above] = above else { continue };
-            left = (left + 1)
-                .min(above + 1)
-                .min(diagonal + usize::from(x != y));
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
+    similar::nearest(name, TABLE.iter().map(|row| row.name).chain(groups))
 }
 
 /// The table for people.

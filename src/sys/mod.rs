@@ -8,6 +8,7 @@
 
 pub mod fs;
 pub mod mem;
+pub mod probe;
 pub mod process;
 pub mod seccomp;
 pub mod socket;

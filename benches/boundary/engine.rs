@@ -20,13 +20,14 @@ const WARM_UP_CALLS: u64 = 20;
 pub(crate) struct Sample {
     /// Micro rows: by the guest's clock around its loop. Programs: from spawn to wait.
     pub(crate) wall_ns: f64,
+    /// Not a number where it could not be told from start-up.
     pub(crate) cpu_ns: f64,
 }
 
 /// A row in a lane.
 #[derive(Default)]
 pub(crate) struct Cell {
-    /// By round; `None` where the lane sat out.
+    /// By turn; `None` where the lane sat out.
     pub(crate) samples: Vec<Option<Sample>>,
     /// Why the cell has no figures. The first failure ends a cell: figures around a failure are not to be trusted.
     pub(crate) trouble: Option<String>,
@@ -57,22 +58,23 @@ pub(crate) fn run(fixtures: &Fixtures, lanes: Vec<Lane>, rows: Vec<Row>, rounds:
     for round in 0..=rounds {
         for (row, cells) in matrix.rows.iter().zip(&mut matrix.cells) {
             eprintln!("round {round} of {rounds}: {}", row.name);
-            let mut turn: Vec<(&Lane, &mut Cell)> = matrix
-                .lanes
-                .iter()
-                .zip(cells)
-                .filter(|(lane, _)| row.concerns(lane))
-                .collect();
-            dice.shuffle(&mut turn);
-            for (lane, cell) in turn {
-                cell.take_turn(
-                    round,
-                    &Stand {
+            let visits = if round == 0 { 1 } else { row.visits };
+            for visit in 0..visits {
+                let mut turn: Vec<(&Lane, &mut Cell)> = matrix
+                    .lanes
+                    .iter()
+                    .zip(cells.iter_mut())
+                    .filter(|(lane, _)| row.concerns(lane))
+                    .collect();
+                dice.shuffle(&mut turn);
+                for (lane, cell) in turn {
+                    let stand = Stand {
                         row,
                         lane,
                         fixtures,
-                    },
-                );
+                    };
+                    cell.take_turn(stand.part(round, visit, rounds), &stand);
+                }
             }
         }
     }
@@ -86,21 +88,20 @@ impl Row {
 }
 
 impl Cell {
-    fn take_turn(&mut self, round: usize, stand: &Stand) {
-        if self.trouble.is_some() {
-            return;
-        }
-        if round == 0 {
-            match stand.warm_up() {
+    fn take_turn(&mut self, part: Part, stand: &Stand) {
+        match part {
+            _ if self.trouble.is_some() => {}
+            Part::WarmUp => match stand.warm_up() {
                 Ok(calls) => self.calls = calls,
                 Err(why) => self.fail(why.to_string()),
-            }
-            return;
+            },
+            Part::Measure => self.measure(stand),
+            Part::SitOut => self.samples.push(None),
+            Part::Nothing => {}
         }
-        if stand.lane.kind.is_peer() && round > stand.row.peer_rounds {
-            self.samples.push(None);
-            return;
-        }
+    }
+
+    fn measure(&mut self, stand: &Stand) {
         match stand.sample(self.calls) {
             Ok(sample) => self.samples.push(Some(sample)),
             Err(why) => self.fail(why.to_string()),
@@ -126,7 +127,33 @@ struct Stand<'a> {
     fixtures: &'a Fixtures,
 }
 
+/// A lane's part in one turn of a row.
+enum Part {
+    WarmUp,
+    Measure,
+    SitOut,
+    /// Not even a gap among the samples.
+    Nothing,
+}
+
 impl Stand<'_> {
+    /// Peers come once per round, and in long rows only in the first few, without a warm-up: native has
+    /// filled the caches by then, and every run is checked anyway.
+    fn part(&self, round: usize, visit: usize, rounds: usize) -> Part {
+        let peer = self.lane.kind.is_peer();
+        let last = self
+            .row
+            .peer_rounds
+            .map(|limit| limit.min(rounds / 2).max(1));
+        match (round, last) {
+            (0, Some(_)) if peer => Part::Nothing,
+            (0, _) => Part::WarmUp,
+            (_, Some(last)) if peer && round > last => Part::SitOut,
+            _ if peer && visit > 0 => Part::SitOut,
+            _ => Part::Measure,
+        }
+    }
+
     /// The loop count that fills the time of a micro row; 1 for programs.
     #[expect(
         clippy::cast_possible_truncation,
@@ -137,8 +164,10 @@ impl Stand<'_> {
         if let Work::Program { job, proof, .. } = &self.row.work {
             return self.run_program(job, proof).map(|_| 1);
         }
-        let (sample, _) = self.run_loop(WARM_UP_CALLS)?;
-        Ok((LOOP_NS / sample).clamp(10.0, MAX_CALLS) as u64)
+        // Twice, as the first few calls take longer than the rest.
+        let (first, _) = self.run_loop(WARM_UP_CALLS)?;
+        let (later, _) = self.run_loop((LOOP_NS / 10.0 / first).clamp(10.0, MAX_CALLS) as u64)?;
+        Ok((LOOP_NS / later).clamp(10.0, MAX_CALLS) as u64)
     }
 
     fn sample(&self, calls: u64) -> Fallible<Sample> {
@@ -330,7 +359,12 @@ impl Matrix {
         if !self.shows(kind, figure) {
             return None;
         }
-        stats::summarise(self.cell(row, kind)?.figures(figure).flatten())
+        stats::summarise(
+            self.cell(row, kind)?
+                .figures(figure)
+                .flatten()
+                .filter(|value| value.is_finite()),
+        )
     }
 
     /// `combine(a, b)` over the rounds in which both cells have a figure.

@@ -173,7 +173,7 @@ impl Report {
         } = &self.machine;
         format!(
             "{cpu}, {cpus} CPUs, Linux {kernel}; sbox {}; {} rounds in {minutes:.1} min; other programs kept \
-             {foreign_load:.2} CPUs busy.\nLane columns are multiples of native: median (min–max) of the rounds. control is\nnative once more: its distance from 1 is the noise.\n",
+             {foreign_load:.2} CPUs busy.\nLane columns are multiples of native: median (min–max) of all turns. control is\nnative once more: its distance from 1 is the noise.\n",
             env!("CARGO_PKG_VERSION"),
             self.matrix.rounds,
         )

@@ -122,12 +122,7 @@ fn peak_mib(memory: &[Memory], row: &str) -> Option<Summary> {
         .iter()
         .find(|memory| memory.row == row && memory.kind == Kind::Sbox)?;
     let peak = sbox.outcome.as_ref().ok()?.peak_kib as f64 / 1024.0;
-    Some(Summary {
-        median: peak,
-        min: peak,
-        max: peak,
-        rounds: 1,
-    })
+    Some(Summary::single(peak))
 }
 
 /// All bars, judged by medians.

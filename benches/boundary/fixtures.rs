@@ -166,7 +166,7 @@ fn run_or_say(mut command: Command) -> Fallible<()> {
     Err(format!(
         "{command:?}: {}: {}",
         output.status,
-        measure::last_line(&output.stderr)
+        measure::complaint(&output.stderr)
     )
     .into())
 }

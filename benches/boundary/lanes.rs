@@ -182,7 +182,7 @@ impl Lane {
         ]);
         let outcome = measure::run(self.command(&job, fixtures), &fixtures.scratch())?;
         if outcome.stdout != b"4096\nworks\n" || outcome.status.code() != Some(7) {
-            let said = measure::last_line(&outcome.stderr);
+            let said = measure::complaint(&outcome.stderr);
             return Err(
                 format!("does not run a simple script ({}): {said}", outcome.status).into(),
             );

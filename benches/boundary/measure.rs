@@ -63,19 +63,23 @@ impl Outcome {
         if self.status.success() {
             return Ok(());
         }
-        Err(format!("{}: {}", self.status, last_line(&self.stderr)).into())
+        Err(format!("{}: {}", self.status, complaint(&self.stderr)).into())
     }
 }
 
-/// What a program said last, shortened to fit in a note.
-pub(crate) fn last_line(text: &[u8]) -> String {
+/// The first error a program reported, or else what it said last, shortened to fit in a note.
+pub(crate) fn complaint(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    let line = text
-        .lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or("no message");
-    line.trim().chars().take(160).collect()
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let line = lines
+        .clone()
+        .find(|line| line.contains("error"))
+        .or_else(|| lines.next_back());
+    line.unwrap_or("no message")
+        .trim()
+        .chars()
+        .take(160)
+        .collect()
 }
 
 /// CPU time of all children this process has waited for, with theirs: what `wait4` reports, summed up.

@@ -76,7 +76,7 @@ fn measure_lane(fixtures: &Fixtures, lane: &Lane, guests: usize) -> Fallible<Foo
         return Err(format!("did not end within {} s", PATIENCE.as_secs()).into());
     }
     if !status.success() {
-        return Err(format!("{status}: {}", measure::last_line(&fs::read(stderr)?)).into());
+        return Err(format!("{status}: {}", measure::complaint(&fs::read(stderr)?)).into());
     }
     footprint
 }

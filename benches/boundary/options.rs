@@ -1,10 +1,11 @@
 //! The command line after `cargo bench --`.
 
 use crate::Fallible;
+use crate::rows::ROW_NAMES;
 
 pub(crate) const USAGE: &str = "\
 usage: cargo bench --bench boundary -- [ROW...] [--quick] [--rounds N] [--no-peers] [--write-docs]
-  ROW           only rows whose name contains one of these words
+  ROW           only rows of these names, or whose name contains this
   --quick       3 rounds instead of 7
   --rounds N    N rounds
   --no-peers    native and sbox only
@@ -31,7 +32,16 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn wants(&self, row: &str) -> bool {
-        self.filters.is_empty() || self.filters.iter().any(|word| row.contains(word.as_str()))
+        self.filters.is_empty() || self.filters.iter().any(|word| matches(word, row))
+    }
+}
+
+/// A whole name means that row alone, a part of names all of them.
+fn matches(word: &str, row: &str) -> bool {
+    if ROW_NAMES.contains(&word) {
+        word == row
+    } else {
+        row.contains(word)
     }
 }
 

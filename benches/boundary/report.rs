@@ -173,7 +173,7 @@ impl Report {
         } = &self.machine;
         format!(
             "{cpu}, {cpus} CPUs, Linux {kernel}; sbox {}; {} rounds in {minutes:.1} min; other programs kept \
-             {foreign_load:.2} CPUs busy.\nLane columns are multiples of native: median (min–max) of all turns. control is\nnative once more: its distance from 1 is the noise.\n",
+             {foreign_load:.2} CPUs busy.\nLane columns are multiples of native: median (quartiles) of all turns. control is\nnative once more: its distance from 1 is the noise.\n",
             env!("CARGO_PKG_VERSION"),
             self.matrix.rounds,
         )
@@ -364,7 +364,10 @@ fn json_path() -> PathBuf {
 }
 
 fn summary_json(summary: Summary) -> Value {
-    json!({ "median": summary.median, "min": summary.min, "max": summary.max, "rounds": summary.rounds })
+    json!({
+        "median": summary.median, "quartiles": summary.quartiles,
+        "min": summary.min, "max": summary.max, "turns": summary.turns,
+    })
 }
 
 fn memory_json(memory: &Memory) -> Value {
@@ -398,15 +401,18 @@ fn bar_table(bars: &[Judged]) -> String {
     table(&lines)
 }
 
-/// `1.21 (1.18–1.30)`.
+/// Median and quartiles: `1.21 (1.18–1.30)`.
 pub(crate) fn spread(summary: Summary) -> String {
-    let Summary {
-        median, min, max, ..
-    } = summary;
-    if summary.rounds == 1 {
-        return number(median);
+    let (low, high) = summary.quartiles;
+    if summary.turns == 1 {
+        return number(summary.median);
     }
-    format!("{} ({}–{})", number(median), number(min), number(max))
+    format!(
+        "{} ({}–{})",
+        number(summary.median),
+        number(low),
+        number(high)
+    )
 }
 
 /// Three digits are all that a measurement of this kind is worth.

@@ -85,7 +85,7 @@ pub(crate) fn all(fixtures: &Fixtures) -> Vec<Row> {
 }
 
 /// Turns per round of the rows that take a tenth of a second.
-const SHORT_ROW_VISITS: usize = 3;
+const SHORT_ROW_VISITS: usize = 5;
 
 fn micro(
     fixtures: &Fixtures,

@@ -2,13 +2,28 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// What is left of several rounds.
+/// What is left of several turns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Summary {
     pub(crate) median: f64,
+    /// First and third quartile.
+    pub(crate) quartiles: (f64, f64),
     pub(crate) min: f64,
     pub(crate) max: f64,
-    pub(crate) rounds: usize,
+    pub(crate) turns: usize,
+}
+
+impl Summary {
+    /// Of a figure that was taken once.
+    pub(crate) fn single(value: f64) -> Self {
+        Self {
+            median: value,
+            quartiles: (value, value),
+            min: value,
+            max: value,
+            turns: 1,
+        }
+    }
 }
 
 /// `None` without samples.
@@ -16,10 +31,11 @@ pub(crate) fn summarise(samples: impl Iterator<Item = f64>) -> Option<Summary> {
     let mut sorted: Vec<f64> = samples.collect();
     sorted.sort_by(f64::total_cmp);
     Some(Summary {
-        median: median_of_sorted(&sorted)?,
+        median: quantile(&sorted, 2)?,
+        quartiles: (quantile(&sorted, 1)?, quantile(&sorted, 3)?),
         min: *sorted.first()?,
         max: *sorted.last()?,
-        rounds: sorted.len(),
+        turns: sorted.len(),
     })
 }
 
@@ -27,13 +43,13 @@ pub(crate) fn median(samples: impl Iterator<Item = f64>) -> Option<f64> {
     summarise(samples).map(|summary| summary.median)
 }
 
-fn median_of_sorted(sorted: &[f64]) -> Option<f64> {
-    let upper = *sorted.get(sorted.len() / 2)?;
-    if sorted.len() % 2 == 1 {
-        return Some(upper);
-    }
-    let lower = *sorted.get((sorted.len() / 2).checked_sub(1)?)?;
-    Some(f64::midpoint(lower, upper))
+/// The value `quarters` quarters up a sorted list, between two neighbours if need be.
+fn quantile(sorted: &[f64], quarters: usize) -> Option<f64> {
+    let position = sorted.len().checked_sub(1)? * quarters;
+    let below = *sorted.get(position / 4)?;
+    let above = *sorted.get(position.div_ceil(4))?;
+    let share = [0.0, 0.25, 0.5, 0.75].get(position % 4)?;
+    Some(below + (above - below) * share)
 }
 
 /// A generator good enough to put lanes in a random order (xorshift64*).

@@ -55,6 +55,9 @@ const RIVALS: [(Kind, Option<&str>); 3] = [
 pub(crate) enum Verdict {
     Met,
     Missed,
+    /// By the median, but the bound lies between the quartiles.
+    JustMet,
+    JustMissed,
     NotMeasured,
 }
 
@@ -63,12 +66,27 @@ impl Verdict {
         match self {
             Self::Met => "met",
             Self::Missed => "missed",
+            Self::JustMet => "met, within noise",
+            Self::JustMissed => "missed, within noise",
             Self::NotMeasured => "not measured",
         }
     }
 
-    fn of(met: bool) -> Self {
-        if met { Self::Met } else { Self::Missed }
+    fn of(measured: Option<Summary>, bound: f64) -> Self {
+        let Some(Summary {
+            median,
+            quartiles: (low, high),
+            ..
+        }) = measured
+        else {
+            return Self::NotMeasured;
+        };
+        match (median <= bound, low <= bound && bound < high) {
+            (true, false) => Self::Met,
+            (true, true) => Self::JustMet,
+            (false, true) => Self::JustMissed,
+            (false, false) => Self::Missed,
+        }
     }
 }
 
@@ -133,9 +151,7 @@ pub(crate) fn judge(report: &Report) -> Vec<Judged> {
             row: row.to_owned(),
             bar: measure.text(bound),
             measured: measured.map_or_else(|| "–".to_owned(), spread),
-            verdict: measured.map_or(Verdict::NotMeasured, |summary| {
-                Verdict::of(summary.median <= bound)
-            }),
+            verdict: Verdict::of(measured, bound),
         }
     });
     bounds
@@ -170,8 +186,6 @@ fn judge_rival(report: &Report, rival: Kind, only: Option<&str>) -> Judged {
             || "–".to_owned(),
             |(row, ratio)| format!("{} in {row}", spread(ratio)),
         ),
-        verdict: closest.map_or(Verdict::NotMeasured, |(_, ratio)| {
-            Verdict::of(ratio.median < 1.0)
-        }),
+        verdict: Verdict::of(closest.map(|(_, ratio)| ratio), 1.0),
     }
 }

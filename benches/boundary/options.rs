@@ -6,14 +6,14 @@ use crate::rows::ROW_NAMES;
 pub(crate) const USAGE: &str = "\
 usage: cargo bench --bench boundary -- [ROW...] [--quick] [--rounds N] [--no-peers] [--write-docs]
   ROW           only rows of these names, or whose name contains this
-  --quick       3 rounds instead of 7
+  --quick       3 rounds instead of 9
   --rounds N    N rounds
   --no-peers    native and sbox only
   --write-docs  put the tables between the markers of docs/PERFORMANCE.md
   --list        names of the rows
 Without cargo bench's own --bench argument (as under cargo test) there is only a smoke run.";
 
-const FULL_ROUNDS: usize = 7;
+const FULL_ROUNDS: usize = 9;
 const QUICK_ROUNDS: usize = 3;
 
 pub(crate) enum Mode {

@@ -127,7 +127,7 @@ fn bash_job_control_and_traps() -> Test {
 
 fn text_tools() -> Test {
     let script = r#"
-        find . -type f | sort | md5sum; find . -name '*7*' -newer d1 | wc -l; find . -type d -empty | sort
+        find . -type f | sort | md5sum; find . -name '*7*' -newermt 2000-01-01 | wc -l; find . -type d -empty | sort
         find . -name 'f1*' -exec grep -l line {} + | sort | head -3
         grep -rn 'line 3' . | sort | head -4; grep -c line d1/f1; grep -rL nothing . | wc -l
         sort -r d1/f1 | tail -2; awk '{ s += $2 } END { print s }' d1/f1; sed -i s/line/LINE/ d2/f2; head -1 d2/f2

@@ -131,10 +131,12 @@ fn sleep(shared: &Shared, job: &Arc<Job>, notification: Notification, sleeper: &
     };
     job.thread.store(ENDED, Ordering::Release);
     shared.sleepers.remove(job);
-    if let Some(reply) = reply {
-        // A guest that vanished needs no answer.
-        let _ = notification.answer(&reply);
-    }
+    // A guest that vanished needs no answer.
+    let _ = match reply {
+        Some(Reply::AddFd { fd, cloexec }) => notification.answer_with_last(fd, cloexec),
+        Some(reply) => notification.answer(&reply),
+        None => Ok(()),
+    };
 }
 
 /// True if a signal that the task doesn't block waits for it or for its group.

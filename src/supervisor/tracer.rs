@@ -108,6 +108,8 @@ pub(super) struct Tracer<'s> {
     /// The first program has ended: everything that is left or still being born is killed.
     ending: bool,
     outcome: Option<Outcome>,
+    /// The task that died last.
+    last_dead: Option<Arc<Task>>,
     /// The kernel calls a program executed by descriptor after its file, not "3" (Linux 6.14).
     named_by_file: bool,
 }
@@ -120,6 +122,7 @@ impl<'s> Tracer<'s> {
             early: HashSet::new(),
             ending: false,
             outcome: None,
+            last_dead: None,
             named_by_file: kernel_is_at_least(6, 14),
         }
     }
@@ -129,6 +132,7 @@ impl<'s> Tracer<'s> {
         loop {
             match sp::wait_peek() {
                 Ok(waited) if waited.dead => {
+                    self.adopt_children_of(waited.tid);
                     // No worker may be using this id when it becomes free.
                     self.shared.tasks.remove(waited.tid);
                     if let Ok(status) = sp::wait_take(waited.tid) {
@@ -167,6 +171,9 @@ impl<'s> Tracer<'s> {
         for task in self.shared.tasks.all() {
             kill(&task);
         }
+        for child in self.early.drain() {
+            let _ = sp::tgkill_any(child, libc::SIGKILL);
+        }
     }
 
     fn stopped(&mut self, tid: i32, status: i32) -> nix::Result<()> {
@@ -196,6 +203,10 @@ impl<'s> Tracer<'s> {
     fn at_event_stop(&mut self, tid: i32, signal: i32) -> nix::Result<()> {
         if self.shared.tasks.get(tid).is_none() {
             self.early.insert(tid);
+            // Its maker may have died before it could report.
+            if let Some(maker) = self.last_dead.clone() {
+                self.adopt_if_orphan(tid, &maker);
+            }
             return Ok(());
         }
         if let Some(handover) = self.shared.tasks.get(tid).and_then(|t| t.take_handover()) {
@@ -212,6 +223,9 @@ impl<'s> Tracer<'s> {
     /// comes second lets the child go: it makes no call before its task entry exists.
     fn at_birth(&mut self, tid: i32) -> nix::Result<()> {
         let child = ptrace::getevent(Pid::from_raw(tid))? as i32;
+        if self.shared.tasks.get(child).is_some() {
+            return sp::ptrace_resume(tid, false, 0); // adopted already
+        }
         let regs = ptrace::getregs(Pid::from_raw(tid))?;
         let flags = if regs.orig_rax == libc::SYS_clone as u64 {
             regs.rdi
@@ -233,6 +247,50 @@ impl<'s> Tracer<'s> {
             let _ = sp::ptrace_resume(child, false, 0);
         }
         sp::ptrace_resume(tid, false, 0)
+    }
+
+    /// `tid` has died. If it was making a child, nobody will report it: the child is entered as if
+    /// it had been.
+    fn adopt_children_of(&mut self, tid: i32) {
+        let Some(dead) = self.shared.tasks.get(tid) else {
+            return;
+        };
+        for child in self.early.clone() {
+            self.adopt_if_orphan(child, &dead);
+        }
+        self.last_dead = Some(dead);
+    }
+
+    /// Enters a child whose first stop came, if no living guest is its parent, or its maker gave it
+    /// the maker's own parent (`CLONE_PARENT`).
+    fn adopt_if_orphan(&mut self, child: i32, maker: &Arc<Task>) {
+        let parent = |id| {
+            procfs::process::Process::new(id)
+                .and_then(|p| p.stat())
+                .map(|s| s.ppid)
+        };
+        let Ok(ppid) = parent(child) else { return };
+        let is_thread = procfs::process::Process::new(child)
+            .and_then(|p| p.status())
+            .is_ok_and(|s| s.tgid == maker.group.tgid);
+        let dead_parent = parent(maker.tid).is_ok_and(|theirs| theirs == ppid);
+        let living = self
+            .shared
+            .tasks
+            .all()
+            .iter()
+            .any(|t| t.group.tgid == ppid && t.tid != maker.tid);
+        if living && !dead_parent && !is_thread {
+            return;
+        }
+        let kin = Kinship {
+            thread: is_thread,
+            fs: false,
+        };
+        self.shared.tasks.add_child(maker, child, kin);
+        self.early.remove(&child);
+        // It may have been killed meanwhile.
+        let _ = sp::ptrace_resume(child, false, 0);
     }
 
     /// A call that the filter hands to the tracer: exec, first or second time round.

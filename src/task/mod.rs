@@ -12,6 +12,7 @@ pub use mem::{GuestMem, Mm, read_bytes, read_cstr};
 use crate::sys::{self, Errno};
 use crate::vfs::{Dir, Tasks};
 use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -255,7 +256,13 @@ impl Task {
 #[derive(Debug, Default)]
 pub struct Registry {
     tasks: RwLock<FxHashMap<i32, Arc<Task>>>,
+    /// Thread groups that have died and may not have been waited for by their parent yet: until
+    /// then they can still be signalled and asked about.
+    zombies: Mutex<VecDeque<i32>>,
 }
+
+/// Zombies that are remembered; the oldest are forgotten first, and then don't exist any more.
+const MAX_ZOMBIES: usize = 1024;
 
 /// How a new task relates to its maker: the clone(2) flags that matter to us.
 #[derive(Clone, Copy, Debug, Default)]
@@ -336,6 +343,13 @@ impl Registry {
         if let Some(task) = self.get(tid) {
             task.dead.store(true, Ordering::Release);
             let busy = task.serve();
+            if task.tid == task.group.tgid {
+                let mut zombies = self.zombies.lock().unwrap_or_else(PoisonError::into_inner);
+                if zombies.len() == MAX_ZOMBIES {
+                    zombies.pop_front();
+                }
+                zombies.push_back(tid);
+            }
             self.tasks
                 .write()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -346,9 +360,25 @@ impl Registry {
 
     /// True if `id` is the id of a guest thread or thread group.
     pub fn is_member(&self, id: i32) -> bool {
-        self.map()
-            .values()
-            .any(|t| t.tid == id || t.group.tgid == id)
+        let lives = |id| {
+            self.map()
+                .values()
+                .any(|t| t.tid == id || t.group.tgid == id)
+        };
+        if lives(id) {
+            return true;
+        }
+        let mut zombies = self.zombies.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(at) = zombies.iter().position(|&z| z == id) else {
+            return false;
+        };
+        // The id may mean somebody else by now.
+        let stat = procfs::process::Process::new(id).and_then(|p| p.stat());
+        let waits = stat.is_ok_and(|s| s.state == 'Z' && lives(s.ppid));
+        if !waits {
+            zombies.remove(at);
+        }
+        waits
     }
 
     /// All thread ids.

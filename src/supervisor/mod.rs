@@ -80,6 +80,14 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// The working directory is not in the view.
+    #[error("can't start in {path}: {}\n  hint: --cwd names a directory of the view; --ro or --rw shows one of the host", errno.desc())]
+    NoStart {
+        /// The directory that was asked for.
+        path: String,
+        /// What the walk to it came to.
+        errno: crate::sys::Errno,
+    },
     /// Something of our own failed.
     #[error("{what}: {errno}")]
     Own {

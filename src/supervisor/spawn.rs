@@ -18,7 +18,7 @@ use crate::mechanism::notify::Listener;
 use crate::sys::process::{self as sp, Forked};
 use crate::sys::{self, Errno};
 use crate::task::{FsContext, Registry};
-use crate::vfs::Caller;
+use crate::vfs::{Caller, Dir};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use std::ffi::CString;
@@ -43,6 +43,8 @@ struct Pipes {
 pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Error> {
     let program = filter::program(&filter::Profile { net: setup.net })?;
     give_up_privileges()?;
+    let tasks = Arc::new(Registry::default());
+    let cwd = working_directory(&setup, &tasks)?;
     let limit = raise_descriptor_limit();
     let umask = sys::fs::umask(0o077);
     let old_mask = watch_signals()?;
@@ -74,20 +76,11 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         vfs,
         policy,
         net,
-        cwd,
         log,
         tell_denials,
         count,
         ..
     } = setup;
-    let tasks = Arc::new(Registry::default());
-    let caller = Caller {
-        tgid: first,
-        tid: first,
-        tasks: &*tasks,
-    };
-    let root = Arc::clone(vfs.root());
-    let cwd = vfs.directory(caller, &root, &cwd).unwrap_or(root);
     tasks.add_first(first, FsContext::new(cwd, umask));
     let shared = Arc::new(Shared {
         vfs,
@@ -102,7 +95,6 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         tracer: Mailbox::new(),
     });
     sp::install_interrupter(wake_signal()).map_err(own("installing a signal handler"))?;
-    shared.vfs.start_watching();
     start_threads(&shared, first);
     nix::unistd::write(&go, b"g").map_err(own("starting the guest"))?;
     drop(go);
@@ -118,6 +110,22 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     };
     shared.vfs.remove_scratch();
     Ok((outcome, shared.stats.as_ref().map(Stats::summary)))
+}
+
+fn working_directory(setup: &Setup, tasks: &Registry) -> Result<Arc<Dir>, Error> {
+    let nobody = Caller {
+        tgid: 0,
+        tid: 0,
+        tasks,
+    };
+    let root = Arc::clone(setup.vfs.root());
+    setup
+        .vfs
+        .directory(nobody, &root, &setup.cwd)
+        .map_err(|errno| Error::NoStart {
+            path: setup.cwd.to_bytes().escape_ascii().to_string(),
+            errno,
+        })
 }
 
 /// Capabilities and supplementary groups go, in the supervisor too: what it does for a guest is

@@ -618,8 +618,14 @@ fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
 
 /// One word of the auxiliary vector, getauxval(3); 0 if it isn't there.
 fn auxv(tid: i32, wanted: u64) -> Result<u64, &'static str> {
-    let auxv = std::fs::read(format!("/proc/{tid}/auxv")).map_err(|_| "auxv can't be read")?;
+    // proc(5): some twenty pairs of words.
+    let mut auxv = [0u8; 1024];
+    let n = std::fs::File::open(format!("/proc/{tid}/auxv"))
+        .and_then(|mut file| std::io::Read::read(&mut file, &mut auxv))
+        .map_err(|_| "auxv can't be read")?;
     let mut words = auxv
+        .get(..n)
+        .unwrap_or_default()
         .chunks_exact(8)
         .map(|w| w.try_into().map_or(0, u64::from_ne_bytes));
     while let (Some(kind), Some(value)) = (words.next(), words.next()) {

@@ -95,9 +95,11 @@ pub fn ignore(signal: i32) -> Result<()> {
 /// what the supervisor does on behalf of a guest is checked exactly as the guest's own call.
 pub fn drop_capabilities() -> Result<()> {
     for cap in 0..64 {
-        // Fails with EINVAL past the kernel's last capability and EPERM for ordinary users, whose
-        // bounding set is harmless: no_new_privs keeps exec from granting anything.
-        let _ = prctl(libc::PR_CAPBSET_DROP, cap, 0);
+        // EINVAL: past the kernel's last capability. EPERM: an ordinary user, whose bounding set is
+        // harmless, as no_new_privs keeps exec from granting anything.
+        if prctl(libc::PR_CAPBSET_DROP, cap, 0).is_err() {
+            break;
+        }
     }
     let _ = prctl(
         libc::PR_CAP_AMBIENT,

@@ -5,7 +5,8 @@ use super::mount::NodeId;
 use super::path::VPath;
 use crate::policy::RuleId;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
 
 /// Device and inode number: the identity of a host object while somebody holds it.
 pub type Inode = (u64, u64);
@@ -24,6 +25,8 @@ pub struct Dir {
     pub(super) rule: RuleId,
     pub(super) mount: Option<super::mount::MountId>,
     pub(super) generation: u64,
+    /// When `path` was last seen to be true.
+    pub(super) seen: Mutex<Instant>,
 }
 
 #[derive(Debug)]
@@ -52,6 +55,16 @@ impl Dir {
             DirKind::Host { .. } => None,
             DirKind::Synth { what, .. } => Some(*what),
         }
+    }
+
+    /// True for records of one directory at one place.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let one = match (&self.kind, &other.kind) {
+            (DirKind::Host { inode: a, .. }, DirKind::Host { inode: b, .. }) => a == b,
+            (DirKind::Synth { what: a, .. }, DirKind::Synth { what: b, .. }) => a == b,
+            _ => false,
+        };
+        one && self.path == other.path && self.mount == other.mount
     }
 
     /// The rule that governs names in this directory.

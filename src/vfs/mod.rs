@@ -42,6 +42,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 /// The tasks as the file system needs to know them (for `/proc`).
 pub trait Tasks: Send + Sync {
@@ -119,6 +120,7 @@ impl Vfs {
                     rule: mount.rule,
                     mount: Some(id),
                     generation: ALWAYS,
+                    seen: Mutex::new(Instant::now()),
                 }
             }
             _ => Dir {
@@ -132,12 +134,13 @@ impl Vfs {
                 rule: synthetic_rule,
                 mount: None,
                 generation: ALWAYS,
+                seen: Mutex::new(Instant::now()),
             },
         };
         Ok(Self {
             table,
             root: Arc::new(root),
-            cache: Cache::new(),
+            cache: Cache::default(),
             scratch,
             proc_root,
             self_fd,
@@ -205,11 +208,6 @@ impl Vfs {
         Ok(lock(&self.placeholders).contains_key(&inode) || lock(&self.mixed).contains(&inode))
     }
 
-    /// Starts to listen for renames by others; before the first guest runs.
-    pub fn start_watching(&self) {
-        self.cache.start_watching();
-    }
-
     /// Removes the private host directory, at the end of the run.
     pub fn remove_scratch(&self) {
         self.scratch.remove();
@@ -228,16 +226,25 @@ impl Vfs {
 
     /// `dir` with fresh path, node and rule, after directories have been renamed.
     pub fn current(&self, dir: &Arc<Dir>) -> Arc<Dir> {
-        if dir.generation == ALWAYS || dir.generation == self.cache.generation() {
+        if dir.generation == ALWAYS {
+            return Arc::clone(dir);
+        }
+        let now_valid = dir.generation == self.cache.generation();
+        if now_valid && Cache::is_fresh(*lock(&dir.seen)) {
             return Arc::clone(dir);
         }
         let DirKind::Host { fd, .. } = &dir.kind else {
             return Arc::clone(dir);
         };
         // On an error what was known stays true: a directory is never shown with fewer rules.
-        sys::fs::dup_above(fd.as_fd(), FIRST_FD)
+        let found = sys::fs::dup_above(fd.as_fd(), FIRST_FD)
             .and_then(|fd| self.identify(fd, Some(dir)))
-            .unwrap_or_else(|_| Arc::clone(dir))
+            .unwrap_or_else(|_| Arc::clone(dir));
+        if now_valid && found.is_same(dir) {
+            *lock(&dir.seen) = Instant::now();
+            return Arc::clone(dir);
+        }
+        found
     }
 
     /// The directory that a guest's descriptor names (already duplicated into `fd`).
@@ -304,10 +311,10 @@ impl Vfs {
             rule,
             mount: Some(mount),
             generation,
+            seen: Mutex::new(Instant::now()),
         });
         if !removed {
-            // Unwatched it is merely found anew each time.
-            let _ = self.cache.adopt(&dir);
+            self.cache.adopt(&dir, (stat.st_dev, stat.st_ino));
         }
         Ok(dir)
     }

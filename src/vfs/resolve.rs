@@ -19,7 +19,8 @@ use crate::sys::{self, Errno};
 use bumpalo::Bump;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
 /// Symbolic links that one walk may follow (path_resolution(7): ELOOP beyond 40).
 const MAX_LINKS: u32 = 40;
@@ -130,7 +131,7 @@ pub(super) struct Walk<'v> {
     vfs: &'v Vfs,
     who: Caller<'v>,
     links: u32,
-    /// Something on the way belongs to the calling task alone, or can't be watched.
+    /// Something on the way belongs to the calling task alone.
     uncacheable: bool,
     generation: u64,
 }
@@ -269,8 +270,11 @@ impl<'v> Walk<'v> {
             end = from + len;
             if !self.uncacheable {
                 let prefix = text.get(..end).unwrap_or_default();
-                let entry = (Arc::clone(&at), self.links - before);
-                self.vfs.cache.put(start, prefix, entry, self.generation);
+                let links = self.links - before;
+                at = self
+                    .vfs
+                    .cache
+                    .put(start, prefix, at, links, self.generation);
             }
         }
         Ok(at)
@@ -435,6 +439,7 @@ impl<'v> Walk<'v> {
             rule,
             mount,
             generation: self.generation,
+            seen: Mutex::new(Instant::now()),
         }))
     }
 
@@ -449,7 +454,9 @@ impl<'v> Walk<'v> {
                     _ => None,
                 };
                 let found = self.host_dir(fd, path, node, dir.rule, dir.mount)?;
-                self.uncacheable |= !self.vfs.cache.adopt(&found);
+                if let DirKind::Host { inode, .. } = &found.kind {
+                    self.vfs.cache.adopt(&found, *inode);
+                }
                 Ok(found)
             }
             Err(Errno::ENOTDIR) => {
@@ -461,9 +468,6 @@ impl<'v> Walk<'v> {
                 })?;
                 if let Some(path) = &dir.path {
                     self.vfs.cache.pass_link(path.join(name.to_bytes()));
-                    // Others may replace the link without any directory moving; their doing so is
-                    // only seen where nobody but the owner of the system writes.
-                    self.uncacheable |= !self.vfs.is_system(dir);
                 }
                 self.follow_to_dir(dir, text)
             }
@@ -586,14 +590,6 @@ impl<'v> Walk<'v> {
                             });
                         }
                         Err(Errno::ENOENT) => {
-                            if self.is_removed(dir)
-                                && self.generation == self.vfs.cache.generation()
-                            {
-                                // A cached directory that somebody removed: look again by name.
-                                self.vfs.cache.flush();
-                                self.generation = self.vfs.cache.generation();
-                                continue;
-                            }
                             return Ok(Found { place, stat: None });
                         }
                         Err(e) => return Err(e),
@@ -624,16 +620,6 @@ impl<'v> Walk<'v> {
             path = link.1;
             must_be_dir |= path.last() == Some(&b'/');
         }
-    }
-
-    /// True for a directory that has been removed: the start of a relative path may be one, a
-    /// directory from the cache should not.
-    fn is_removed(&self, dir: &Dir) -> bool {
-        dir.generation != super::ALWAYS
-            && dir.path.is_some()
-            && dir
-                .host()
-                .is_some_and(|fd| sys::fs::fstat(fd).is_ok_and(|s| s.st_nlink == 0))
     }
 
     /// The walk of openat2(2) with limits: component by component, remembering where it has been.
@@ -818,6 +804,7 @@ impl Vfs {
             rule: self.synthetic_rule,
             mount: None,
             generation: super::ALWAYS,
+            seen: Mutex::new(Instant::now()),
         }))
     }
 

@@ -40,12 +40,12 @@ static long int80(long nr, const long a[6]) {
     return ret;
 }
 
-/* Calls left out: they end or fork this very child, or (were they let through as root) would change the host's clock,
+/* Calls left out: they end or fork this very child, resume whatever was interrupted last, or (were they let through as root) would change the host's clock,
  * name or power state and say nothing about files. */
 static int left_out(long nr) {
     static const long no[] = {
         SYS_exit, SYS_exit_group, SYS_fork, SYS_vfork, SYS_clone, SYS_clone3, SYS_reboot, SYS_kexec_load, SYS_kexec_file_load,
-        SYS_sethostname, SYS_setdomainname, SYS_settimeofday, SYS_clock_settime, SYS_adjtimex, SYS_clock_adjtime, SYS_vhangup};
+        SYS_restart_syscall, SYS_sethostname, SYS_setdomainname, SYS_settimeofday, SYS_clock_settime, SYS_adjtimex, SYS_clock_adjtime, SYS_vhangup};
     for (size_t i = 0; i < sizeof no / sizeof *no; i++)
         if (nr == no[i]) return 1;
     return 0;

@@ -250,13 +250,6 @@ impl Vfs {
         }
     }
 
-    /// True for a directory that only the system's administrator writes to.
-    pub(super) fn is_system(&self, dir: &Dir) -> bool {
-        dir.host()
-            .and_then(|fd| sys::fs::fstat(fd).ok())
-            .is_some_and(|stat| stat.st_uid == 0 && stat.st_mode & 0o022 == 0)
-    }
-
     /// The rule that governs a place.
     pub fn rule(&self, place: &Place<'_>) -> Option<crate::policy::RuleId> {
         match place {

@@ -389,7 +389,8 @@ fn escapes() -> Test {
     fs::write(&secret, "SECRET-MARKER").expect("write");
     let before = snapshot(dir.path());
     let outsider = Outsider::start()?;
-    let job = Job::new([&program]);
+    // From /, so that the secret isn't below a current directory that is shown.
+    let job = Job::new([&program]).dir(Path::new("/"));
     // Descriptors that sbox inherits and must not pass on, one of them open for writing.
     let leak = format!("exec 5</etc/passwd 8<'{0}' 9>>'{0}';", secret.display());
     let command = with_own_pid(

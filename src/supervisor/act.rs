@@ -19,6 +19,8 @@ pub(super) enum Done {
     Reply(Reply),
     /// It would sleep: to be finished on a thread of its own.
     Sleeps(Sleeper),
+    /// The guest gets a descriptor that can't be put into it (`O_PATH`): it must take it itself.
+    HandOver { fd: OwnedFd, cloexec: bool },
     /// An exec was approved; its descriptor must be put into the guest first.
     Exec {
         program: OwnedFd,
@@ -207,10 +209,13 @@ impl Hands<'_> {
 
     fn open(&mut self, place: &Place<'_>, flags: i32, mode: u32, fifo: bool) -> sys::Result<Done> {
         let cloexec = flags & libc::O_CLOEXEC != 0;
+        if flags & libc::O_PATH != 0 {
+            let fd = self.open_path(place)?;
+            return Ok(Done::HandOver { fd, cloexec });
+        }
         // fifo(7): opening for both never waits, nor does O_NONBLOCK.
-        let waits = fifo
-            && flags & (libc::O_NONBLOCK | libc::O_PATH) == 0
-            && flags & libc::O_ACCMODE != libc::O_RDWR;
+        let waits =
+            fifo && flags & libc::O_NONBLOCK == 0 && flags & libc::O_ACCMODE != libc::O_RDWR;
         if waits {
             return self.open_fifo(place, flags);
         }
@@ -247,20 +252,26 @@ impl Hands<'_> {
         Ok(Done::Sleeps(Sleeper::OpenFifo { dir, name, flags }))
     }
 
+    /// A descriptor that names a place and does nothing else (open(2), `O_PATH`).
+    fn open_path(&self, place: &Place<'_>) -> sys::Result<OwnedFd> {
+        match place {
+            Place::Name { .. } | Place::File(_) | Place::Synth(_) => self.vfs.handle(place),
+            Place::Dir(dir, _) => self.vfs.reopen(self.vfs.stand_in(dir)?, libc::O_PATH),
+            Place::Open(fd) => self.vfs.reopen(fd.as_fd(), libc::O_PATH),
+            // Links that only the view knows have no object. DIFFERS: the kernel's have.
+            Place::Link { .. } | Place::Magic(_) => Err(Errno::ELOOP),
+            Place::Absent { .. } => Err(Errno::ENOENT),
+        }
+    }
+
     /// Opens what can be opened without waiting. `O_NONBLOCK` guards against a FIFO that somebody
     /// put there after we looked; the guest gets the flags it asked for.
     fn open_now(&mut self, place: &Place<'_>, flags: i32, mode: u32) -> sys::Result<OwnedFd> {
         if flags & (libc::O_CREAT | libc::O_TMPFILE) != 0 {
             self.take_umask();
         }
-        // A descriptor made with O_PATH can't be handed over (SECCOMP_IOCTL_NOTIF_ADDFD, EBADF): the
-        // guest gets one for reading. DIFFERS: it can be read, and unreadable files give EACCES.
-        let asked = if flags & libc::O_PATH != 0 {
-            (flags & !libc::O_PATH & !libc::O_ACCMODE) | libc::O_RDONLY
-        } else {
-            flags
-        };
-        let flags = asked | libc::O_NOCTTY;
+        let asked = flags;
+        let flags = flags | libc::O_NOCTTY;
         match place {
             Place::Name { dir, name, .. } => {
                 let dir = dir.host().ok_or(Errno::ENOENT)?;

@@ -8,9 +8,10 @@ use crate::policy::{Access, Rule, Verdict};
 use crate::sys::{self, Errno};
 use crate::syscall::plan::{Cx, Plan};
 use crate::syscall::table::{self, Row};
-use crate::task::{ExecState, Task};
+use crate::task::{ExecState, Handover, Task};
 use bumpalo::Bump;
 use std::cell::RefCell;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -98,20 +99,41 @@ impl<'s> Worker<'s> {
             Ok(Done::Sleeps(sleeper)) => {
                 shared.sleepers.submit(shared, task, notification, sleeper)
             }
-            Ok(Done::Exec { program, mut plan }) => {
-                match notification.inject(std::os::fd::AsFd::as_fd(&program)) {
-                    Ok(slot) => {
-                        plan.slot = slot;
-                        *task.exec() = ExecState::Approved(plan);
-                        answer(notification, &Reply::Return(0));
-                    }
-                    Err(errno) => answer(notification, &Reply::Errno(errno)),
+            Ok(Done::HandOver { fd, cloexec }) => self.hand_over(&task, notification, &fd, cloexec),
+            Ok(Done::Exec { program, mut plan }) => match notification.inject(program.as_fd()) {
+                Ok(slot) => {
+                    plan.slot = slot;
+                    *task.exec() = ExecState::Approved(plan);
+                    answer(notification, &Reply::Return(0));
                 }
-            }
+                Err(errno) => answer(notification, &Reply::Errno(errno)),
+            },
         }
         if let Some((stats, start)) = stats {
             stats.notified(nr, start.elapsed());
         }
+    }
+
+    /// Gives the guest a descriptor that can't be put into it: SECCOMP_IOCTL_NOTIF_ADDFD refuses
+    /// what was opened with `O_PATH`, but a message may carry it (unix(7), `SCM_RIGHTS`). So the
+    /// guest gets a socket with such a message waiting, and at the end of the call the tracer has it
+    /// receive the message.
+    fn hand_over(&self, task: &Task, notification: Notification, fd: &OwnedFd, cloexec: bool) {
+        let put = sys::socket::message_with(fd.as_fd())
+            .and_then(|socket| notification.inject(socket.as_fd()));
+        let reply = match put {
+            Ok(socket) => {
+                task.set_handover(Some(Handover { socket, cloexec }));
+                if self.shared.tracer.interrupt(task.tid) {
+                    Reply::Return(0)
+                } else {
+                    task.set_handover(None);
+                    Reply::Errno(Errno::EIO)
+                }
+            }
+            Err(errno) => Reply::Errno(errno),
+        };
+        answer(notification, &reply);
     }
 
     fn decide_and_do(
@@ -223,6 +245,7 @@ fn shown(done: &Result<Done, Errno>) -> String {
         Ok(Done::Reply(Reply::Restart)) => "? (restarted)".into(),
         Ok(Done::Sleeps(_)) => "? (sleeps)".into(),
         Ok(Done::Exec { .. }) => "exec".into(),
+        Ok(Done::HandOver { .. }) => "a descriptor".into(),
         Ok(Done::LookAgain) => "-1 ELOOP".into(),
     }
 }

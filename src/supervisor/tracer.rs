@@ -22,7 +22,7 @@ use super::{Outcome, Shared};
 use crate::sys::{Errno, process as sp};
 use crate::syscall::rules;
 use crate::syscall::table::{self, Mechanism};
-use crate::task::{Argv, ExecPlan, ExecState, GuestMem, Kinship, Mm, Task};
+use crate::task::{Argv, ExecPlan, ExecState, GuestMem, Handover, Kinship, Mm, Task};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 use std::collections::HashSet;
@@ -48,6 +48,7 @@ pub(super) struct Mailbox {
 struct Request {
     tid: i32,
     done: AtomicBool,
+    asker: std::thread::Thread,
 }
 
 impl Mailbox {
@@ -64,6 +65,7 @@ impl Mailbox {
         let request = Arc::new(Request {
             tid,
             done: AtomicBool::new(false),
+            asker: std::thread::current(),
         });
         self.requests
             .lock()
@@ -77,7 +79,7 @@ impl Mailbox {
                 tracer,
                 super::sleep::wake_signal(),
             );
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::park_timeout(Duration::from_millis(1));
             if request.done.load(Ordering::Acquire) {
                 return true;
             }
@@ -95,6 +97,7 @@ impl Mailbox {
             // ESRCH: dead already, or stopped, and then the signal is being handled.
             let _ = sp::ptrace_interrupt(request.tid);
             request.done.store(true, Ordering::Release);
+            request.asker.unpark();
         }
     }
 }
@@ -196,6 +199,9 @@ impl<'s> Tracer<'s> {
         if self.shared.tasks.get(tid).is_none() {
             self.early.insert(tid);
             return Ok(());
+        }
+        if let Some(handover) = self.shared.tasks.get(tid).and_then(|t| t.take_handover()) {
+            take_descriptor(tid, handover)?;
         }
         match signal {
             // ptrace(2), "Group-stop": it stays stopped, and SIGCONT will report again.
@@ -535,6 +541,69 @@ fn inject(tid: i32, regs: &Regs, rip: u64, nr: i64, args: [u64; 6]) -> nix::Resu
     sp::ptrace_set_sigmask(tid, blocked)?;
     ptrace::setregs(pid, *regs)?;
     Ok(value)
+}
+
+/// Has a guest receive the descriptor that waits for it in a socket, as the result of the call that
+/// it is at the end of. What it could do meanwhile, from another thread, is to take the descriptor
+/// early or to lie about its number: it is meant for it, and the number is its own affair.
+fn take_descriptor(tid: i32, handover: Handover) -> nix::Result<()> {
+    let pid = Pid::from_raw(tid);
+    let mut regs = ptrace::getregs(pid)?;
+    let at = regs.rip - SYSCALL_BYTES;
+    let result = receive(tid, &regs, at, handover).unwrap_or_else(|errno| -i64::from(errno as i32));
+    inject(
+        tid,
+        &regs,
+        at,
+        libc::SYS_close,
+        [handover.socket as u64, 0, 0, 0, 0, 0],
+    )?;
+    regs.rax = result as u64;
+    ptrace::setregs(pid, regs)
+}
+
+fn receive(tid: i32, regs: &Regs, at: u64, handover: Handover) -> Result<i64, Errno> {
+    const PAGE: u64 = 4096;
+    let mm = Mm::new(tid);
+    let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+    let private = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
+    let base = inject(
+        tid,
+        regs,
+        at,
+        libc::SYS_mmap,
+        [0, PAGE, prot, private, u64::MAX, 0],
+    )?;
+    let base = u64::try_from(base).map_err(|_| Errno::ENOMEM)?;
+    // struct msghdr: name, namelen, iov, iovlen, control, controllen, flags; then one iovec; then
+    // room for struct cmsghdr (16 bytes) and one int.
+    let (iov, control, text) = (base + 64, base + 128, base + 256);
+    let header: [u64; 10] = [0, 0, iov, 1, control, 24, 0, 0, text, 1];
+    let bytes: Vec<u8> = header.iter().flat_map(|w| w.to_ne_bytes()).collect();
+    mm.write(base, &bytes)?;
+    let mut flags = libc::MSG_DONTWAIT;
+    if handover.cloexec {
+        flags |= libc::MSG_CMSG_CLOEXEC;
+    }
+    let args = [handover.socket as u64, base, flags as u64, 0, 0, 0];
+    let received = inject(tid, regs, at, libc::SYS_recvmsg, args)?;
+    let mut answer = [0u8; 20];
+    let mut length = [0u8; 8];
+    mm.read(control, &mut answer)?;
+    mm.read(base + 40, &mut length)?;
+    inject(tid, regs, at, libc::SYS_munmap, [base, PAGE, 0, 0, 0, 0])?;
+    if received < 0 {
+        return Ok(received);
+    }
+    // No number was free: the kernel drops the descriptor and cuts the message (MSG_CTRUNC).
+    if u64::from_ne_bytes(length) < 20 {
+        return Err(Errno::EMFILE);
+    }
+    let number = answer
+        .get(16..)
+        .and_then(|n| n.try_into().ok())
+        .ok_or(Errno::EFAULT)?;
+    Ok(i32::from_ne_bytes(number).into())
 }
 
 /// Gives a new program its name by prctl(2), run from the `syscall` instruction in its vDSO. The name

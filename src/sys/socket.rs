@@ -1,7 +1,7 @@
 //! Socket calls on raw address bytes, as the guest gave them.
 
 use super::{Result, check_int};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// connect(2).
 pub fn connect(socket: BorrowedFd<'_>, address: &[u8]) -> Result<()> {
@@ -42,4 +42,18 @@ pub fn name(socket: BorrowedFd<'_>, peer: bool, buf: &mut [u8]) -> Result<usize>
         }
     })?;
     Ok(len as usize)
+}
+
+/// A socket at which a message waits that carries `fd` (unix(7), `SCM_RIGHTS`).
+pub fn message_with(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    use nix::sys::socket::{
+        AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
+    };
+    let kind = SockType::SeqPacket;
+    let (ours, theirs) = socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)?;
+    let rights = [fd.as_raw_fd()];
+    let carried = [ControlMessage::ScmRights(&rights)];
+    let text = [std::io::IoSlice::new(b"f")];
+    sendmsg::<()>(ours.as_raw_fd(), &text, &carried, MsgFlags::empty(), None)?;
+    Ok(theirs)
 }

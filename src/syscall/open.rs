@@ -184,12 +184,12 @@ fn plan<'a>(
     }
     let kind = stat.st_mode & libc::S_IFMT;
     let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
-    if kind == libc::S_IFLNK {
-        return Err(if flags & libc::O_DIRECTORY != 0 {
-            Errno::ENOTDIR
-        } else {
-            Errno::ELOOP
-        });
+    let path_only = flags & libc::O_PATH != 0;
+    if kind == libc::S_IFLNK && flags & libc::O_DIRECTORY != 0 {
+        return Err(Errno::ENOTDIR);
+    }
+    if kind == libc::S_IFLNK && !path_only {
+        return Err(Errno::ELOOP);
     }
     if kind == libc::S_IFDIR {
         if tmpfile {
@@ -205,7 +205,7 @@ fn plan<'a>(
                 },
             ));
         }
-        if creates || writes && flags & libc::O_PATH == 0 {
+        if creates || writes && !path_only {
             return Err(Errno::EISDIR);
         }
     } else if flags & libc::O_DIRECTORY != 0 {
@@ -213,10 +213,10 @@ fn plan<'a>(
     }
     // Devices exist only in the view's own /dev: a host tree is shown as if mounted `nodev`.
     let device = kind == libc::S_IFCHR || kind == libc::S_IFBLK;
-    if device && matches!(place, Place::Name { .. }) && flags & libc::O_PATH == 0 {
+    if device && matches!(place, Place::Name { .. }) && !path_only {
         return Err(Errno::EACCES);
     }
-    let fifo = kind == libc::S_IFIFO;
+    let fifo = kind == libc::S_IFIFO && !path_only;
     let access = match place {
         // A device or process file of our own: what may be done to it is decided there.
         Place::Synth(_) => Access::LOOK,

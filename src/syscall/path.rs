@@ -274,6 +274,9 @@ pub fn readlinkat<'a>(
         .ok()
         .filter(|&s| s > 0)
         .ok_or(Errno::EINVAL)?;
+    if path.0.is_empty() && dir.0 != libc::AT_FDCWD {
+        return read_held_link(cx, dir, buf, size);
+    }
     let start = cx.start(dir.0, path.0)?;
     let place = if path.0.to_bytes().last() == Some(&b'/') {
         existing(cx, dir, path, Follow::Never)?.0
@@ -289,6 +292,23 @@ pub fn readlinkat<'a>(
             .arena
             .alloc_slice_copy(&cx.vfs.link_text(other, cx.caller())?),
     };
+    let text = text.get(..text.len().min(size)).unwrap_or_default();
+    Ok(Plan::write(buf.0, text, text.len() as i64))
+}
+
+/// readlinkat(2) with an empty path: of the link that the descriptor is (`O_PATH | O_NOFOLLOW`).
+fn read_held_link<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    buf: OutBuf,
+    size: usize,
+) -> Result<Plan<'a>, Errno> {
+    let fd = cx.task.descriptor(dir.0).map_err(|_| Errno::ENOENT)?;
+    if sys::fs::fstat(fd.as_fd())?.st_mode & libc::S_IFMT != libc::S_IFLNK {
+        return Err(Errno::ENOENT);
+    }
+    let room = cx.arena.alloc_slice_fill_copy(libc::PATH_MAX as usize, 0u8);
+    let text = sys::fs::readlinkat(fd.as_fd(), c"", room)?;
     let text = text.get(..text.len().min(size)).unwrap_or_default();
     Ok(Plan::write(buf.0, text, text.len() as i64))
 }

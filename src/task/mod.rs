@@ -31,8 +31,19 @@ pub struct Task {
     dead: AtomicBool,
     /// A sleeping call of this task was answered with "restart": its EINTR is meant.
     restarting: AtomicBool,
+    /// A descriptor on its way to the guest that only the guest itself can take.
+    handover: Mutex<Option<Handover>>,
     /// The exec in progress, between its notification and its end.
     exec: Mutex<ExecState>,
+}
+
+/// A message with a descriptor that waits in a socket which was put into the guest.
+#[derive(Clone, Copy, Debug)]
+pub struct Handover {
+    /// The socket's number in the guest, close-on-exec.
+    pub socket: i32,
+    /// Whether the descriptor closes at exec.
+    pub cloexec: bool,
 }
 
 /// Where an exec stands.
@@ -169,6 +180,7 @@ impl Task {
             service: Mutex::default(),
             dead: AtomicBool::new(false),
             restarting: AtomicBool::new(false),
+            handover: Mutex::default(),
             exec: Mutex::default(),
         })
     }
@@ -218,6 +230,19 @@ impl Task {
     /// Takes that note back; true if it was there.
     pub fn take_restarting(&self) -> bool {
         self.restarting.swap(false, Ordering::AcqRel)
+    }
+
+    /// Announces a descriptor that the tracer will have the guest take, or takes that back.
+    pub fn set_handover(&self, handover: Option<Handover>) {
+        *self.handover.lock().unwrap_or_else(PoisonError::into_inner) = handover;
+    }
+
+    /// The descriptor that the guest is to take, once.
+    pub fn take_handover(&self) -> Option<Handover> {
+        self.handover
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// The exec in progress.

@@ -11,6 +11,8 @@
 //! | `the_changelog_knows_this_version` | `CHANGELOG.md` has a section for the version in `Cargo.toml` |
 //! | `the_readme_lists_every_flag` | the flags of `sbox run`, and all exit statuses, are in `README.md` |
 //!
+//! Long because each check brings the texts that it must notice.
+//!
 //! A check is a function from a file's path and text to complaints. Each test first shows it a text that breaks the
 //! rule: a check that notices nothing proves nothing.
 
@@ -49,7 +51,15 @@ const MAY_KNOW: [(&str, &[&str]); 10] = [
     ("trace", &["policy", "syscall::table", "task"]),
     (
         "supervisor",
-        &["mechanism", "policy", "sys", "syscall", "task", "trace", "vfs"],
+        &[
+            "mechanism",
+            "policy",
+            "sys",
+            "syscall",
+            "task",
+            "trace",
+            "vfs",
+        ],
     ),
     ("doctor", &["sys", "supervisor::filter"]),
     // On top: uses the others, and nobody uses it.
@@ -69,7 +79,8 @@ struct Source {
 }
 
 fn root() -> PathBuf {
-    env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+    env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
 }
 
 /// All files below `dirs` with one of these endings, in order.
@@ -95,7 +106,12 @@ fn files(dirs: &[&str], endings: &[&str]) -> Vec<Source> {
     let found: Vec<Source> = all
         .iter()
         .map(|path| Source {
-            path: path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(),
+            path: path
+                .strip_prefix(&root)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned(),
             text: fs::read_to_string(path).unwrap(),
         })
         .collect();
@@ -109,7 +125,11 @@ fn read(path: &str) -> String {
 
 /// Fails with all complaints at once.
 fn report(rule: &str, complaints: Vec<String>) {
-    assert!(complaints.is_empty(), "{rule}:\n  {}", complaints.join("\n  "));
+    assert!(
+        complaints.is_empty(),
+        "{rule}:\n  {}",
+        complaints.join("\n  ")
+    );
 }
 
 /// The code of a Rust file, line by line: comments and the insides of string literals are blanked. Simple on purpose;
@@ -179,7 +199,10 @@ fn complaints_about_unsafe(path: &str, text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     for (at, line) in code(text).iter().enumerate() {
         if line.contains("unsafe_code") && line.contains("allow") && path != "src/sys/mod.rs" {
-            complaints.push(format!("{path}:{}: only src/sys/mod.rs may allow unsafe code", at + 1));
+            complaints.push(format!(
+                "{path}:{}: only src/sys/mod.rs may allow unsafe code",
+                at + 1
+            ));
         }
         if !words(line).any(|word| word == "unsafe") {
             continue;
@@ -195,7 +218,10 @@ fn complaints_about_unsafe(path: &str, text: &str) -> Vec<String> {
             .take_while(|l| l.trim_start().starts_with("//") || !l.trim_end().ends_with([';', '}']))
             .any(|l| l.contains("// SAFETY:"))
         {
-            complaints.push(format!("{path}:{}: unsafe without a SAFETY comment", at + 1));
+            complaints.push(format!(
+                "{path}:{}: unsafe without a SAFETY comment",
+                at + 1
+            ));
         }
     }
     complaints
@@ -208,11 +234,19 @@ fn unsafe_lives_in_sys() {
     assert_eq!(complaints_about_unsafe("src/sys/x.rs", bare).len(), 1);
     assert_eq!(complaints_about_unsafe("src/sys/x.rs", proven).len(), 0);
     assert_eq!(complaints_about_unsafe("src/vfs/x.rs", proven).len(), 1);
-    assert_eq!(complaints_about_unsafe("src/vfs/x.rs", "#![allow(unsafe_code)]").len(), 1);
-    assert_eq!(complaints_about_unsafe("src/vfs/x.rs", "// unsafe\nlet s = \"unsafe\";").len(), 0);
+    assert_eq!(
+        complaints_about_unsafe("src/vfs/x.rs", "#![allow(unsafe_code)]").len(),
+        1
+    );
+    assert_eq!(
+        complaints_about_unsafe("src/vfs/x.rs", "// unsafe\nlet s = \"unsafe\";").len(),
+        0
+    );
 
     let sources = files(&["src"], &["rs"]);
-    let all = sources.iter().flat_map(|s| complaints_about_unsafe(&s.path, &s.text));
+    let all = sources
+        .iter()
+        .flat_map(|s| complaints_about_unsafe(&s.path, &s.text));
     report("unsafe code", all.collect());
 }
 
@@ -301,7 +335,9 @@ fn complaints_about_imports(path: &str, text: &str) -> Vec<String> {
     // As many `super` as lead out of the module would be a way round the list.
     let depth = file.split('/').count() - usize::from(file.ends_with("mod.rs"));
     if code.contains(&"super::".repeat(depth + 1)) {
-        complaints.push(format!("{path}: super:: leads out of {module}; write crate::"));
+        complaints.push(format!(
+            "{path}: super:: leads out of {module}; write crate::"
+        ));
     }
     complaints
 }
@@ -312,13 +348,37 @@ fn modules_know_only_whom_they_may() {
         ("src/sys/fs.rs", "use crate::vfs::Dir;", 1),
         ("src/policy/mod.rs", "use crate::sys::{self, Errno};", 1),
         ("src/vfs/x.rs", "use crate::policy::{Rule, RuleId};", 1),
-        ("src/vfs/fs/x.rs", "use super::super::super::policy::Rule;", 1),
+        (
+            "src/vfs/fs/x.rs",
+            "use super::super::super::policy::Rule;",
+            1,
+        ),
         ("src/vfs/mod.rs", "use super::policy::Rule;", 1),
-        ("src/task/mod.rs", "use crate::{\n    sys,\n    vfs::{Dir, Vfs, mount::Source},\n};", 2),
-        ("src/syscall/x.rs", "fn f() { crate::mechanism::notify::g(); }", 1),
-        ("src/syscall/x.rs", "// use crate::mechanism::bpf;\nuse crate::vfs::{Found, Place as P};", 0),
-        ("src/syscall/x.rs", "#[cfg(test)]\nmod tests {\n    use crate::policy::Rule;\n}", 0),
-        ("src/doctor/x.rs", "use crate::supervisor::{filter::Net, spawn};", 1),
+        (
+            "src/task/mod.rs",
+            "use crate::{\n    sys,\n    vfs::{Dir, Vfs, mount::Source},\n};",
+            2,
+        ),
+        (
+            "src/syscall/x.rs",
+            "fn f() { crate::mechanism::notify::g(); }",
+            1,
+        ),
+        (
+            "src/syscall/x.rs",
+            "// use crate::mechanism::bpf;\nuse crate::vfs::{Found, Place as P};",
+            0,
+        ),
+        (
+            "src/syscall/x.rs",
+            "#[cfg(test)]\nmod tests {\n    use crate::policy::Rule;\n}",
+            0,
+        ),
+        (
+            "src/doctor/x.rs",
+            "use crate::supervisor::{filter::Net, spawn};",
+            1,
+        ),
         ("src/another/x.rs", "", 1),
     ] {
         let found = complaints_about_imports(path, text);
@@ -326,7 +386,9 @@ fn modules_know_only_whom_they_may() {
     }
 
     let sources = files(&["src"], &["rs"]);
-    let all = sources.iter().flat_map(|s| complaints_about_imports(&s.path, &s.text));
+    let all = sources
+        .iter()
+        .flat_map(|s| complaints_about_imports(&s.path, &s.text));
     report("who may know whom", all.collect());
 }
 
@@ -357,7 +419,9 @@ fn long_files_say_why() {
     }
 
     let sources = files(&["src", "tests", "benches"], &["rs"]);
-    let all = sources.iter().flat_map(|s| complaints_about_length(&s.path, &s.text));
+    let all = sources
+        .iter()
+        .flat_map(|s| complaints_about_length(&s.path, &s.text));
     report("long files", all.collect());
 }
 
@@ -372,7 +436,10 @@ fn reasons_to_continue(path: &str, text: &str) -> (Vec<String>, Vec<String>) {
     let (mut reasons, mut complaints) = (Vec::new(), Vec::new());
     for (at, _) in text.match_indices("RegistersOnly(") {
         let given = text[at + "RegistersOnly(".len()..].trim_start();
-        if text[..at].ends_with("pub struct ") || given.starts_with("pub ") || text[..at].ends_with('`') {
+        if text[..at].ends_with("pub struct ")
+            || given.starts_with("pub ")
+            || text[..at].ends_with('`')
+        {
             continue;
         }
         // Where an act is declared or matched, the type stands without a text.
@@ -388,7 +455,10 @@ fn reasons_to_continue(path: &str, text: &str) -> (Vec<String>, Vec<String>) {
     if !PERFORMS.contains(&path) {
         for (at, line) in code(text).iter().enumerate() {
             if line.contains("Reply::Continue") {
-                complaints.push(format!("{path}:{}: an answer of CONTINUE that no plan proposed", at + 1));
+                complaints.push(format!(
+                    "{path}:{}: an answer of CONTINUE that no plan proposed",
+                    at + 1
+                ));
             }
         }
     }
@@ -401,7 +471,12 @@ fn calls_are_let_through_for_a_reason() {
     assert_eq!(reasons_to_continue("src/syscall/x.rs", bad).1.len(), 1);
     let bad = "Act::Continue(RegistersOnly(reason))";
     assert_eq!(reasons_to_continue("src/syscall/x.rs", bad).1.len(), 1);
-    assert_eq!(reasons_to_continue("src/syscall/x.rs", "Reply::Continue").1.len(), 1);
+    assert_eq!(
+        reasons_to_continue("src/syscall/x.rs", "Reply::Continue")
+            .1
+            .len(),
+        1
+    );
     let good = "RegistersOnly(\n    \"the id is a number in a register\",\n)";
     assert_eq!(reasons_to_continue("src/syscall/x.rs", good).0.len(), 1);
 
@@ -413,7 +488,10 @@ fn calls_are_let_through_for_a_reason() {
         found += reasons.len();
         all.extend(complaints);
         for reason in reasons.iter().filter(|r| !threats.contains(r.as_str())) {
-            all.push(format!("{}: docs/THREATS.md does not have: {reason}", source.path));
+            all.push(format!(
+                "{}: docs/THREATS.md does not have: {reason}",
+                source.path
+            ));
         }
     }
     assert!(found > 0, "no call is let through at all?");
@@ -433,15 +511,23 @@ fn complaints_about_leftovers(path: &str, text: &str) -> Vec<String> {
 #[test]
 fn nothing_is_left_for_later() {
     let mark = ["TO", "DO"].concat();
-    assert_eq!(complaints_about_leftovers("x", &format!("a\n// {mark}: b")).len(), 1);
+    assert_eq!(
+        complaints_about_leftovers("x", &format!("a\n// {mark}: b")).len(),
+        1
+    );
 
     let dirs = ["src", "tests", "benches", "testdata", "docs", ".ci"];
     let mut sources = files(&dirs, &["rs", "c", "h", "md"]);
     for path in ["README.md", "CHANGELOG.md", ".ci/run", "Cargo.toml"] {
         let text = read(path);
-        sources.push(Source { path: path.to_owned(), text });
+        sources.push(Source {
+            path: path.to_owned(),
+            text,
+        });
     }
-    let all = sources.iter().flat_map(|s| complaints_about_leftovers(&s.path, &s.text));
+    let all = sources
+        .iter()
+        .flat_map(|s| complaints_about_leftovers(&s.path, &s.text));
     report("unfinished work", all.collect());
 }
 
@@ -502,7 +588,10 @@ fn complaints_about_links(root: &Path, path: &str, text: &str) -> Vec<String> {
                 return Some(format!("{path}: no file {target}"));
             }
             let known = || anchors(&fs::read_to_string(&full).unwrap_or_default());
-            if !anchor.is_empty() && file.ends_with(".md") | file.is_empty() && !known().contains(anchor) {
+            if !anchor.is_empty()
+                && file.ends_with(".md") | file.is_empty()
+                && !known().contains(anchor)
+            {
                 return Some(format!("{path}: no heading {target}"));
             }
             None
@@ -527,9 +616,14 @@ fn links_lead_somewhere() {
     let mut sources = files(&["docs"], &["md"]);
     for path in ["README.md", "CHANGELOG.md"] {
         let text = read(path);
-        sources.push(Source { path: path.to_owned(), text });
+        sources.push(Source {
+            path: path.to_owned(),
+            text,
+        });
     }
-    let all = sources.iter().flat_map(|s| complaints_about_links(&root, &s.path, &s.text));
+    let all = sources
+        .iter()
+        .flat_map(|s| complaints_about_links(&root, &s.path, &s.text));
     report("links", all.collect());
 }
 
@@ -543,17 +637,27 @@ fn the_changelog_knows_this_version() {
     assert!(!changelog_has("## [0.1.0] - unreleased", "0.1.1"));
     let version = env!("CARGO_PKG_VERSION");
     let text = read("CHANGELOG.md");
-    assert!(changelog_has(&text, version), "CHANGELOG.md has no section [{version}]");
+    assert!(
+        changelog_has(&text, version),
+        "CHANGELOG.md has no section [{version}]"
+    );
 }
 
 /// What of the command line `text` does not mention.
 fn missing_from_readme(text: &str) -> Vec<String> {
     let command = sbox::cli::command();
     let run = command.find_subcommand("run").expect("the verb run");
-    let flags = run.get_arguments().filter_map(|arg| arg.get_long()).filter(|f| *f != "help");
+    let flags = run
+        .get_arguments()
+        .filter_map(|arg| arg.get_long())
+        .filter(|f| *f != "help");
     let flags = flags.map(|flag| format!("`--{flag}"));
-    let verbs = command.get_subcommands().map(|verb| format!("sbox {}", verb.get_name()));
-    let statuses = sbox::cli::exit::Exit::FIXED.iter().map(|(exit, _)| format!("| {} |", exit.code()));
+    let verbs = command
+        .get_subcommands()
+        .map(|verb| format!("sbox {}", verb.get_name()));
+    let statuses = sbox::cli::exit::Exit::FIXED
+        .iter()
+        .map(|(exit, _)| format!("| {} |", exit.code()));
     flags
         .chain(verbs)
         .chain(statuses)
@@ -564,5 +668,8 @@ fn missing_from_readme(text: &str) -> Vec<String> {
 #[test]
 fn the_readme_lists_every_flag() {
     assert!(!missing_from_readme("sbox run `--ro PATH`").is_empty());
-    report("README.md does not mention", missing_from_readme(&read("README.md")));
+    report(
+        "README.md does not mention",
+        missing_from_readme(&read("README.md")),
+    );
 }

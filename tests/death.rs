@@ -126,13 +126,18 @@ fn killed_at_200_random_moments() -> Test {
     Ok(())
 }
 
-/// Signals to sbox alone, as a supervisor of services sends them, end the sandbox.
+/// Signals to sbox alone, as a supervisor of services sends them, end the sandbox; at 40 random moments of a fork storm.
 fn ended_by_signals_to_sbox() -> Test {
-    ended_by(
-        "alone",
-        &[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGABRT],
-        |child, signal| kill(pid_of(child), signal),
-    )
+    let signals = [
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGTERM,
+        Signal::SIGABRT,
+    ]
+    .repeat(10);
+    ended_by("alone", &signals, |child, signal| {
+        kill(pid_of(child), signal)
+    })
 }
 
 /// Signals to the whole group, as a terminal sends them, reach the program, and its death is sbox's.
@@ -152,13 +157,15 @@ fn ended_by_signals_from_a_terminal() -> Test {
 fn ended_by(how: &str, signals: &[Signal], send: fn(&Child, Signal) -> nix::Result<()>) -> Test {
     let program = guest("forkstorm")?;
     need_sbox()?;
+    let mut random = Random::new();
     for (round, &signal) in (0..).zip(signals) {
         let marker = marker(how, round);
         let mut child = start(&Job::new([&program]).arg(&marker));
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_micros(20_000 + random.below(80_000)));
         send(&child, signal).expect("kill");
         let status = support::job::wait(&mut child, Duration::from_secs(5));
-        let status = status.unwrap_or_else(|| panic!("{signal} ({how}) did not end sbox"));
+        let status =
+            status.unwrap_or_else(|| panic!("round {round}: {signal} ({how}) did not end sbox"));
         assert!(!status.success(), "{signal} ({how}): {status}");
         assert_none_left(&marker, signal.as_str());
     }

@@ -16,6 +16,14 @@
 //! A check is a function from a file's path and text to complaints. Each test first shows it a text that breaks the
 //! rule: a check that notices nothing proves nothing.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, which may fail"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -287,7 +295,7 @@ fn crate_paths(code: &str) -> BTreeSet<String> {
                 at += 2;
                 continue;
             }
-            if !path.is_empty() && !(word.is_empty() && path == prefix) {
+            if !(path.is_empty() || word.is_empty() && path == prefix) {
                 all.insert(path);
             }
             // `use a as b`: the new name says nothing.

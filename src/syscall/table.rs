@@ -27,7 +27,7 @@
 //! being those of [`args`]. A row with `-> family::name` has a handler there, for the cases
 //! that reach the supervisor.
 //!
-//! The file is longer than others because the list is; it is meant to be read like one.
+//! Long because the list is; it is meant to be read like one.
 //!
 //! To add a call: add its row; if it is answered, write the handler; run the tests (`BLESS=1` rewrites
 //! `docs/SYSCALLS.md`).

@@ -6,6 +6,8 @@
 //! - `..` is looked up in the view, never asked of the kernel, which knows no mount of ours;
 //! - the text of a symbolic link is read and walked here: absolute means the view's root;
 //! - `/proc` magic links are ours and resolved for the calling task (path_resolution(7)).
+//!
+//! Long because the walk is one argument: whoever checks that nothing leads out must see all of it.
 
 use super::dir::{Dir, DirKind};
 use super::fs::{Magic, SynthDir, SynthFile, SynthNode};

@@ -1,5 +1,6 @@
 //! `sbox run -- PROG`: a program in a sandbox.
 
+use super::exit::Exit;
 use crate::supervisor::view::{View, Wish};
 use crate::supervisor::{self, Error, Outcome, Setup};
 use crate::sys::Errno;
@@ -155,22 +156,22 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         Err(error) => error.exit(),
     };
     match prepare(&args, matches) {
-        Ok(setup) => finish(supervisor::run(setup), &args),
+        Ok(setup) => finish(supervisor::run(setup), &args).into(),
         Err(message) => {
             tell(&message);
-            ExitCode::from(125)
+            Exit::Internal.into()
         }
     }
 }
 
 fn prepare(args: &Args, matches: &ArgMatches) -> Result<Setup, String> {
     refuse_datagram_stdio()?;
-    let (net, net_note) = match args.net {
-        NetArg::None => (Net::None, "no network"),
-        NetArg::Host => (Net::Host, "the host's network"),
+    let net = match args.net {
+        NetArg::None => Net::None,
+        NetArg::Host => Net::Host,
     };
-    let view = View::build(&wishes(args, matches), args.cwd.as_deref(), net_note)
-        .map_err(|e| e.to_string())?;
+    let view =
+        View::build(&wishes(args, matches), args.cwd.as_deref(), net).map_err(|e| e.to_string())?;
     let log = match &args.log {
         None => None,
         Some(path) => {
@@ -224,20 +225,19 @@ fn refuse_datagram_stdio() -> Result<(), String> {
 fn finish(
     result: Result<(Outcome, Option<supervisor::stats::Summary>), Error>,
     args: &Args,
-) -> ExitCode {
+) -> Exit {
     let (outcome, summary) = match result {
         Ok(done) => done,
         Err(error) => {
             tell(&error.to_string());
-            return ExitCode::from(if matches!(error, Error::CannotEnforce { .. }) {
-                3
-            } else {
-                125
-            });
+            return match error {
+                Error::CannotEnforce { .. } => Exit::CannotEnforce,
+                _ => Exit::Internal,
+            };
         }
     };
     if let Some(summary) = summary {
-        eprint!("{summary}");
+        tell(&format!("statistics\n{summary}"));
     }
     let program = args
         .command
@@ -245,33 +245,16 @@ fn finish(
         .map(|p| p.as_bytes().escape_ascii().to_string());
     let program = program.unwrap_or_default();
     match outcome {
-        Outcome::Exited(status) => ExitCode::from(status as u8),
-        Outcome::Signaled(signal) => die_of(signal),
-        Outcome::NotStarted(Errno::ENOENT) => {
-            tell(&format!(
-                "{program}: no such program in the view\n  hint: --ro shows more of the host"
-            ));
-            ExitCode::from(127)
-        }
+        Outcome::Exited(status) => Exit::Guest(status as u8),
+        Outcome::Signaled(signal) => Exit::Signal(signal),
         Outcome::NotStarted(errno) => {
-            tell(&format!("{program}: can't be executed: {}", errno.desc()));
-            ExitCode::from(126)
+            match errno {
+                Errno::ENOENT => tell(&format!(
+                    "{program}: no such program in the view\n  hint: --ro shows more of the host"
+                )),
+                _ => tell(&format!("{program}: can't be executed: {}", errno.desc())),
+            }
+            Exit::of_exec(errno)
         }
     }
-}
-
-/// Dies of the signal that killed the program, so that the caller sees what happened.
-fn die_of(signal: i32) -> ExitCode {
-    use nix::sys::resource::{Resource, setrlimit};
-    // One core file, the guest's, is enough.
-    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-    let _ = crate::sys::process::default_disposition(signal);
-    if let Ok(signal) = nix::sys::signal::Signal::try_from(signal) {
-        let mut set = nix::sys::signal::SigSet::empty();
-        set.add(signal);
-        let _ = set.thread_unblock();
-        let _ = nix::sys::signal::raise(signal);
-    }
-    // Not reached for signals that kill; a shell's way of saying it for the rest.
-    ExitCode::from(128u8.wrapping_add(signal as u8))
 }

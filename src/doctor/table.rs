@@ -253,7 +253,7 @@ pub static PROBES: &[Probe] = &[
     },
     Probe {
         name: "inotify", need: Need::Helpful, since: "2.6.13",
-        purpose: "watches files for programs, and directories that sbox remembers, inotify(7)",
+        purpose: "watches files for programs, inotify(7)",
         lost: "programs that watch files, and speed: no directory is remembered",
         remedy: "a kernel with CONFIG_INOTIFY_USER; EMFILE: raise sysctl fs.inotify.max_user_instances",
         test: try_::inotify,

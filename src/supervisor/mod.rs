@@ -16,6 +16,7 @@
 
 mod act;
 pub mod filter;
+mod inject;
 mod service;
 mod sleep;
 pub mod spawn;

@@ -155,6 +155,7 @@ impl<'s> Worker<'s> {
             mem: &*mm,
             arena: &self.arena,
             tasks: &shared.tasks,
+            net: shared.net,
             registers,
             notes: self.notes.as_ref(),
         };

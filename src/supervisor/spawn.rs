@@ -67,7 +67,7 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     drop((go_read, say));
     sp::ptrace_seize(first, setup.count).map_err(cannot(
         "tracing an own child (PTRACE_SEIZE)",
-        "kernel.yama.ptrace_scope must be below 3, and a container must allow ptrace",
+        "inside another sbox or debugger there is no second tracer; else kernel.yama.ptrace_scope must be below 3, and a container must allow ptrace",
     ))?;
     nix::unistd::write(&go, b"g").map_err(own("starting the guest"))?;
     let listener = take_listener(first, &said)?;
@@ -99,7 +99,9 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     nix::unistd::write(&go, b"g").map_err(own("starting the guest"))?;
     drop(go);
 
+    let guard = FailClosed;
     let ended = Tracer::new(&shared, first).run();
+    drop(guard);
     if let Some(log) = &shared.log {
         log.flush();
     }
@@ -208,6 +210,7 @@ fn start_threads(shared: &Arc<Shared>, first: i32) {
         Sleepers::watch(&watchman);
     });
     std::thread::spawn(move || {
+        let _guard = FailClosed;
         let signals = forwarded();
         while let Ok(signal) = signals.wait() {
             // The program may be gone: then so are we, in a moment.

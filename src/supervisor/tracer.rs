@@ -18,19 +18,18 @@
 //! Long because exec is: its states, and the calls run inside a stopped guest, are read together.
 
 use super::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA};
+use super::inject::{self, Regs, SYSCALL_BYTES, inject};
 use super::{Outcome, Shared};
 use crate::sys::{Errno, process as sp};
 use crate::syscall::rules;
 use crate::syscall::table::{self, Mechanism};
-use crate::task::{Argv, ExecPlan, ExecState, GuestMem, Handover, Kinship, Mm, Task};
+use crate::task::{Argv, ExecPlan, ExecState, Kinship, Task};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-type Regs = libc::user_regs_struct;
 
 /// ERESTARTSYS and ERESTARTNOINTR, include/linux/errno.h: "restart, unless a handler runs that
 /// wants EINTR" and "restart in any case".
@@ -212,7 +211,7 @@ impl<'s> Tracer<'s> {
             return Ok(());
         }
         if let Some(handover) = self.shared.tasks.get(tid).and_then(|t| t.take_handover()) {
-            take_descriptor(tid, handover)?;
+            inject::take_descriptor(tid, handover)?;
         }
         match signal {
             // ptrace(2), "Group-stop": it stays stopped, and SIGCONT will report again.
@@ -342,7 +341,7 @@ impl<'s> Tracer<'s> {
                 ptrace::setregs(pid, regs)?;
             }
             // The program runs either way; only ps(1) would show the interpreter's name.
-            ExecState::Naming(name) => drop(set_name(tid, &regs, &name)),
+            ExecState::Naming(name) => drop(inject::set_name(tid, &regs, &name)),
             ExecState::Approved(plan) => return self.second_round(&task, regs, plan),
             ExecState::Running(plan) => {
                 let result = hide_path_errors(regs.rax);
@@ -369,7 +368,7 @@ impl<'s> Tracer<'s> {
         let pid = Pid::from_raw(task.tid);
         let argv = match &plan.argv {
             Argv::Guest(at) => Ok(*at),
-            Argv::Script { first, rest } => place_arguments(task, &regs, first, *rest),
+            Argv::Script { first, rest } => inject::place_arguments(task, &regs, first, *rest),
         };
         let argv = match argv {
             Ok(argv) => argv,
@@ -480,9 +479,6 @@ impl<'s> Tracer<'s> {
     }
 }
 
-/// Length of the `syscall` instruction.
-const SYSCALL_BYTES: u64 = 2;
-
 fn kill(task: &Task) {
     // ESRCH: it was faster.
     let _ = sp::tgkill(task.group.tgid, task.tid, libc::SIGKILL);
@@ -514,184 +510,6 @@ fn hide_path_errors(rax: u64) -> u64 {
     }
 }
 
-/// Places a script's argument vector in fresh memory of the guest: below the stack there may be
-/// other data (Go, coroutines), and a vfork child shares it all with its parent.
-fn place_arguments(task: &Task, regs: &Regs, first: &[Vec<u8>], rest: u64) -> Result<u64, Errno> {
-    let mm = Mm::new(task.group.tgid);
-    let mut pointers: Vec<u64> = Vec::new();
-    let mut at = rest;
-    while at != 0 {
-        let mut word = [0u8; 8];
-        if mm.read(at, &mut word)? < word.len() {
-            return Err(Errno::EFAULT);
-        }
-        let pointer = u64::from_ne_bytes(word);
-        if pointer == 0 {
-            break;
-        }
-        pointers.push(pointer);
-        // MAX_ARG_STRINGS of the kernel is larger than any vector that fits the stack limit.
-        if pointers.len() > 1 << 20 {
-            return Err(Errno::E2BIG);
-        }
-        at += 8;
-    }
-    let strings: usize = first.iter().map(Vec::len).sum();
-    let size = (first.len() + pointers.len() + 1) * 8 + strings;
-    let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
-    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
-    let base = inject(
-        task.tid,
-        regs,
-        regs.rip - SYSCALL_BYTES,
-        libc::SYS_mmap,
-        [0, size as u64, prot, flags, u64::MAX, 0],
-    )?;
-    let base = u64::try_from(base).map_err(|_| Errno::ENOMEM)?;
-    let mut text_at = base + ((first.len() + pointers.len() + 1) * 8) as u64;
-    let mut block: Vec<u8> = Vec::with_capacity(size);
-    for word in first {
-        block.extend_from_slice(&text_at.to_ne_bytes());
-        text_at += word.len() as u64;
-    }
-    pointers.push(0);
-    pointers
-        .iter()
-        .for_each(|p| block.extend_from_slice(&p.to_ne_bytes()));
-    first.iter().for_each(|word| block.extend_from_slice(word));
-    mm.write(base, &block)?;
-    Ok(base)
-}
-
-/// Runs one harmless system call in a stopped guest and restores its registers. Its own filters
-/// may fake the result, so nothing is believed of it that matters: at worst a descriptor stays
-/// open, or the exec fails.
-///
-/// `rip` is the address of a `syscall` instruction.
-fn inject(tid: i32, regs: &Regs, rip: u64, nr: i64, args: [u64; 6]) -> nix::Result<i64> {
-    let pid = Pid::from_raw(tid);
-    let [rdi, rsi, rdx, r10, r8, r9] = args;
-    let call = Regs {
-        rip,
-        rax: nr as u64,
-        orig_rax: u64::MAX,
-        rdi,
-        rsi,
-        rdx,
-        r10,
-        r8,
-        r9,
-        ..*regs
-    };
-    let blocked = sp::ptrace_get_sigmask(tid)?;
-    sp::ptrace_set_sigmask(tid, u64::MAX)?;
-    ptrace::setregs(pid, call)?;
-    let mut result = Err(Errno::ESRCH);
-    // Entry stop, exit stop.
-    for _ in 0..2 {
-        sp::ptrace_resume(tid, true, 0)?;
-        result = wait_for_syscall_stop(tid).and_then(|()| ptrace::getregs(pid));
-        if result.is_err() {
-            break;
-        }
-    }
-    let value = result?.rax as i64;
-    sp::ptrace_set_sigmask(tid, blocked)?;
-    ptrace::setregs(pid, *regs)?;
-    Ok(value)
-}
-
-/// Has a guest receive the descriptor that waits for it in a socket, as the result of the call that
-/// it is at the end of. What it could do meanwhile, from another thread, is to take the descriptor
-/// early or to lie about its number: it is meant for it, and the number is its own affair.
-fn take_descriptor(tid: i32, handover: Handover) -> nix::Result<()> {
-    let pid = Pid::from_raw(tid);
-    let mut regs = ptrace::getregs(pid)?;
-    let at = regs.rip - SYSCALL_BYTES;
-    let result = receive(tid, &regs, at, handover).unwrap_or_else(|errno| -i64::from(errno as i32));
-    inject(
-        tid,
-        &regs,
-        at,
-        libc::SYS_close,
-        [handover.socket as u64, 0, 0, 0, 0, 0],
-    )?;
-    regs.rax = result as u64;
-    ptrace::setregs(pid, regs)
-}
-
-fn receive(tid: i32, regs: &Regs, at: u64, handover: Handover) -> Result<i64, Errno> {
-    const PAGE: u64 = 4096;
-    let mm = Mm::new(tid);
-    let prot = (libc::PROT_READ | libc::PROT_WRITE) as u64;
-    let private = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
-    let base = inject(
-        tid,
-        regs,
-        at,
-        libc::SYS_mmap,
-        [0, PAGE, prot, private, u64::MAX, 0],
-    )?;
-    let base = u64::try_from(base).map_err(|_| Errno::ENOMEM)?;
-    // struct msghdr: name, namelen, iov, iovlen, control, controllen, flags; then one iovec; then
-    // room for struct cmsghdr (16 bytes) and one int.
-    let (iov, control, text) = (base + 64, base + 128, base + 256);
-    let header: [u64; 10] = [0, 0, iov, 1, control, 24, 0, 0, text, 1];
-    let bytes: Vec<u8> = header.iter().flat_map(|w| w.to_ne_bytes()).collect();
-    mm.write(base, &bytes)?;
-    let mut flags = libc::MSG_DONTWAIT;
-    if handover.cloexec {
-        flags |= libc::MSG_CMSG_CLOEXEC;
-    }
-    let args = [handover.socket as u64, base, flags as u64, 0, 0, 0];
-    let received = inject(tid, regs, at, libc::SYS_recvmsg, args)?;
-    let mut answer = [0u8; 20];
-    let mut length = [0u8; 8];
-    mm.read(control, &mut answer)?;
-    mm.read(base + 40, &mut length)?;
-    inject(tid, regs, at, libc::SYS_munmap, [base, PAGE, 0, 0, 0, 0])?;
-    if received < 0 {
-        return Ok(received);
-    }
-    // No number was free: the kernel drops the descriptor and cuts the message (MSG_CTRUNC).
-    if u64::from_ne_bytes(length) < 20 {
-        return Err(Errno::EMFILE);
-    }
-    let number = answer
-        .get(16..)
-        .and_then(|n| n.try_into().ok())
-        .ok_or(Errno::EFAULT)?;
-    Ok(i32::from_ne_bytes(number).into())
-}
-
-/// Gives a new program its name by prctl(2), run from the `syscall` instruction in its vDSO. The name
-/// is put below the red zone of its fresh stack.
-fn set_name(tid: i32, regs: &Regs, name: &[u8]) -> nix::Result<()> {
-    const AT_SYSINFO_EHDR: u64 = 33;
-    let vdso = auxv(tid, AT_SYSINFO_EHDR).map_err(|_| Errno::EIO)?;
-    let mut code = vec![0u8; 8192];
-    let n = Mm::new(tid).read(vdso, &mut code)?;
-    let syscall = code
-        .get(..n)
-        .unwrap_or_default()
-        .windows(2)
-        .position(|w| w == [0x0f, 0x05]);
-    let rip = vdso + syscall.ok_or(Errno::ENOEXEC)? as u64;
-    // TASK_COMM_LEN is 16, the NUL included; prctl(2) cuts longer ones.
-    let mut text = name.get(..name.len().min(15)).unwrap_or_default().to_vec();
-    text.push(0);
-    let at = regs.rsp - 128 - 32;
-    Mm::new(tid).write(at, &text)?;
-    inject(
-        tid,
-        regs,
-        rip,
-        libc::SYS_prctl,
-        [libc::PR_SET_NAME as u64, at, 0, 0, 0, 0],
-    )
-    .map(drop)
-}
-
 fn kernel_is_at_least(major: u32, minor: u32) -> bool {
     let Ok(name) = nix::sys::utsname::uname() else {
         return false;
@@ -701,19 +519,6 @@ fn kernel_is_at_least(major: u32, minor: u32) -> bool {
         .split(|c: char| !c.is_ascii_digit())
         .map_while(|p| p.parse::<u32>().ok());
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (major, minor)
-}
-
-fn wait_for_syscall_stop(tid: i32) -> nix::Result<()> {
-    loop {
-        let status = sp::wait_for(tid)?;
-        if !libc::WIFSTOPPED(status) {
-            return Err(Errno::ESRCH);
-        }
-        if (status >> 8) & 0xff == libc::SIGTRAP | 0x80 {
-            return Ok(());
-        }
-        sp::ptrace_resume(tid, true, 0)?;
-    }
 }
 
 /// Compares what was loaded with what was approved.
@@ -729,7 +534,7 @@ fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
     }
     /// Where the ELF interpreter was mapped; 0 for static programs.
     const AT_BASE: u64 = 7;
-    match (auxv(tid, AT_BASE)?, plan.interpreter) {
+    match (inject::auxv(tid, AT_BASE)?, plan.interpreter) {
         (0, None) => Ok(()),
         (base, Some(approved)) if base != 0 => {
             let found = inode_at(tid, base).ok_or("the interpreter can't be seen")?;
@@ -741,26 +546,6 @@ fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
         }
         _ => Err("an interpreter was loaded that was not approved, or none at all"),
     }
-}
-
-/// One word of the auxiliary vector, getauxval(3); 0 if it isn't there.
-fn auxv(tid: i32, wanted: u64) -> Result<u64, &'static str> {
-    // proc(5): some twenty pairs of words.
-    let mut auxv = [0u8; 1024];
-    let n = std::fs::File::open(format!("/proc/{tid}/auxv"))
-        .and_then(|mut file| std::io::Read::read(&mut file, &mut auxv))
-        .map_err(|_| "auxv can't be read")?;
-    let mut words = auxv
-        .get(..n)
-        .unwrap_or_default()
-        .chunks_exact(8)
-        .map(|w| w.try_into().map_or(0, u64::from_ne_bytes));
-    while let (Some(kind), Some(value)) = (words.next(), words.next()) {
-        if kind == wanted {
-            return Ok(value);
-        }
-    }
-    Ok(0)
 }
 
 /// Device and inode of the file mapped at `address`.

@@ -2,6 +2,7 @@
 
 use crate::policy::{Access, Policy, Rule, RuleId};
 use crate::sys::Errno;
+use crate::syscall::rules::Net;
 use crate::vfs::mount::{HostObject, Mount, MountTable, Source};
 use crate::vfs::path::VPath;
 use crate::vfs::{Scratch, Vfs};
@@ -147,6 +148,20 @@ impl Builder {
         Ok(())
     }
 
+    /// With a network names are looked up: `/etc/resolv.conf` is often a link out of `/etc`
+    /// (resolv.conf(5)), whose target is then shown too.
+    fn resolver(&mut self) -> Result<(), ViewError> {
+        let Ok(target) = fs::canonicalize("/etc/resolv.conf") else {
+            return Ok(());
+        };
+        match VPath::clean(target.as_os_str().as_bytes()) {
+            Some(at) if !self.covers(&at) => {
+                self.host(at, &target, true, "default: name servers".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn wish(&mut self, wish: &Wish) -> Result<(), ViewError> {
         match wish {
             Wish::ReadOnly(path) => {
@@ -206,7 +221,7 @@ fn absolute(path: &Path, origin: &str) -> Result<VPath, ViewError> {
 
 impl View {
     /// Builds the view. `cwd` is a path of the view; `None`: the caller's own, shown read-only.
-    pub fn build(wishes: &[Wish], cwd: Option<&Path>, net: &str) -> Result<Self, ViewError> {
+    pub fn build(wishes: &[Wish], cwd: Option<&Path>, net: Net) -> Result<Self, ViewError> {
         let scratch = Scratch::new().map_err(|e| ViewError {
             what: "making a private directory for temporary files".into(),
             why: e.to_string(),
@@ -241,11 +256,17 @@ impl View {
         let mut notes = vec!["system directories read-only, private /tmp".to_owned()];
         let (start, note) = b.working_directory(wishes, cwd)?;
         notes.push(note);
+        if net == Net::Host {
+            b.resolver()?;
+        }
         for wish in wishes {
             b.wish(wish)?;
         }
         notes.extend(wishes.iter().map(describe));
-        notes.push(net.to_owned());
+        notes.push(match net {
+            Net::None => "no network".to_owned(),
+            Net::Host => "the host's network".to_owned(),
+        });
         let Builder {
             policy,
             mounts,

@@ -124,10 +124,6 @@ fn plan<'a>(
         let text = CStr::from_bytes_with_nul(interpreter).map_err(|_| Errno::ENOEXEC)?;
         let place = look_up(cx, &cwd, text, Follow::Last)?;
         program = open_program(cx, place)?;
-        if plan.asks.is_full() {
-            // Every script on the way was asked for in turn; the last two are kept in the plan.
-            plan.asks.remove(0);
-        }
         plan.also(Access::EXEC, program.rule);
     };
     let interpreter = match elf_interpreter(&program.file, &head)? {

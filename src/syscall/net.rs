@@ -5,6 +5,7 @@
 
 use super::args::{Fd, InBuf, Int, OutBuf, Ptr};
 use super::plan::{Act, Address, Cx, Errno, Plan};
+use super::rules::Net;
 use crate::policy::Access;
 use crate::sys;
 use crate::vfs::{Follow, Found};
@@ -36,7 +37,11 @@ fn given<'a>(cx: &Cx<'a>, addr: InBuf, len: Int) -> Result<Given<'a>, Errno> {
         return Err(Errno::EINVAL);
     };
     if i32::from(u16::from_ne_bytes([lo, hi])) != libc::AF_UNIX {
-        return Ok(Given::Other(bytes));
+        // Without a network no such socket can be made, but one may have been inherited.
+        return match cx.net {
+            Net::Host => Ok(Given::Other(bytes)),
+            Net::None => Err(Errno::EACCES),
+        };
     }
     let path = bytes.get(2..).unwrap_or_default();
     if path.len() > SUN_PATH {

@@ -1,5 +1,6 @@
 //! What a handler reads ([`Cx`]) and what it answers ([`Plan`]).
 
+use super::rules::Net;
 use crate::policy::{Access, Ask, RuleId};
 use crate::task::{ExecPlan, GuestMem, Registry, Task};
 use crate::vfs::{Caller, Dir, Listing, Place, Vfs};
@@ -25,6 +26,8 @@ pub struct Cx<'a> {
     pub arena: &'a Bump,
     /// All tasks.
     pub tasks: &'a Registry,
+    /// Which network there is.
+    pub net: Net,
     /// The argument registers as they came.
     pub registers: &'a [u64; 6],
     /// Where decoded arguments are noted, if somebody listens.
@@ -82,11 +85,14 @@ impl<'a> Cx<'a> {
     }
 }
 
+/// A rename asks for two names; an exec for the program, five scripts and an interpreter.
+pub const MAX_ASKS: usize = 7;
+
 /// What a handler proposes: questions for the policy, and one deed if all are answered with yes.
 #[derive(Debug)]
 pub struct Plan<'a> {
-    /// At most one question for each path that the call names.
-    pub asks: ArrayVec<Ask, 2>,
+    /// One question for each object that the call names.
+    pub asks: ArrayVec<Ask, MAX_ASKS>,
     /// The deed.
     pub act: Act<'a>,
 }

@@ -112,8 +112,8 @@ pub fn prlimit64<'a>(
     member(cx, pid.0).map_err(|_| Errno::ESRCH)
 }
 
-/// Of the three kinds of target only a single process can be told to be ours. 0, "my own group" or
-/// "my own user", passes the filter for all kinds: it reaches siblings at most to renice them.
+/// Of the three kinds of target only a single process can be told to be ours: the group that the
+/// sandbox started in holds others too.
 fn one_process<'a>(cx: &Cx<'a>, is_process: bool, who: Int) -> Result<Plan<'a>, Errno> {
     if is_process {
         member(cx, who.0).map_err(|_| Errno::ESRCH)

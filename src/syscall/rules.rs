@@ -383,6 +383,7 @@ pub fn setsockopt(_: Net) -> ArgRule {
                 libc::SO_ATTACH_BPF,
                 libc::SO_ATTACH_REUSEPORT_CBPF,
                 libc::SO_ATTACH_REUSEPORT_EBPF,
+                76, // SO_PASSPIDFD, Linux 6.5: see getsockopt
                 62, // SO_BINDTOIFINDEX, Linux 5.1: SO_BINDTODEVICE by number
             ],
         ),
@@ -411,6 +412,20 @@ pub fn setsockopt(_: Net) -> ArgRule {
     ArgRule {
         why: "no options that re-route packets or load code into the kernel",
         cases: cases.collect(),
+        otherwise: Native,
+    }
+}
+
+/// getsockopt(2): the supervisor makes connections for guests, so the peer of a unix socket may be it.
+/// A pidfd of it would be a handle to signal it.
+pub fn getsockopt(_: Net) -> ArgRule {
+    const SO_PEERPIDFD: u32 = 77; // Linux 6.5
+    ArgRule {
+        why: "no pidfd of a peer: it could be the supervisor's",
+        cases: vec![when(
+            [is(1, word(libc::SOL_SOCKET)), is(2, SO_PEERPIDFD)],
+            Refuse(libc::ENOPROTOOPT),
+        )],
         otherwise: Native,
     }
 }
@@ -561,21 +576,21 @@ pub fn setpgid(_: Net) -> ArgRule {
 /// getpriority(2), setpriority(2). `PRIO_USER` means all processes of a user, most of them outside, also if
 /// `who` is 0.
 pub fn priority(_: Net) -> ArgRule {
-    who_is_self(libc::PRIO_USER)
+    who_is_self(0, libc::PRIO_USER)
 }
 
 /// ioprio_set(2), which counts `which` from 1.
 pub fn ioprio(_: Net) -> ArgRule {
-    who_is_self(3) // IOPRIO_WHO_USER, <linux/ioprio.h>
+    who_is_self(1, 3) // IOPRIO_WHO_PROCESS, IOPRIO_WHO_USER, <linux/ioprio.h>
 }
 
-/// `which, who`: 0 is the caller or its group, but never a user.
-fn who_is_self(user: impl TryInto<u32>) -> ArgRule {
+/// `which, who`: 0 as a process is the caller.
+fn who_is_self(process: u32, user: impl TryInto<u32>) -> ArgRule {
     ArgRule {
-        why: "0 is the caller or its group; others must be in the sandbox; never all of a user's",
+        why: "0 is the caller itself; its group may hold others, as a user's processes do",
         cases: vec![
             when([is(0, user.try_into().unwrap_or(2))], Refuse(libc::EPERM)),
-            when([is(1, 0)], Native),
+            when([is(0, process), is(1, 0)], Native),
         ],
         otherwise: Notify,
     }

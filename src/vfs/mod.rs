@@ -13,7 +13,7 @@
 //! could end elsewhere.
 //!
 //! This module knows neither how calls are caught nor what a policy says: it carries the
-//! [`RuleId`](crate::policy::RuleId) of the mount that a place lies on, and no more.
+//! [`RuleId`] of the mount that a place lies on, and no more.
 
 mod cache;
 mod dir;

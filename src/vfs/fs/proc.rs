@@ -26,7 +26,7 @@ pub enum ProcDir {
     Fd(i32),
     /// `/proc/TGID/fdinfo`
     FdInfo(i32),
-    /// A directory of host-wide files, by index into [`HOST_DIRS`].
+    /// A directory of host-wide files, by index into the list of them.
     Host(usize),
 }
 

@@ -8,21 +8,33 @@
 
 use super::Shared;
 use super::act::Sleeper;
+use super::spawn::FailClosed;
 use crate::mechanism::notify::{Notification, Reply};
 use crate::sys::{self, Errno};
 use crate::task::Task;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 /// How often the watchman looks.
 const ROUND: Duration = Duration::from_millis(10);
 
 /// The calls that are sleeping now.
-#[derive(Debug, Default)]
 pub(super) struct Sleepers {
     jobs: Mutex<Vec<Arc<Job>>>,
     some: Condvar,
+    /// The watchman's thread is started with the first job.
+    watchman: Once,
+}
+
+impl Default for Sleepers {
+    fn default() -> Self {
+        Self {
+            jobs: Mutex::default(),
+            some: Condvar::new(),
+            watchman: Once::new(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -64,6 +76,13 @@ impl Sleepers {
             .unwrap_or_else(PoisonError::into_inner)
             .push(job);
         self.some.notify_one();
+        self.watchman.call_once(|| {
+            let shared = Arc::clone(shared);
+            std::thread::spawn(move || {
+                let _guard = FailClosed;
+                Self::watch(&shared);
+            });
+        });
         // No thread to be had: the notification is dropped with the closure, which refuses the call.
         let _ = std::thread::Builder::new()
             .name("sleeper".into())
@@ -79,7 +98,7 @@ impl Sleepers {
     }
 
     /// The body of the watchman's thread.
-    pub(super) fn watch(shared: &Arc<Shared>) {
+    fn watch(shared: &Arc<Shared>) {
         let this = &shared.sleepers;
         loop {
             let mut jobs = this.jobs.lock().unwrap_or_else(PoisonError::into_inner);

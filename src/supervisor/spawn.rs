@@ -47,7 +47,7 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     let cwd = working_directory(&setup, &tasks)?;
     let limit = raise_descriptor_limit();
     let umask = sys::fs::umask(0o077);
-    let old_mask = watch_signals()?;
+    let old_mask = hold_signals()?;
     let pipes = Pipes {
         go: nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(own("making a pipe"))?,
         say: nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(own("making a pipe"))?,
@@ -95,7 +95,8 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         tracer: Mailbox::new(),
     });
     sp::install_interrupter(wake_signal()).map_err(own("installing a signal handler"))?;
-    start_threads(&shared, first);
+    start_worker(&shared);
+    sp::forward_signals(first, &FORWARDED).map_err(own("installing signal handlers"))?;
     nix::unistd::write(&go, b"g").map_err(own("starting the guest"))?;
     drop(go);
 
@@ -158,20 +159,16 @@ fn raise_descriptor_limit() -> Option<(u64, u64)> {
 }
 
 /// Signals that are meant for the program go to it; they must not end the supervisor before it.
-fn forwarded() -> SigSet {
-    [
-        Signal::SIGTERM,
-        Signal::SIGHUP,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-    ]
-    .into_iter()
-    .collect()
-}
+const FORWARDED: [i32; 4] = [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
 
-fn watch_signals() -> Result<SigSet, Error> {
+/// Holds them back until there is a program to forward them to. The mask as it was.
+fn hold_signals() -> Result<SigSet, Error> {
+    let held: SigSet = FORWARDED
+        .iter()
+        .filter_map(|&s| Signal::try_from(s).ok())
+        .collect();
     let mut old = SigSet::empty();
-    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&forwarded()), Some(&mut old))
+    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&held), Some(&mut old))
         .map_err(own("blocking signals"))?;
     Ok(old)
 }
@@ -198,30 +195,17 @@ fn take_listener(first: i32, said: &OwnedFd) -> Result<Arc<Listener>, Error> {
     Ok(Listener::new(listener))
 }
 
-fn start_threads(shared: &Arc<Shared>, first: i32) {
+fn start_worker(shared: &Arc<Shared>) {
     let worker = Arc::clone(shared);
     std::thread::spawn(move || {
         let _guard = FailClosed;
         work(&worker);
     });
-    let watchman = Arc::clone(shared);
-    std::thread::spawn(move || {
-        let _guard = FailClosed;
-        Sleepers::watch(&watchman);
-    });
-    std::thread::spawn(move || {
-        let _guard = FailClosed;
-        let signals = forwarded();
-        while let Ok(signal) = signals.wait() {
-            // The program may be gone: then so are we, in a moment.
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(first), signal);
-        }
-    });
 }
 
 /// A thread that serves guests and panics takes the whole run with it: the guests are killed
 /// with the tracer (`PTRACE_O_EXITKILL`).
-struct FailClosed;
+pub(super) struct FailClosed;
 
 impl Drop for FailClosed {
     fn drop(&mut self) {

@@ -14,8 +14,6 @@
 //! Between the stops the guest may do anything: run signal handlers, start another exec, rewrite
 //! the empty string or replace the descriptor from another thread. Whatever it does, what runs in
 //! the end has been compared with what was approved.
-//!
-//! Long because exec is: its states, and the calls run inside a stopped guest, are read together.
 
 use super::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA};
 use super::inject::{self, Regs, SYSCALL_BYTES, inject};

@@ -57,3 +57,16 @@ pub fn message_with(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     sendmsg::<()>(ours.as_raw_fd(), &text, &carried, MsgFlags::empty(), None)?;
     Ok(theirs)
 }
+
+/// getsockopt(2) `SO_DOMAIN`: the address family that the socket was made with. ENOTSOCK for others.
+pub fn family(socket: BorrowedFd<'_>) -> Result<i32> {
+    let (mut family, mut len) = (
+        0 as libc::c_int,
+        size_of::<libc::c_int>() as libc::socklen_t,
+    );
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_DOMAIN);
+    let out = (&raw mut family).cast();
+    // SAFETY: the kernel writes at most `len` bytes, the size of `family`.
+    check_int(unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, out, &raw mut len) })?;
+    Ok(family)
+}

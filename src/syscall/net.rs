@@ -10,7 +10,7 @@ use crate::policy::Access;
 use crate::sys;
 use crate::vfs::{Follow, Found};
 use std::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// The longest address that the kernel takes (`struct sockaddr_storage`).
 const MAX_ADDRESS: usize = 128;
@@ -27,7 +27,12 @@ enum Given<'a> {
     Other(&'a [u8]),
 }
 
-fn given<'a>(cx: &Cx<'a>, addr: InBuf, len: Int) -> Result<Given<'a>, Errno> {
+fn given<'a>(
+    cx: &Cx<'a>,
+    socket: BorrowedFd<'_>,
+    addr: InBuf,
+    len: Int,
+) -> Result<Given<'a>, Errno> {
     let len = usize::try_from(len.0)
         .ok()
         .filter(|&l| l <= MAX_ADDRESS)
@@ -38,9 +43,14 @@ fn given<'a>(cx: &Cx<'a>, addr: InBuf, len: Int) -> Result<Given<'a>, Errno> {
     };
     if i32::from(u16::from_ne_bytes([lo, hi])) != libc::AF_UNIX {
         // Without a network no such socket can be made, but one may have been inherited.
+        let local = !matches!(
+            sys::socket::family(socket),
+            Ok(libc::AF_INET | libc::AF_INET6)
+        );
         return match cx.net {
-            Net::Host => Ok(Given::Other(bytes)),
-            Net::None => Err(Errno::EACCES),
+            Net::None if !local => Err(Errno::EACCES),
+            // What an address of another family means to a unix socket, the kernel says.
+            _ => Ok(Given::Other(bytes)),
         };
     }
     let path = bytes.get(2..).unwrap_or_default();
@@ -80,7 +90,7 @@ fn abstract_address<'a>(cx: &Cx<'a>, name: &[u8]) -> Result<&'a [u8], Errno> {
 /// connect(2).
 pub fn connect<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a>, Errno> {
     let socket = cx.task.descriptor(fd.0)?;
-    let to = match given(cx, addr, len)? {
+    let to = match given(cx, socket.as_fd(), addr, len)? {
         Given::Other(bytes) => Address::Bytes(bytes),
         Given::Abstract(name) => Address::Bytes(abstract_address(cx, name)?),
         Given::Path(path) => {
@@ -112,7 +122,7 @@ pub fn connect<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a
 /// bind(2).
 pub fn bind<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a>, Errno> {
     let socket = cx.task.descriptor(fd.0)?;
-    let to = match given(cx, addr, len)? {
+    let to = match given(cx, socket.as_fd(), addr, len)? {
         Given::Other(bytes) => Address::Bytes(bytes),
         Given::Abstract(name) => Address::Bytes(abstract_address(cx, name)?),
         Given::Path(path) => {

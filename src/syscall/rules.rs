@@ -8,6 +8,8 @@
 //! * An argument that the kernel takes as `int` is compared in 32 bits ([`Width::Int`]): the kernel ignores the
 //!   upper half of the register, so a compare of all 64 bits is passed by setting one of them
 //!   (CVE-2019-10063, CVE-2019-7303).
+//!
+//! Long because it is a list: a rule for each call, with its reason.
 
 use std::fmt::{self, Display, Formatter};
 

@@ -225,8 +225,8 @@ fn rules_say_what_they_promise() {
             "refuse ENOPROTOOPT",
             "refuse ENOPROTOOPT",
         ), // SO_PEERPIDFD
-        ("getsockopt", [1, 17, 0], "native", "native"),
-        ("setsockopt", [1, 76, 0], "refuse EPERM", "refuse EPERM"), // SO_PASSPIDFD
+        ("getsockopt", [9, 1, 17], "native", "native"),
+        ("setsockopt", [9, 1, 76], "refuse EPERM", "refuse EPERM"), // SO_PASSPIDFD
         ("clock_gettime", [1, 0, 0], "native", "native"),
         ("clock_gettime", [0xffff_fffa, 0, 0], "notify", "notify"),
         ("clock_gettime", [HIGH | 1, 0, 0], "native", "native"),

@@ -221,7 +221,7 @@ fn rules_say_what_they_promise() {
         ("ioprio_get", [2, 0, 0], "notify", "notify"),
         (
             "getsockopt",
-            [1, 77, 0],
+            [9, 1, 77],
             "refuse ENOPROTOOPT",
             "refuse ENOPROTOOPT",
         ), // SO_PEERPIDFD

@@ -84,7 +84,7 @@ pub struct Vfs {
     /// Host directories in which mounts begin.
     mixed: Mutex<HashSet<Inode>>,
     /// Pseudo-terminals opened in this sandbox through `/dev/ptmx`.
-    terminals: Mutex<Vec<u32>>,
+    terminals: Mutex<Vec<fs::Terminal>>,
     /// What abstract socket names of this sandbox begin with.
     abstract_prefix: Vec<u8>,
     /// Paths that guests bound sockets to, by the text that the kernel knows.

@@ -131,6 +131,10 @@ impl Vfs {
         let stat = match place {
             Place::Name { dir, name, .. } => {
                 let fd = dir.host().ok_or(Errno::ENOENT)?;
+                // A slash behind the name would make the kernel follow a link there.
+                let bare = name.to_bytes().strip_suffix(b"/");
+                let bare = bare.and_then(|bare| CString::new(bare).ok());
+                let name = bare.as_deref().unwrap_or(name);
                 match sys::fs::fstatat(fd, name, libc::AT_SYMLINK_NOFOLLOW) {
                     Err(Errno::ENOENT) => return Ok(None),
                     other => other?,

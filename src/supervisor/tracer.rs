@@ -667,6 +667,15 @@ fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
     if inode(&exe) != plan.program {
         return Err("another program was loaded than approved");
     }
+    // The same program may run by way of a script of the host, whose first line it would then see:
+    // the kernel remembers what it was asked for.
+    const AT_EXECFN: u64 = 31;
+    let asked = format!("/dev/fd/{}\0", plan.slot).into_bytes();
+    let mut found = vec![0u8; asked.len()];
+    let at = auxv(tid, AT_EXECFN)?;
+    if Mm::new(tid).read(at, &mut found) != Ok(asked.len()) || found != asked {
+        return Err("the program was loaded by a path");
+    }
     /// Where the ELF interpreter was mapped; 0 for static programs.
     const AT_BASE: u64 = 7;
     match (auxv(tid, AT_BASE)?, plan.interpreter) {

@@ -137,7 +137,7 @@ impl<'s> Tracer<'s> {
                 }
                 Ok(waited) => {
                     let start = self.shared.stats.as_ref().map(|_| Instant::now());
-                    if let Ok(status) = sp::wait_take(waited.tid) {
+                    if let Ok(status) = sp::take_stop(waited.tid) {
                         // ESRCH in here means that it was killed in its stop: it will be reaped.
                         let _ = self.stopped(waited.tid, status);
                     }

@@ -20,10 +20,10 @@ use super::{Outcome, Shared};
 use crate::sys::{Errno, process as sp};
 use crate::syscall::rules;
 use crate::syscall::table::{self, Mechanism};
-use crate::task::{Argv, ExecPlan, ExecState, GuestMem, Handover, Kinship, Mm, Task};
+use crate::task::{Argv, ExecPlan, ExecState, GuestMem, Handover, Kinship, Mm, Registry, Task};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -104,7 +104,9 @@ pub(super) struct Tracer<'s> {
     shared: &'s Shared,
     first: i32,
     /// Children whose first stop came before their parent's event: they wait for their task entry.
-    early: HashSet<i32>,
+    /// With each the process that made it, as far as could be told: killed before its event, it makes
+    /// none, and nobody else would ever let the child go.
+    early: HashMap<i32, i32>,
     /// The first program has ended: everything that is left or still being born is killed.
     ending: bool,
     outcome: Option<Outcome>,
@@ -117,7 +119,7 @@ impl<'s> Tracer<'s> {
         Self {
             shared,
             first,
-            early: HashSet::new(),
+            early: HashMap::new(),
             ending: false,
             outcome: None,
             named_by_file: kernel_is_at_least(6, 14),
@@ -154,6 +156,7 @@ impl<'s> Tracer<'s> {
 
     fn died(&mut self, tid: i32, status: i32) {
         self.early.remove(&tid);
+        self.drop_orphans(|maker, tasks| !is_maker(maker, tasks));
         if tid != self.first {
             return;
         }
@@ -167,6 +170,20 @@ impl<'s> Tracer<'s> {
         for task in self.shared.tasks.all() {
             kill(&task);
         }
+        self.drop_orphans(|_, _| true);
+    }
+
+    /// Kills children whose maker won't report them any more: it dies, as if it had died in time.
+    fn drop_orphans(&mut self, is_orphan: impl Fn(i32, &Registry) -> bool) {
+        let tasks = &self.shared.tasks;
+        self.early.retain(|&child, &mut maker| {
+            let orphan = is_orphan(maker, tasks);
+            if orphan {
+                // ESRCH: it is dead already.
+                let _ = sp::tgkill_any(child, libc::SIGKILL);
+            }
+            !orphan
+        });
     }
 
     fn stopped(&mut self, tid: i32, status: i32) -> nix::Result<()> {
@@ -195,7 +212,11 @@ impl<'s> Tracer<'s> {
     /// A new child's first stop, an interrupt that was asked for, or a group stop.
     fn at_event_stop(&mut self, tid: i32, signal: i32) -> nix::Result<()> {
         if self.shared.tasks.get(tid).is_none() {
-            self.early.insert(tid);
+            let maker = maker_of(tid).filter(|&tgid| is_maker(tgid, &self.shared.tasks));
+            let Some(maker) = maker else {
+                return sp::tgkill_any(tid, libc::SIGKILL);
+            };
+            self.early.insert(tid, maker);
             return Ok(());
         }
         if let Some(handover) = self.shared.tasks.get(tid).and_then(|t| t.take_handover()) {
@@ -228,7 +249,7 @@ impl<'s> Tracer<'s> {
         if let Some(stats) = &self.shared.stats {
             stats.new_task();
         }
-        if self.early.remove(&child) {
+        if self.early.remove(&child).is_some() {
             // It may have been killed meanwhile.
             let _ = sp::ptrace_resume(child, false, 0);
         }
@@ -346,6 +367,8 @@ impl<'s> Tracer<'s> {
         let Some(task) = self.shared.tasks.become_leader(old, tid) else {
             return sp::tgkill_any(tid, libc::SIGKILL);
         };
+        // The other threads are gone, and with them what they were about to report.
+        self.drop_orphans(|maker, _| maker == tid);
         let state = std::mem::take(&mut *task.exec());
         let verdict = match &state {
             ExecState::Running(plan) => loaded_as_planned(tid, plan),
@@ -422,6 +445,24 @@ impl<'s> Tracer<'s> {
 
 /// Length of the `syscall` instruction.
 const SYSCALL_BYTES: u64 = 2;
+
+/// True while this process may still report a child: a guest, or we, whose child it becomes if the first
+/// guest makes it with `CLONE_PARENT`.
+fn is_maker(tgid: i32, tasks: &Registry) -> bool {
+    tgid == std::process::id().cast_signed() || tasks.is_member(tgid)
+}
+
+/// The process that a new child comes from: its own if it is a thread, else its parent.
+fn maker_of(child: i32) -> Option<i32> {
+    let status = procfs::process::Process::new(child)
+        .and_then(|p| p.status())
+        .ok()?;
+    Some(if status.tgid == child {
+        status.ppid
+    } else {
+        status.tgid
+    })
+}
 
 fn kill(task: &Task) {
     // ESRCH: it was faster.

@@ -457,10 +457,7 @@ impl Hands<'_> {
                 (unix_address(path.as_bytes())?, Some(handle))
             }
         };
-        if sys::fs::status_flags(socket.as_fd())? & libc::O_NONBLOCK != 0 {
-            sys::socket::connect(socket.as_fd(), &address)?;
-            return Ok(Done::Reply(Reply::Return(0)));
-        }
+        // Also where O_NONBLOCK is set: another thread of the guest can clear it after any look.
         Ok(Done::Sleeps(Sleeper::Connect {
             socket,
             address,

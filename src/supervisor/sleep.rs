@@ -74,7 +74,7 @@ impl Sleepers {
         self.jobs
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(job);
+            .push(Arc::clone(&job));
         self.some.notify_one();
         self.watchman.call_once(|| {
             let shared = Arc::clone(shared);
@@ -84,10 +84,13 @@ impl Sleepers {
             });
         });
         // No thread to be had: the notification is dropped with the closure, which refuses the call.
-        let _ = std::thread::Builder::new()
+        let started = std::thread::Builder::new()
             .name("sleeper".into())
             .stack_size(256 * 1024)
             .spawn(body);
+        if started.is_err() {
+            self.remove(&job);
+        }
     }
 
     fn remove(&self, job: &Arc<Job>) {

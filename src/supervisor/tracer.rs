@@ -21,10 +21,10 @@ use super::{Outcome, Shared};
 use crate::sys::{Errno, process as sp};
 use crate::syscall::rules;
 use crate::syscall::table::{self, Mechanism};
-use crate::task::{Argv, ExecPlan, ExecState, Kinship, Task};
+use crate::task::{Argv, ExecPlan, ExecState, GuestMem, Kinship, Mm, Registry, Task};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -103,12 +103,12 @@ pub(super) struct Tracer<'s> {
     shared: &'s Shared,
     first: i32,
     /// Children whose first stop came before their parent's event: they wait for their task entry.
-    early: HashSet<i32>,
+    /// With each the process that made it, as far as could be told: killed before its event, it makes
+    /// none, and nobody else would ever let the child go.
+    early: HashMap<i32, i32>,
     /// The first program has ended: everything that is left or still being born is killed.
     ending: bool,
     outcome: Option<Outcome>,
-    /// The task that died last.
-    last_dead: Option<Arc<Task>>,
     /// The kernel calls a program executed by descriptor after its file, not "3" (Linux 6.14).
     named_by_file: bool,
 }
@@ -118,10 +118,9 @@ impl<'s> Tracer<'s> {
         Self {
             shared,
             first,
-            early: HashSet::new(),
+            early: HashMap::new(),
             ending: false,
             outcome: None,
-            last_dead: None,
             named_by_file: kernel_is_at_least(6, 14),
         }
     }
@@ -131,7 +130,6 @@ impl<'s> Tracer<'s> {
         loop {
             match sp::wait_peek() {
                 Ok(waited) if waited.dead => {
-                    self.adopt_children_of(waited.tid);
                     // No worker may be using this id when it becomes free.
                     self.shared.tasks.remove(waited.tid);
                     if let Ok(status) = sp::wait_take(waited.tid) {
@@ -140,7 +138,7 @@ impl<'s> Tracer<'s> {
                 }
                 Ok(waited) => {
                     let start = self.shared.stats.as_ref().map(|_| Instant::now());
-                    if let Ok(status) = sp::wait_take(waited.tid) {
+                    if let Ok(status) = sp::take_stop(waited.tid) {
                         // ESRCH in here means that it was killed in its stop: it will be reaped.
                         let _ = self.stopped(waited.tid, status);
                     }
@@ -157,6 +155,7 @@ impl<'s> Tracer<'s> {
 
     fn died(&mut self, tid: i32, status: i32) {
         self.early.remove(&tid);
+        self.drop_orphans(|maker, tasks| !is_maker(maker, tasks));
         if tid != self.first {
             return;
         }
@@ -170,9 +169,20 @@ impl<'s> Tracer<'s> {
         for task in self.shared.tasks.all() {
             kill(&task);
         }
-        for child in self.early.drain() {
-            let _ = sp::tgkill_any(child, libc::SIGKILL);
-        }
+        self.drop_orphans(|_, _| true);
+    }
+
+    /// Kills children whose maker won't report them any more: it dies, as if it had died in time.
+    fn drop_orphans(&mut self, is_orphan: impl Fn(i32, &Registry) -> bool) {
+        let tasks = &self.shared.tasks;
+        self.early.retain(|&child, &mut maker| {
+            let orphan = is_orphan(maker, tasks);
+            if orphan {
+                // ESRCH: it is dead already.
+                let _ = sp::tgkill_any(child, libc::SIGKILL);
+            }
+            !orphan
+        });
     }
 
     fn stopped(&mut self, tid: i32, status: i32) -> nix::Result<()> {
@@ -201,11 +211,11 @@ impl<'s> Tracer<'s> {
     /// A new child's first stop, an interrupt that was asked for, or a group stop.
     fn at_event_stop(&mut self, tid: i32, signal: i32) -> nix::Result<()> {
         if self.shared.tasks.get(tid).is_none() {
-            self.early.insert(tid);
-            // Its maker may have died before it could report.
-            if let Some(maker) = self.last_dead.clone() {
-                self.adopt_if_orphan(tid, &maker);
-            }
+            let maker = maker_of(tid).filter(|&tgid| is_maker(tgid, &self.shared.tasks));
+            let Some(maker) = maker else {
+                return sp::tgkill_any(tid, libc::SIGKILL);
+            };
+            self.early.insert(tid, maker);
             return Ok(());
         }
         if let Some(handover) = self.shared.tasks.get(tid).and_then(|t| t.take_handover()) {
@@ -222,9 +232,6 @@ impl<'s> Tracer<'s> {
     /// comes second lets the child go: it makes no call before its task entry exists.
     fn at_birth(&mut self, tid: i32) -> nix::Result<()> {
         let child = ptrace::getevent(Pid::from_raw(tid))? as i32;
-        if self.shared.tasks.get(child).is_some() {
-            return sp::ptrace_resume(tid, false, 0); // adopted already
-        }
         let regs = ptrace::getregs(Pid::from_raw(tid))?;
         let flags = if regs.orig_rax == libc::SYS_clone as u64 {
             regs.rdi
@@ -241,55 +248,11 @@ impl<'s> Tracer<'s> {
         if let Some(stats) = &self.shared.stats {
             stats.new_task();
         }
-        if self.early.remove(&child) {
+        if self.early.remove(&child).is_some() {
             // It may have been killed meanwhile.
             let _ = sp::ptrace_resume(child, false, 0);
         }
         sp::ptrace_resume(tid, false, 0)
-    }
-
-    /// `tid` has died. If it was making a child, nobody will report it: the child is entered as if
-    /// it had been.
-    fn adopt_children_of(&mut self, tid: i32) {
-        let Some(dead) = self.shared.tasks.get(tid) else {
-            return;
-        };
-        for child in self.early.clone() {
-            self.adopt_if_orphan(child, &dead);
-        }
-        self.last_dead = Some(dead);
-    }
-
-    /// Enters a child whose first stop came, if no living guest is its parent, or its maker gave it
-    /// the maker's own parent (`CLONE_PARENT`).
-    fn adopt_if_orphan(&mut self, child: i32, maker: &Arc<Task>) {
-        let parent = |id| {
-            procfs::process::Process::new(id)
-                .and_then(|p| p.stat())
-                .map(|s| s.ppid)
-        };
-        let Ok(ppid) = parent(child) else { return };
-        let is_thread = procfs::process::Process::new(child)
-            .and_then(|p| p.status())
-            .is_ok_and(|s| s.tgid == maker.group.tgid);
-        let dead_parent = parent(maker.tid).is_ok_and(|theirs| theirs == ppid);
-        let living = self
-            .shared
-            .tasks
-            .all()
-            .iter()
-            .any(|t| t.group.tgid == ppid && t.tid != maker.tid);
-        if living && !dead_parent && !is_thread {
-            return;
-        }
-        let kin = Kinship {
-            thread: is_thread,
-            fs: false,
-        };
-        self.shared.tasks.add_child(maker, child, kin);
-        self.early.remove(&child);
-        // It may have been killed meanwhile.
-        let _ = sp::ptrace_resume(child, false, 0);
     }
 
     /// A call that the filter hands to the tracer: exec, first or second time round.
@@ -403,6 +366,8 @@ impl<'s> Tracer<'s> {
         let Some(task) = self.shared.tasks.become_leader(old, tid) else {
             return sp::tgkill_any(tid, libc::SIGKILL);
         };
+        // The other threads are gone, and with them what they were about to report.
+        self.drop_orphans(|maker, _| maker == tid);
         let state = std::mem::take(&mut *task.exec());
         let verdict = match &state {
             ExecState::Running(plan) => loaded_as_planned(tid, plan),
@@ -477,6 +442,24 @@ impl<'s> Tracer<'s> {
     }
 }
 
+/// True while this process may still report a child: a guest, or we, whose child it becomes if the first
+/// guest makes it with `CLONE_PARENT`.
+fn is_maker(tgid: i32, tasks: &Registry) -> bool {
+    tgid == std::process::id().cast_signed() || tasks.is_member(tgid)
+}
+
+/// The process that a new child comes from: its own if it is a thread, else its parent.
+fn maker_of(child: i32) -> Option<i32> {
+    let status = procfs::process::Process::new(child)
+        .and_then(|p| p.status())
+        .ok()?;
+    Some(if status.tgid == child {
+        status.ppid
+    } else {
+        status.tgid
+    })
+}
+
 fn kill(task: &Task) {
     // ESRCH: it was faster.
     let _ = sp::tgkill(task.group.tgid, task.tid, libc::SIGKILL);
@@ -529,6 +512,15 @@ fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
     };
     if inode(&exe) != plan.program {
         return Err("another program was loaded than approved");
+    }
+    // The same program may run by way of a script of the host, whose first line it would then see:
+    // the kernel remembers what it was asked for.
+    const AT_EXECFN: u64 = 31;
+    let asked = format!("/dev/fd/{}\0", plan.slot).into_bytes();
+    let mut found = vec![0u8; asked.len()];
+    let at = inject::auxv(tid, AT_EXECFN)?;
+    if Mm::new(tid).read(at, &mut found) != Ok(asked.len()) || found != asked {
+        return Err("the program was loaded by a path");
     }
     /// Where the ELF interpreter was mapped; 0 for static programs.
     const AT_BASE: u64 = 7;

@@ -4,7 +4,7 @@ use crate::policy::{Access, Policy, Rule, RuleId};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
 use crate::vfs::mount::{HostObject, Mount, MountTable, Source};
-use crate::vfs::path::VPath;
+use crate::vfs::path::{VPath, components, strip_prefix};
 use crate::vfs::{Scratch, Vfs};
 use std::ffi::CString;
 use std::fs;
@@ -202,6 +202,28 @@ impl Builder {
         }
     }
 
+    /// What we keep for ourselves below the host's temporary directory is in no view, whatever of the
+    /// host is: a guest that could write there would choose what we open.
+    fn hide_scratch(&mut self) {
+        let base = self.scratch.base().canonicalize();
+        let base = base.unwrap_or_else(|_| self.scratch.base().to_owned());
+        let base = base.as_os_str().as_bytes().to_vec();
+        let places: Vec<VPath> = self
+            .mounts
+            .iter()
+            .filter_map(|mount| match &mount.source {
+                Source::Dir(object) => {
+                    let rest = strip_prefix(&base, &object.path.0)?;
+                    Some(components(rest).fold(mount.at.clone(), |at, name| at.join(name)))
+                }
+                _ => None,
+            })
+            .collect();
+        for at in places {
+            self.mount(at, Source::Hidden, Access::NONE, "sbox's own files".into());
+        }
+    }
+
     fn covers(&self, path: &VPath) -> bool {
         self.mounts.iter().any(|m| {
             matches!(m.source, Source::Dir(_) | Source::File(_)) && path.below(&m.at).is_some()
@@ -262,6 +284,7 @@ impl View {
         for wish in wishes {
             b.wish(wish)?;
         }
+        b.hide_scratch();
         notes.extend(wishes.iter().map(describe));
         notes.push(match net {
             Net::None => "no network".to_owned(),

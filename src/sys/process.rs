@@ -328,14 +328,46 @@ pub fn tgkill_any(tid: i32, signal: i32) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_tkill, tid, signal) }).map(drop)
 }
 
-/// waitpid(2) for one task, sleeping; the raw status.
+/// Waits for the next stop of one task; the raw status. ESRCH when it is dead: then it is left for
+/// [`wait_peek`], whoever else has to hear of its end.
 pub fn wait_for(tid: i32) -> Result<i32> {
-    let mut status = 0;
-    // SAFETY: `status` has room for one int.
-    match check_int(unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL) }) {
-        Err(Errno::EINTR) => wait_for(tid),
-        other => other.map(|_| status),
+    loop {
+        let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL;
+        match wait_id(tid, options) {
+            Err(Errno::EINTR) => continue,
+            Ok(info) if is_death(&info) => return Err(Errno::ESRCH),
+            other => other.map(drop)?,
+        }
+        match take_stop(tid) {
+            Err(Errno::EAGAIN) => {}
+            other => return other,
+        }
     }
+}
+
+/// Takes the stop that [`wait_peek`] has shown; the raw status. EAGAIN if the task has been killed in it:
+/// its death stays to be seen.
+pub fn take_stop(tid: i32) -> Result<i32> {
+    let stop = wait_id(tid, libc::WSTOPPED | libc::WNOHANG | libc::__WALL)?;
+    // SAFETY: waitid fills the SIGCHLD member of the union.
+    let (pid, status) = unsafe { (stop.si_pid(), stop.si_status()) };
+    if pid == tid {
+        Ok(status << 8 | 0x7f) // as waitpid(2) would put it
+    } else {
+        Err(Errno::EAGAIN)
+    }
+}
+
+fn wait_id(tid: i32, options: i32) -> Result<libc::siginfo_t> {
+    // SAFETY: all-zero is a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` has room for one siginfo_t.
+    check_int(unsafe { libc::waitid(libc::P_PID, tid.cast_unsigned(), &raw mut info, options) })?;
+    Ok(info)
+}
+
+fn is_death(info: &libc::siginfo_t) -> bool {
+    [libc::CLD_EXITED, libc::CLD_KILLED, libc::CLD_DUMPED].contains(&info.si_code)
 }
 
 /// ptrace(PTRACE_GETSIGMASK): the signals that a stopped task blocks.

@@ -112,34 +112,44 @@ pub fn prlimit64<'a>(
     member(cx, pid.0).map_err(|_| Errno::ESRCH)
 }
 
-/// Of the three kinds of target only a single process can be told to be ours: the group that the
-/// sandbox started in holds others too.
-fn one_process<'a>(cx: &Cx<'a>, is_process: bool, who: Int) -> Result<Plan<'a>, Errno> {
-    if is_process {
-        member(cx, who.0).map_err(|_| Errno::ESRCH)
-    } else {
-        Err(Errno::ESRCH)
+/// Of the three kinds of target a single process can be told to be ours, and the caller's own group:
+/// for changes only if sbox and whoever started it aren't in it.
+fn process_or_own_group<'a>(
+    cx: &Cx<'a>,
+    kind: i32,
+    who: Int,
+    changes: bool,
+) -> Result<Plan<'a>, Errno> {
+    match (kind, who.0) {
+        (0, id) => member(cx, id).map_err(|_| Errno::ESRCH),
+        (1, 0) if changes && sys::process::getpgid(cx.task.tid)? == sys::process::getpgid(0)? => {
+            Err(Errno::EPERM)
+        }
+        (1, 0) => Ok(Plan::act(Act::Continue(RegistersOnly(
+            "the caller's own group, and 0 stays 0",
+        )))),
+        _ => Err(Errno::ESRCH),
     }
 }
 
 /// getpriority(2).
 pub fn getpriority<'a>(cx: &Cx<'a>, which: Int, who: Int) -> Result<Plan<'a>, Errno> {
-    one_process(cx, which.0 == 0, who)
+    process_or_own_group(cx, which.0, who, false)
 }
 
 /// setpriority(2).
 pub fn setpriority<'a>(cx: &Cx<'a>, which: Int, who: Int, _: Int) -> Result<Plan<'a>, Errno> {
-    one_process(cx, which.0 == 0, who)
+    process_or_own_group(cx, which.0, who, true)
 }
 
-/// ioprio_get(2).
+/// ioprio_get(2), which counts the kinds from 1.
 pub fn ioprio_get<'a>(cx: &Cx<'a>, which: Int, who: Int) -> Result<Plan<'a>, Errno> {
-    one_process(cx, which.0 == 1, who)
+    process_or_own_group(cx, which.0.wrapping_sub(1), who, false)
 }
 
 /// ioprio_set(2).
 pub fn ioprio_set<'a>(cx: &Cx<'a>, which: Int, who: Int, _: Int) -> Result<Plan<'a>, Errno> {
-    one_process(cx, which.0 == 1, who)
+    process_or_own_group(cx, which.0.wrapping_sub(1), who, true)
 }
 
 /// A clock of a process or thread, whose number the clock id holds; clock_getcpuclockid(3).

@@ -578,7 +578,7 @@ pub fn setpgid(_: Net) -> ArgRule {
 /// getpriority(2), setpriority(2). `PRIO_USER` means all processes of a user, most of them outside, also if
 /// `who` is 0.
 pub fn priority(_: Net) -> ArgRule {
-    who_is_self(0, libc::PRIO_USER)
+    who_is_self(0, 2) // PRIO_PROCESS, PRIO_USER
 }
 
 /// ioprio_set(2), which counts `which` from 1.
@@ -586,12 +586,13 @@ pub fn ioprio(_: Net) -> ArgRule {
     who_is_self(1, 3) // IOPRIO_WHO_PROCESS, IOPRIO_WHO_USER, <linux/ioprio.h>
 }
 
-/// `which, who`: 0 as a process is the caller.
-fn who_is_self(process: u32, user: impl TryInto<u32>) -> ArgRule {
+/// `which, who`: process 0 is the caller. Group 0 may be one that sbox and its caller are in, so the
+/// supervisor looks; a user is never meant.
+fn who_is_self(process: u32, user: u32) -> ArgRule {
     ArgRule {
-        why: "0 is the caller itself; its group may hold others, as a user's processes do",
+        why: "process 0 is the caller; others, and groups, must be in the sandbox; never all of a user's",
         cases: vec![
-            when([is(0, user.try_into().unwrap_or(2))], Refuse(libc::EPERM)),
+            when([is(0, user)], Refuse(libc::EPERM)),
             when([is(0, process), is(1, 0)], Native),
         ],
         otherwise: Notify,

@@ -84,7 +84,7 @@ pub struct Vfs {
     /// Host directories in which mounts begin.
     mixed: Mutex<HashSet<Inode>>,
     /// Pseudo-terminals opened in this sandbox through `/dev/ptmx`.
-    terminals: Mutex<Vec<u32>>,
+    terminals: Mutex<Vec<fs::Terminal>>,
     /// What abstract socket names of this sandbox begin with.
     abstract_prefix: Vec<u8>,
     /// Paths that guests bound sockets to, by the text that the kernel knows.
@@ -168,7 +168,13 @@ impl Vfs {
     /// Objects outside the view (pipes, sockets, memory files, deleted files) have none.
     pub fn rule_of(&self, fd: BorrowedFd<'_>) -> Option<RuleId> {
         let host = host_path(fd).ok()?;
-        let text = host.0.strip_suffix(b" (deleted)").unwrap_or(&host.0);
+        // A file may be called "x (deleted)" without being it.
+        let removed = sys::fs::fstat(fd).is_ok_and(|stat| stat.st_nlink == 0);
+        let text = if removed {
+            strip_deleted(&host.0)
+        } else {
+            &host.0
+        };
         let path = self.table.to_view(text)?;
         self.table
             .mount(self.table.covering(&path)?)
@@ -178,8 +184,10 @@ impl Vfs {
     /// True for a host file that the view does not show: it was passed in from outside. Objects
     /// without a path (pipes, sockets, memory files) are nobody's but the guest's.
     pub fn is_foreign(&self, fd: BorrowedFd<'_>) -> bool {
-        host_path(fd).is_ok_and(|p| p.0.first() == Some(&b'/') && !p.0.starts_with(b"/memfd:"))
-            && self.rule_of(fd).is_none()
+        // A file whose path is too long to be had has no rule that could be found: fail closed.
+        host_path(fd).map_or(true, |p| {
+            p.0.first() == Some(&b'/') && !p.0.starts_with(b"/memfd:")
+        }) && self.rule_of(fd).is_none()
     }
 
     /// The path by which a call that takes no descriptor reaches `fd` (proc(5), `/proc/self/fd`).

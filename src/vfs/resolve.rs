@@ -378,7 +378,9 @@ impl<'v> Walk<'v> {
         let Some((id, mount)) = self.vfs.table.mount_at(node) else {
             if let Some(fd) = dir.host() {
                 let name = name_in(name, arena)?;
-                if sys::fs::fstatat(fd, name, libc::AT_SYMLINK_NOFOLLOW).is_ok() {
+                if let Ok(stat) = sys::fs::fstatat(fd, name, libc::AT_SYMLINK_NOFOLLOW) {
+                    // It may be opened without ever being walked into: then too its listing is ours.
+                    super::lock(&self.vfs.mixed).insert((stat.st_dev, stat.st_ino));
                     return Ok(None);
                 }
             }

@@ -78,11 +78,16 @@ impl Scratch {
         let fd = sys::fs::openat(
             self.synth.as_fd(),
             &name,
-            libc::O_RDONLY | libc::O_DIRECTORY,
+            libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW,
             0,
         )?;
         sys::fs::fchmod(fd.as_fd(), 0o555)?;
         Ok(fd)
+    }
+
+    /// The directory that holds those of all runs of this user.
+    pub fn base(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
     }
 
     /// An empty directory to park the guests' kernel working directory in.

@@ -3,7 +3,7 @@
 use super::{SynthDir, SynthFile, SynthNode};
 use crate::sys::{self, Errno};
 use std::ffi::CString;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Passed on from the host under the same name.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "ptmx"];
@@ -44,12 +44,39 @@ pub(super) fn names() -> Vec<(Vec<u8>, u8)> {
         .collect()
 }
 
-pub(super) fn pts_child(name: &[u8], terminals: &[u32]) -> SynthNode {
+/// A pseudo-terminal of the sandbox. The number alone says little: when the master is closed, the next
+/// terminal that anybody on the host opens gets the same. So the slave's inode is held (`O_PATH` opens
+/// no terminal); it goes with the master, and never comes to mean another.
+#[derive(Debug)]
+pub(in crate::vfs) struct Terminal {
+    pub(super) number: u32,
+    pub(super) slave: OwnedFd,
+}
+
+impl Terminal {
+    /// The one behind a master that was just opened.
+    pub(super) fn behind(master: BorrowedFd<'_>, dir: BorrowedFd<'_>) -> sys::Result<Self> {
+        let number = terminal_number(master)?;
+        let name = CString::new(format!("/dev/pts/{number}")).map_err(|_| Errno::EIO)?;
+        let slave = sys::fs::openat(dir, &name, libc::O_PATH, 0)?;
+        Ok(Self { number, slave })
+    }
+
+    /// True until the master is closed.
+    pub(super) fn lives(&self) -> bool {
+        sys::fs::fstat(self.slave.as_fd()).is_ok_and(|stat| stat.st_nlink > 0)
+    }
+}
+
+pub(super) fn pts_child(name: &[u8], terminals: &[Terminal]) -> SynthNode {
     let number = std::str::from_utf8(name)
         .ok()
         .and_then(|n| n.parse::<u32>().ok());
     match number {
-        Some(n) if terminals.contains(&n) && n.to_string().as_bytes() == name => {
+        Some(n)
+            if terminals.iter().any(|t| t.number == n && t.lives())
+                && n.to_string().as_bytes() == name =>
+        {
             SynthNode::File(SynthFile::Pts(n))
         }
         _ if name == b"ptmx" => SynthNode::File(SynthFile::Device("ptmx")),
@@ -57,15 +84,16 @@ pub(super) fn pts_child(name: &[u8], terminals: &[u32]) -> SynthNode {
     }
 }
 
-pub(super) fn pts_names(terminals: &[u32]) -> Vec<(Vec<u8>, u8)> {
+pub(super) fn pts_names(terminals: &[Terminal]) -> Vec<(Vec<u8>, u8)> {
     let numbers = terminals
         .iter()
-        .map(|n| (n.to_string().into_bytes(), libc::DT_CHR));
+        .filter(|t| t.lives())
+        .map(|t| (t.number.to_string().into_bytes(), libc::DT_CHR));
     numbers.chain([(b"ptmx".to_vec(), libc::DT_CHR)]).collect()
 }
 
 /// The number N of `/dev/pts/N` behind a pseudo-terminal master.
-pub(super) fn terminal_number(master: BorrowedFd<'_>) -> sys::Result<u32> {
+fn terminal_number(master: BorrowedFd<'_>) -> sys::Result<u32> {
     let name = sys::process::pty_number(master)?;
     u32::try_from(name).map_err(|_| Errno::EIO)
 }

@@ -3,6 +3,7 @@
 mod dev;
 mod proc;
 
+pub(super) use dev::Terminal;
 pub use proc::{Magic, ProcDir};
 
 use super::dir::{Dir, DirKind};
@@ -130,6 +131,10 @@ impl Vfs {
         let stat = match place {
             Place::Name { dir, name, .. } => {
                 let fd = dir.host().ok_or(Errno::ENOENT)?;
+                // A slash behind the name would make the kernel follow a link there.
+                let bare = name.to_bytes().strip_suffix(b"/");
+                let bare = bare.and_then(|bare| CString::new(bare).ok());
+                let name = bare.as_deref().unwrap_or(name);
                 match sys::fs::fstatat(fd, name, libc::AT_SYMLINK_NOFOLLOW) {
                     Err(Errno::ENOENT) => return Ok(None),
                     other => other?,
@@ -158,6 +163,9 @@ impl Vfs {
     }
 
     fn stat_synth(&self, file: &SynthFile) -> sys::Result<libc::stat> {
+        if let SynthFile::Pts(_) = file {
+            return sys::fs::fstat(self.handle(&Place::Synth(file.clone()))?.as_fd());
+        }
         let (dir, name) = self.host_of(file)?;
         sys::fs::fstatat(dir, &name, 0)
     }
@@ -190,8 +198,14 @@ impl Vfs {
             SynthFile::Device("ptmx") => {
                 let (dir, name) = self.host_of(file)?;
                 let fd = sys::fs::openat(dir, &name, flags, 0)?;
-                lock(&self.terminals).push(dev::terminal_number(fd.as_fd())?);
+                let terminal = Terminal::behind(fd.as_fd(), dir)?;
+                let mut terminals = lock(&self.terminals);
+                terminals.retain(Terminal::lives);
+                terminals.push(terminal);
                 Ok(fd)
+            }
+            SynthFile::Pts(_) => {
+                self.reopen(self.handle(&Place::Synth(file.clone()))?.as_fd(), flags)
             }
             _ => {
                 let (dir, name) = self.host_of(file)?;
@@ -227,6 +241,11 @@ impl Vfs {
             Place::Dir(dir, _) => copy(self.stand_in(dir)?),
             Place::File(id) => copy(self.mounted_file(*id)?.fd.as_fd()),
             Place::Open(fd) => copy(fd.as_fd()),
+            Place::Synth(SynthFile::Pts(n)) => {
+                let terminals = lock(&self.terminals);
+                let found = terminals.iter().find(|t| t.number == *n && t.lives());
+                copy(found.ok_or(Errno::ENOENT)?.slave.as_fd())
+            }
             Place::Synth(file) => {
                 let (dir, name) = self.host_of(file)?;
                 sys::fs::openat(dir, &name, libc::O_PATH, 0)

@@ -305,6 +305,11 @@ impl<'s> Tracer<'s> {
             ExecState::Naming(name) => drop(inject::set_name(tid, &regs, &name)),
             ExecState::Approved(plan) => return self.second_round(&task, regs, plan),
             ExecState::Running(plan) => {
+                // An approved descriptor has no path: another thread has put one there, to learn
+                // what the host has at it.
+                if is_walk_error(regs.rax) {
+                    return sp::tgkill_any(tid, libc::SIGKILL);
+                }
                 let result = hide_path_errors(regs.rax);
                 // The descriptor was close-on-exec, and there was no exec.
                 let closed = [plan.slot as u64, 0, 0, 0, 0, 0];
@@ -474,19 +479,23 @@ fn is_second_round(regs: &Regs, plan: &ExecPlan) -> bool {
         && regs.r8 == libc::AT_EMPTY_PATH as u64
 }
 
+/// True for errors that only a path walk gives.
+fn is_walk_error(rax: u64) -> bool {
+    let errno = Errno::from_raw(-(rax as i64) as i32);
+    matches!(
+        errno,
+        Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::ENAMETOOLONG
+    )
+}
+
 /// The errno of a second round that failed. Errors of a path walk can't come from an empty path:
 /// another thread has put a path there, and must not learn what the host has at it.
 fn hide_path_errors(rax: u64) -> u64 {
     let errno = Errno::from_raw(-(rax as i64) as i32);
     match errno {
-        Errno::ENOENT
-        | Errno::ENOTDIR
-        | Errno::ELOOP
-        | Errno::ENAMETOOLONG
-        | Errno::EPERM
-        | Errno::EBADF
-        | Errno::EISDIR
-        | Errno::EINVAL => -i64::from(libc::EACCES) as u64,
+        Errno::EPERM | Errno::EBADF | Errno::EISDIR | Errno::EINVAL => {
+            -i64::from(libc::EACCES) as u64
+        }
         _ => rax,
     }
 }
@@ -527,7 +536,8 @@ fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
     match (inject::auxv(tid, AT_BASE)?, plan.interpreter) {
         (0, None) => Ok(()),
         (base, Some(approved)) if base != 0 => {
-            let found = inode_at(tid, base).ok_or("the interpreter can't be seen")?;
+            let found = crate::sys::mem::mapped_at(&format!("/proc/{tid}/maps"), base)
+                .ok_or("the interpreter can't be seen")?;
             if found == approved {
                 Ok(())
             } else {
@@ -538,17 +548,6 @@ fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
     }
 }
 
-/// Device and inode of the file mapped at `address`.
-fn inode_at(tid: i32, address: u64) -> Option<(u64, u64)> {
-    let maps = procfs::process::Process::new(tid).ok()?.maps().ok()?;
-    let map = maps
-        .0
-        .into_iter()
-        .find(|m| (m.address.0..m.address.1).contains(&address))?;
-    let (major, minor) = map.dev;
-    Some((libc::makedev(major as u32, minor as u32), map.inode))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -557,8 +556,8 @@ mod tests {
     fn errors_that_would_tell_of_the_host_are_hidden() {
         let raw = |e: Errno| -i64::from(e as i32) as u64;
         for (seen, told) in [
-            (Errno::ENOENT, Errno::EACCES),
-            (Errno::ELOOP, Errno::EACCES),
+            (Errno::EPERM, Errno::EACCES),
+            (Errno::EISDIR, Errno::EACCES),
             (Errno::EACCES, Errno::EACCES),
             (Errno::E2BIG, Errno::E2BIG),
             (Errno::ETXTBSY, Errno::ETXTBSY),

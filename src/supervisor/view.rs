@@ -166,20 +166,23 @@ impl Builder {
         match wish {
             Wish::ReadOnly(path) => {
                 let origin = format!("flag --ro {}", path.display());
-                self.host(absolute(path, &origin)?, path, true, origin)
+                for at in places(path, &origin)? {
+                    self.host(at, path, true, origin.clone())?;
+                }
+                Ok(())
             }
             Wish::ReadWrite(path) => {
                 let origin = format!("flag --rw {}", path.display());
-                self.host(absolute(path, &origin)?, path, false, origin)
+                for at in places(path, &origin)? {
+                    self.host(at, path, false, origin.clone())?;
+                }
+                Ok(())
             }
             Wish::Hide(path) => {
                 let origin = format!("flag --hide {}", path.display());
-                self.mount(
-                    absolute(path, &origin)?,
-                    Source::Hidden,
-                    Access::NONE,
-                    origin,
-                );
+                for at in places(path, &origin)? {
+                    self.mount(at, Source::Hidden, Access::NONE, origin.clone());
+                }
                 Ok(())
             }
             Wish::Bind { source, target, ro } => {
@@ -229,6 +232,25 @@ impl Builder {
             matches!(m.source, Source::Dir(_) | Source::File(_)) && path.below(&m.at).is_some()
         })
     }
+}
+
+/// Where a flag's path lies in the view: at the name given and, if that leads through symbolic links of
+/// the host, at the place they lead to. A rule for only one of the two would not hold at the other.
+fn places(path: &Path, origin: &str) -> Result<Vec<VPath>, ViewError> {
+    let given = absolute(path, origin)?;
+    let mut all = vec![given];
+    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // The last name itself is meant, link or not; what is above it is where it is.
+    let parent = full.parent().and_then(|p| fs::canonicalize(p).ok());
+    let real = parent.zip(full.file_name()).map(|(p, name)| p.join(name));
+    // What is shown is what a link leads to: that has a name of its own, too.
+    for other in real.into_iter().chain(fs::canonicalize(&full)) {
+        match VPath::clean(other.as_os_str().as_bytes()) {
+            Some(other) if !all.contains(&other) => all.push(other),
+            _ => {}
+        }
+    }
+    Ok(all)
 }
 
 /// A flag's path in the view: relative ones start from the working directory.

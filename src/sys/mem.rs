@@ -1,6 +1,6 @@
 //! Another process's memory.
 
-use super::{Result, check};
+use super::{Errno, Result, check};
 
 /// process_vm_readv(2): fills `buf` from address `addr` of task `tid`; returns the bytes read,
 /// fewer than asked where the guest's mapping ends (process_vm_readv(2), "partial transfers").
@@ -33,4 +33,42 @@ pub fn write(tid: i32, addr: u64, data: &[u8]) -> Result<usize> {
     // SAFETY: `local` spans exactly `data`, which the kernel only reads. `remote` is an address
     // in the guest: the kernel checks it, we never touch it.
     check(unsafe { libc::process_vm_writev(tid, &local, 1, &remote, 1, 0) } as libc::c_long)
+}
+
+/// Device and inode of the file that `maps` (proc(5), `/proc/PID/maps`) shows at `address`.
+///
+/// The device is the file system's own, which is not what stat(2) says on btrfs and some overlays.
+pub fn mapped_at(maps: &str, address: u64) -> Option<(u64, u64)> {
+    let text = std::fs::read(maps).ok()?;
+    text.split(|&b| b == b'\n').find_map(|line| {
+        // from-to perms offset major:minor inode path; only the path may be anything but ASCII.
+        let mut words = line.split(|&b| b == b' ').filter(|w| !w.is_empty());
+        let mut word = || words.next().and_then(|w| std::str::from_utf8(w).ok());
+        let (from, to) = word()?.split_once('-')?;
+        let hex = |text| u64::from_str_radix(text, 16).ok();
+        if !(hex(from)?..hex(to)?).contains(&address) {
+            return None;
+        }
+        let (_, _) = (word()?, word()?);
+        let (major, minor) = word()?.split_once(':')?;
+        let device = libc::makedev(hex(major)? as u32, hex(minor)? as u32);
+        Some((device, word()?.parse().ok()?))
+    })
+}
+
+/// Device and inode of `file` as [`mapped_at`] would show them, found by mapping it.
+pub fn identity_when_mapped(file: std::os::fd::BorrowedFd<'_>) -> Result<(u64, u64)> {
+    use std::os::fd::AsRawFd;
+    const PAGE: usize = 4096;
+    let (prot, flags) = (libc::PROT_READ, libc::MAP_PRIVATE);
+    // SAFETY: a fresh mapping at an address of the kernel's choice; nothing of ours is touched, and
+    // no byte of it is read.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, prot, flags, file.as_raw_fd(), 0) };
+    if at == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    let found = mapped_at("/proc/self/maps", at as u64);
+    // SAFETY: exactly what was mapped above; nobody else knows of it.
+    unsafe { libc::munmap(at, PAGE) };
+    found.ok_or(Errno::EIO)
 }

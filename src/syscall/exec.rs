@@ -363,7 +363,7 @@ fn approve_interpreter(cx: &Cx<'_>, path: &CStr) -> Result<(u64, u64), Errno> {
     let on_host = sys::fs::open(path, libc::O_PATH).and_then(|fd| sys::fs::fstat(fd.as_fd()));
     match on_host {
         Ok(host) if (host.st_dev, host.st_ino) == (in_view.st_dev, in_view.st_ino) => {
-            Ok((host.st_dev, host.st_ino))
+            cx.vfs.when_mapped(path, (host.st_dev, host.st_ino))
         }
         _ => Err(Errno::ENOEXEC),
     }

@@ -494,6 +494,10 @@ pub fn inotify_add_watch<'a>(
         Follow::Last
     };
     let (place, _) = existing(cx, CWD, path, follow)?;
+    // A watch on the host's directory would tell names that the view hides or covers.
+    if cx.vfs.is_mixed(cx.vfs.handle(&place)?.as_fd())? {
+        return Err(Errno::EACCES);
+    }
     // The watch goes through /proc/self/fd/N, which is a link: it must be followed.
     let mask = mask.0 & !libc::IN_DONT_FOLLOW;
     Ok(Plan::ask(

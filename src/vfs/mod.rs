@@ -83,6 +83,8 @@ pub struct Vfs {
     placeholders: Mutex<HashMap<Inode, SynthDir>>,
     /// Host directories in which mounts begin.
     mixed: Mutex<HashSet<Inode>>,
+    /// Files with an identity of their own when mapped.
+    mapped: Mutex<HashMap<Inode, Inode>>,
     /// Pseudo-terminals opened in this sandbox through `/dev/ptmx`.
     terminals: Mutex<Vec<fs::Terminal>>,
     /// What abstract socket names of this sandbox begin with.
@@ -146,6 +148,7 @@ impl Vfs {
             self_fd,
             placeholders: Mutex::default(),
             mixed: Mutex::new(mixed),
+            mapped: Mutex::default(),
             terminals: Mutex::default(),
             abstract_prefix: format!("sbox-{}/", std::process::id()).into_bytes(),
             bound: Mutex::default(),
@@ -214,6 +217,31 @@ impl Vfs {
         }
         let inode = (stat.st_dev, stat.st_ino);
         Ok(lock(&self.placeholders).contains_key(&inode) || lock(&self.mixed).contains(&inode))
+    }
+
+    /// Device and inode of a host file as `/proc/PID/maps` shows them. Most file systems show what
+    /// stat(2) says; those with anonymous devices (btrfs, overlays) are asked by mapping the file.
+    pub fn when_mapped(&self, path: &std::ffi::CStr, inode: Inode) -> sys::Result<Inode> {
+        if libc::major(inode.0) != 0 {
+            return Ok(inode);
+        }
+        if let Some(known) = lock(&self.mapped).get(&inode) {
+            return Ok(*known);
+        }
+        let file = sys::fs::open(path, libc::O_RDONLY)?;
+        let found = sys::mem::identity_when_mapped(file.as_fd())?;
+        let mut mapped = lock(&self.mapped);
+        if mapped.len() >= MAX_BOUND {
+            mapped.clear();
+        }
+        mapped.insert(inode, found);
+        Ok(found)
+    }
+
+    /// True for a host directory in which mounts begin.
+    pub fn is_mixed(&self, fd: BorrowedFd<'_>) -> sys::Result<bool> {
+        let stat = sys::fs::fstat(fd)?;
+        Ok(lock(&self.mixed).contains(&(stat.st_dev, stat.st_ino)))
     }
 
     /// Removes the private host directory, at the end of the run.
@@ -375,6 +403,9 @@ impl Vfs {
     /// `././name`) as long as they fit into `room` bytes.
     pub fn name_bound(&self, name: &[u8], asked: &[u8], room: usize) -> Vec<u8> {
         let mut bound = lock(&self.bound);
+        if bound.len() >= MAX_BOUND {
+            bound.clear(); // their names are then told as the kernel knows them
+        }
         let mut text = name.to_vec();
         while bound.get(&text).is_some_and(|a| a != asked) && text.len() + 2 < room {
             text.splice(0..0, *b"./");
@@ -405,6 +436,9 @@ impl Vfs {
 
 /// Generation of directories whose path can never change (the root, synthetic ones).
 const ALWAYS: u64 = u64::MAX;
+
+/// Paths of bound sockets that are remembered.
+const MAX_BOUND: usize = 4096;
 
 /// Descriptors of ours start here, so that low numbers stay free for what is inherited.
 const FIRST_FD: i32 = 3;

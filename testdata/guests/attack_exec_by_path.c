@@ -1,23 +1,60 @@
 /* attack_exec_by_path: an approved program is run by way of a script of the host, whose #! line it would see.
  *
- *   attack_exec_by_path go HOST_SCRIPT   HOST_SCRIPT is not in the view and begins with "#!/bin/sh -secretarg": nothing
- *                                        of that may be seen in the output */
-/* attack: exec's empty path becomes a host path: learns a host script's #! line */
-#define _GNU_SOURCE
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <errno.h>
-#include <unistd.h>
-#include <pthread.h>
-#include <sys/wait.h>
+ *   attack_exec_by_path HOST_SCRIPT ROUNDS    HOST_SCRIPT is not in the view and begins with "#!/bin/sh -secretarg":
+ *                                             nothing of that may be seen in the output
+ *
+ * The supervisor executes by descriptor, with an empty path: the end of the guest's own. The memory behind that end holds
+ * the path of the script, and another process replaces the end by a slash. */
+#include "check.h"
 #include <sys/mman.h>
-static char*m;
-static void*fl(void*x){for(;;){m[7]='/';for(volatile int i=0;i<rand()%3000;i++);m[7]=0;for(volatile int i=0;i<rand()%3000;i++);}}
-int main(int c,char**v){if(c>3||(c==3&&strcmp(v[1],"go")))return 0;
- m=mmap(0,4096,3,MAP_SHARED|MAP_ANONYMOUS,-1,0);strcpy(m,"/bin/sh");strcpy(m+8,v[2]+1);
- int out[2];pipe(out);if(!fork()){fl(0);}
- int killed=0,refused=0,noent=0,ran=0;
- for(int i=0;i<3000;i++){pid_t p=fork();if(!p){dup2(out[1],1);dup2(out[1],2);char*a[]={"sh","-c","true",0};execve(m,a,0);_exit(errno);}int st;waitpid(p,&st,0);if(WIFSIGNALED(st))killed++;else if(WEXITSTATUS(st)==13)refused++;else if(WEXITSTATUS(st)==2)noent++;else if(WEXITSTATUS(st))ran++;}
- printf("killed %d EACCES %d ENOENT %d ran-script %d\n",killed,refused,noent,ran);
- char b[4000];close(out[1]);fflush(stdout);int n=read(out[0],b,300);if(n>0)write(1,b,n);kill(0,9);}
+
+enum { END = sizeof "/bin/sh" - 1 };
+
+static void spin(void) {
+    for (volatile int i = rand() % 3000; i > 0; i--) {}
+}
+
+static void flip(char *path) {
+    for (;;) {
+        path[END] = '/';
+        spin();
+        path[END] = 0;
+        spin();
+    }
+}
+
+int main(int argc, char **argv) {
+    if (argc < 3 || argv[1][0] != '/') return 2;
+    char *path = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    strcpy(path, "/bin/sh");
+    strcpy(path + END + 1, argv[1] + 1);
+    int out[2];
+    pipe(out);
+    pid_t flipper = fork();
+    if (flipper == 0) flip(path);
+    int ran = 0, killed = 0, failed = 0, strange = 0;
+    for (int i = atoi(argv[2]); i > 0; i--) {
+        pid_t p = fork();
+        if (p == 0) {
+            dup2(out[1], 1);
+            dup2(out[1], 2);
+            char *args[] = {"sh", "-c", "true", NULL};
+            execve(path, args, NULL);
+            _exit(100 + errno);
+        }
+        int status;
+        waitpid(p, &status, 0);
+        if (WIFSIGNALED(status)) killed++;
+        else if (WEXITSTATUS(status) == 0) ran++;
+        else if (WEXITSTATUS(status) > 100) failed++;
+        else strange++;
+    }
+    kill(flipper, SIGKILL);
+    close(out[1]);
+    char said[300];
+    ssize_t n = read(out[0], said, sizeof said);
+    ok(strange == 0 && n == 0, "no script was run (%d) or seen: %.*s", strange, (int)(n > 0 ? n : 0), said);
+    ok(ran > 0, "the program itself is run");
+    note("ran %d, killed %d, failed %d", ran, killed, failed);
+    return finish();
+}

@@ -1,7 +1,12 @@
 /* attack_group_nice: renices the process group, in which sbox and its caller are. Must fail. */
-#define _GNU_SOURCE
+#include "check.h"
 #include <sys/resource.h>
-#include <stdio.h>
-#include <unistd.h>
-#include <sys/syscall.h>
-int main(){printf("setpriority %d\n",setpriority(PRIO_PGRP,0,15));printf("ioprio %ld\n",syscall(SYS_ioprio_set,2,0,3<<13));sleep(1);return 0;}
+
+enum { IOPRIO_WHO_PGRP = 2, IDLE_CLASS = 3 << 13 };
+
+int main(void) {
+    ok(setpriority(PRIO_PGRP, 0, 19) < 0, "setpriority of the group");
+    ok(setpriority(PRIO_PGRP, getpgrp(), 19) < 0, "setpriority of the group by its number");
+    ok(syscall(SYS_ioprio_set, IOPRIO_WHO_PGRP, 0, IDLE_CLASS) < 0, "ioprio_set of the group");
+    return finish();
+}

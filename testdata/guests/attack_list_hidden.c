@@ -1,9 +1,20 @@
 /* attack_list_hidden: lists a directory that holds a hidden name and was never walked into.
  *
  *   attack_list_hidden DIR      must not print the hidden name */
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
-#include <sys/syscall.h>
-int main(int c,char**v){int fd=open(v[1],O_RDONLY|O_DIRECTORY);char b[4096];long n=syscall(SYS_getdents64,fd,b,4096);for(long o=0;o<n;){unsigned short l=*(unsigned short*)(b+o+16);puts(b+o+19);o+=l;}return 0;}
+#include "check.h"
+
+/* A record of getdents64(2): its length and its name. */
+enum { LENGTH = 16, NAME = 19 };
+
+int main(int argc, char **argv) {
+    if (argc < 2) return 2;
+    char records[4096];
+    int fd = open(argv[1], O_RDONLY | O_DIRECTORY);
+    long n = syscall(SYS_getdents64, fd, records, sizeof records);
+    unsigned short length;
+    for (long at = 0; at < n; at += length) {
+        memcpy(&length, records + at + LENGTH, sizeof length);
+        puts(records + at + NAME);
+    }
+    return 0;
+}

@@ -1,17 +1,24 @@
-/* attack_scratch: with the host's /tmp writable, puts a link where sbox is about to make a directory of its own.
+/* attack_scratch: with the host's temporary directory writable, puts a link where sbox is about to make a directory of
+ * its own; opening one that it makes up would then open and chmod what the link leads to.
  *
- *   attack_scratch VICTIM    a directory outside the view, whose mode must not change */
-/* with --rw /tmp: replaces a placeholder-to-be by a link to a host directory outside the view; opening /dev then chmods that */
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+ *   attack_scratch TMP VICTIM    VICTIM is a directory outside the view, whose mode must not change */
+#include "check.h"
 #include <glob.h>
-#include <sys/stat.h>
-int main(int c,char**v){glob_t g;char pat[100];sprintf(pat,"/tmp/sbox-%d/*/synth",getuid());if(glob(pat,0,0,&g)){puts("no scratch");return 1;}
- for(size_t i=0;i<g.gl_pathc;i++)for(int k=0;k<5;k++){char p[300];unsigned long kinds[]={2,3,4};
-  for(int j=0;j<3;j++){unsigned long id=1ul<<63|kinds[j]<<56;sprintf(p,"%s/%lx",g.gl_pathv[i],id);rmdir(p);symlink(v[1],p);}}
- int fd=open("/dev/pts",O_RDONLY|O_DIRECTORY);int f2=open("/dev",O_RDONLY|O_DIRECTORY);int f3=open("/proc",O_RDONLY|O_DIRECTORY);struct stat st;
- if(fd>=0&&!fstat(fd,&st))printf("pts ino %lu mode %o\n",st.st_ino,st.st_mode);return 0;}
+
+int main(int argc, char **argv) {
+    if (argc < 3) return 2;
+    char path[PATH_MAX];
+    glob_t found;
+    snprintf(path, sizeof path, "%s/sbox-%d/*/synth", argv[1], getuid());
+    ok(glob(path, 0, NULL, &found) == GLOB_NOMATCH, "sbox's own files are not seen");
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        for (unsigned long kind = 2; kind <= 4; kind++) {
+            snprintf(path, sizeof path, "%s/%lx", found.gl_pathv[i], 1ul << 63 | kind << 56);
+            rmdir(path);
+            symlink(argv[2], path);
+        }
+    }
+    const char *made_up[] = {"/dev/pts", "/dev", "/proc"};
+    for (int i = 0; i < 3; i++) ok(open(made_up[i], O_RDONLY | O_DIRECTORY) >= 0, "open %s", made_up[i]);
+    return finish();
+}

@@ -1,0 +1,237 @@
+//! Attacks that once succeeded: each guest `attack_*` broke out of a sandbox or hung it.
+//!
+//! They run in sbox alone. What they were after is looked at from outside.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test panics to fail"
+)]
+
+mod support;
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+use support::tree::{assert_unchanged, snapshot};
+use support::{Job, Skip, Test, guest, need_sbox, scratch};
+
+/// None of the guests takes more than a few seconds; a hung sandbox is what some of them are after.
+const LIMIT: u64 = 20;
+
+fn main() -> ExitCode {
+    support::main(tests![
+        connect_never_blocks_the_supervisor,
+        files_too_deep_for_a_path_stay_read_only,
+        exec_never_runs_a_script_of_the_host,
+        the_callers_group_keeps_its_priority,
+        killed_in_exec_leaves_no_process_behind,
+        killed_in_fork_lets_the_run_end,
+        hidden_names_are_not_listed,
+        a_slash_follows_no_link_on_the_host,
+        own_files_are_out_of_reach,
+        closed_terminals_are_not_those_of_the_host,
+    ])
+}
+
+/// A guest that runs in sbox from `/`: nothing but what its flags say is shown of the scratch directories.
+fn attack(name: &str) -> Result<Job, Skip> {
+    let job = Job::new([guest(name)?]);
+    need_sbox()?;
+    Ok(job.dir(Path::new("/")).limit_secs(LIMIT))
+}
+
+/// A new directory in `dir`.
+fn subdirectory(dir: &Path, name: &str) -> PathBuf {
+    let path = dir.join(name);
+    fs::create_dir(&path).expect("mkdir");
+    path
+}
+
+fn connect_never_blocks_the_supervisor() -> Test {
+    let output = attack("attack_connect")?
+        .arg("/tmp/full")
+        .arg("600")
+        .run_sbox();
+    output.assert_guest_ok("attack_connect");
+    Ok(())
+}
+
+fn files_too_deep_for_a_path_stay_read_only() -> Test {
+    const LEVELS: usize = 20;
+    let (dir, name) = (scratch(), "d".repeat(250));
+    let job = attack("attack_deep_readonly")?;
+    // Step by step: the whole path is longer than any call takes.
+    let mut deepest = File::open(dir.path()).expect("open");
+    let below = |dir: &File, name: &str| format!("/proc/self/fd/{}/{name}", dir.as_raw_fd());
+    for _ in 0..LEVELS {
+        let next = below(&deepest, &name);
+        fs::create_dir(&next).expect("mkdir");
+        deepest = File::open(&next).expect("open");
+    }
+    let file = below(&deepest, "f");
+    fs::write(&file, "old").expect("write");
+    let look = || {
+        let meta = fs::metadata(&file).expect("stat");
+        let text = fs::read_to_string(&file).expect("read");
+        (meta.mode(), meta.ctime(), meta.ctime_nsec(), text)
+    };
+    let before = look();
+    let output = job
+        .arg(dir.path())
+        .arg(&name)
+        .arg(LEVELS.to_string())
+        .flags([OsStr::new("--ro"), dir.path().as_os_str()])
+        .run_sbox();
+    output.assert_guest_ok("attack_deep_readonly");
+    assert_eq!(before, look(), "the host's file changed");
+    Ok(())
+}
+
+fn exec_never_runs_a_script_of_the_host() -> Test {
+    let (job, dir) = (attack("attack_exec_by_path")?, scratch());
+    let script = dir.path().join("script");
+    fs::write(&script, "#!/bin/sh -secretarg\n").expect("write");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let output = job.arg(&script).arg("1000").run_sbox();
+    output.assert_guest_ok("attack_exec_by_path");
+    Ok(())
+}
+
+/// A shell is the caller: it leads the group that sbox and the guest are in.
+fn the_callers_group_keeps_its_priority() -> Test {
+    let inner = attack("attack_group_nice")?.sbox_command();
+    let mut caller = Command::new("/bin/sh");
+    caller
+        .args(["-c", "nice; \"$@\"; status=$?; nice; exit $status", "sh"])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir("/");
+    let output = support::job::run(caller, &[], Duration::from_secs(LIMIT));
+    output.assert_guest_ok("attack_group_nice");
+    let text = output.stdout_text();
+    let (first, last) = (text.lines().next(), text.lines().next_back());
+    assert!(
+        first == last && first.is_some_and(|n| n.parse::<i32>().is_ok()),
+        "the caller was reniced: {}",
+        output.all()
+    );
+    Ok(())
+}
+
+fn killed_in_exec_leaves_no_process_behind() -> Test {
+    let output = attack("attack_kill_in_exec")?.arg("400").run_sbox();
+    output.assert_guest_ok("attack_kill_in_exec");
+    Ok(())
+}
+
+fn killed_in_fork_lets_the_run_end() -> Test {
+    let output = attack("attack_kill_in_fork")?.arg("400").run_sbox();
+    output.assert_guest_ok("attack_kill_in_fork");
+    Ok(())
+}
+
+fn hidden_names_are_not_listed() -> Test {
+    let (job, dir) = (attack("attack_list_hidden")?, scratch());
+    // Not what a flag shows, but a directory in it: the view has nothing of its own there.
+    let listed = subdirectory(dir.path(), "listed");
+    fs::write(listed.join("shown"), "").expect("write");
+    fs::write(listed.join("secret"), "").expect("write");
+    let output = job
+        .arg(&listed)
+        .flags([OsStr::new("--ro"), dir.path().as_os_str()])
+        .flags([OsStr::new("--hide"), listed.join("secret").as_os_str()])
+        .run_sbox();
+    let text = output.stdout_text();
+    let mut names: Vec<&str> = text.lines().collect();
+    names.sort_unstable();
+    assert_eq!(names, [".", "..", "shown"], "{}", output.all());
+    Ok(())
+}
+
+fn a_slash_follows_no_link_on_the_host() -> Test {
+    let (job, dir) = (attack("attack_mkdir_slash")?, scratch());
+    let shown = subdirectory(dir.path(), "shown");
+    let outside = subdirectory(dir.path(), "outside");
+    let before = snapshot(&outside);
+    let alias = format!("{}:/alias:ro", shown.display());
+    let output = job
+        .arg(&shown)
+        .arg("/alias")
+        .arg(&outside)
+        .arg(dir.path().join("absent"))
+        .flags([OsStr::new("--rw"), shown.as_os_str()])
+        .flags(["--bind", &alias])
+        .run_sbox();
+    output.assert_guest_ok("attack_mkdir_slash");
+    assert_unchanged(&before, &outside);
+    Ok(())
+}
+
+fn own_files_are_out_of_reach() -> Test {
+    let (job, dir) = (attack("attack_scratch")?, scratch());
+    // A temporary directory of this run alone: the guest must not find what other runs keep in the host's.
+    let tmp = subdirectory(dir.path(), "tmp");
+    let victim = subdirectory(dir.path(), "victim");
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o700)).expect("chmod");
+    let before = snapshot(&victim);
+    let job = job
+        .arg(&tmp)
+        .arg(&victim)
+        .flags([OsStr::new("--rw"), tmp.as_os_str()]);
+    let mut command = job.sbox_command();
+    command.env("TMPDIR", &tmp);
+    let output = support::job::run(command, &[], Duration::from_secs(LIMIT));
+    assert_unchanged(&before, &victim);
+    output.assert_guest_ok("attack_scratch");
+    assert!(
+        fs::read_dir(&tmp).is_ok_and(|mut entries| entries.next().is_some()),
+        "sbox kept its files elsewhere: the guest had nothing to find"
+    );
+    Ok(())
+}
+
+/// A terminal of the host that another process may open, and its number.
+fn terminal() -> Result<(PtyMaster, u32), Skip> {
+    let missing = |e| Skip(format!("no pseudo-terminals: {e}"));
+    let master =
+        posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).map_err(missing)?;
+    grantpt(&master).map_err(missing)?;
+    unlockpt(&master).map_err(missing)?;
+    let name = ptsname_r(&master).map_err(missing)?;
+    let number = name.rsplit('/').next().and_then(|n| n.parse().ok());
+    Ok((master, number.expect("number")))
+}
+
+fn closed_terminals_are_not_those_of_the_host() -> Test {
+    let (job, dir) = (attack("attack_terminal")?, scratch());
+    let (_, lowest) = terminal()?;
+    let (closed, go) = (dir.path().join("closed"), dir.path().join("go"));
+    let job = job.arg((lowest + 64).to_string()).writable_dir(dir.path());
+    let guest = std::thread::spawn(move || job.run_sbox());
+    let deadline = Instant::now() + Duration::from_secs(LIMIT);
+    while !closed.exists() && !guest.is_finished() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let numbers = fs::read_to_string(&closed).unwrap_or_default();
+    // The lowest free numbers are given first: more terminals than the guest closed take all of its numbers.
+    let terminals: Result<Vec<_>, Skip> = (0..16).map(|_| terminal()).collect();
+    fs::write(&go, "").expect("write");
+    let output = guest.join().expect("the guest's thread");
+    let terminals = terminals?;
+    output.assert_guest_ok("attack_terminal");
+    let again = numbers.lines().filter_map(|n| n.parse().ok());
+    let again = again.filter(|n: &u32| terminals.iter().any(|(_, host)| host == n));
+    if again.count() == 0 {
+        return Err(Skip("the host's terminals got other numbers".into()));
+    }
+    Ok(())
+}

@@ -53,6 +53,7 @@ impl Listener {
                         listener: Arc::clone(self),
                         id: raw.id,
                         answered: false,
+                        alone: false,
                         tid: raw.pid as i32,
                         nr: raw.data.nr as u32,
                         args: raw.data.args,
@@ -85,6 +86,9 @@ pub struct Notification {
     listener: Arc<Listener>,
     id: u64,
     answered: bool,
+    /// No other guest has called lately: keeping this one on our CPU for a moment takes none from
+    /// others that run at the same time.
+    pub alone: bool,
     /// The calling thread, in our pid namespace.
     pub tid: i32,
     /// The system call's number.
@@ -113,7 +117,7 @@ impl Notification {
             Reply::AddFd { fd, cloexec } => {
                 // The guest itself installs the descriptor, while we wait: two switches that
                 // cost several times as much between CPUs, and only SEND has a flag for it.
-                let _here = StayHere::new(self.tid);
+                let _here = self.alone.then(|| StayHere::new(self.tid));
                 match seccomp::add_fd(self.fd(), self.id, fd.as_fd(), *cloexec, true) {
                     Ok(_) => Ok(()),
                     Err(Errno::ENOENT) => Err(Errno::ENOENT),

@@ -32,7 +32,12 @@ struct Worker<'s> {
     buffer: Vec<u8>,
     umask: u32,
     notes: Option<RefCell<String>>,
+    /// The last caller, and how many calls it has made since another one came.
+    last: (i32, u32),
 }
+
+/// So many calls in a row make a guest the only one that is busy with us.
+const ALONE: u32 = 4;
 
 /// A refusal, for those who want to know.
 struct Denial<'p> {
@@ -54,11 +59,17 @@ impl<'s> Worker<'s> {
             buffer: Vec::with_capacity(32 * 1024),
             umask,
             notes: listened.then(RefCell::default),
+            last: (0, 0),
         }
     }
 
-    fn serve(&mut self, notification: Notification) {
+    fn serve(&mut self, mut notification: Notification) {
         let shared = self.shared;
+        self.last = match self.last {
+            (tid, calls) if tid == notification.tid => (tid, calls.saturating_add(1)),
+            _ => (notification.tid, 0),
+        };
+        notification.alone = self.last.1 >= ALONE;
         let start = (shared.stats.is_some() || shared.log.is_some()).then(Instant::now);
         self.arena.reset();
         let Some(task) = shared.tasks.get(notification.tid) else {

@@ -1,0 +1,234 @@
+//! The path walk, row by row: a tree, a path, and what it leads to. Each row is walked twice, once with nothing
+//! remembered (the slow way) and once right after (the fast way, through remembered directories); both must agree.
+
+use bumpalo::Bump;
+use nix::errno::Errno;
+use sbox::policy::{Access, Policy, Rule};
+use sbox::task::Registry;
+use sbox::vfs::mount::{HostObject, Mount, MountTable, Source};
+use sbox::vfs::path::VPath;
+use sbox::vfs::{Caller, Follow, Place, Scope, Scratch, Vfs};
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+/// A view with `/w` (a host tree), `/w/sub/secret` hidden, `/other` (another tree), `/link -> w/dir`.
+fn view(host: &Path) -> Vfs {
+    let mut policy = Policy::default();
+    let mut rule = |origin: &str| {
+        policy.add(Rule {
+            grants: Access::ALL,
+            origin: origin.into(),
+        })
+    };
+    let object = |path: &Path| {
+        HostObject::open(&CString::new(path.as_os_str().as_bytes()).unwrap()).unwrap()
+    };
+    let at = |text: &str| VPath::clean(text.as_bytes()).unwrap();
+    let mounts = vec![
+        Mount {
+            at: at("/w"),
+            source: Source::Dir(object(&host.join("w"))),
+            rule: rule("w"),
+        },
+        Mount {
+            at: at("/w/sub/secret"),
+            source: Source::Hidden,
+            rule: rule("secret"),
+        },
+        Mount {
+            at: at("/other"),
+            source: Source::Dir(object(&host.join("o"))),
+            rule: rule("o"),
+        },
+        Mount {
+            at: at("/link"),
+            source: Source::Symlink((*b"w/dir").into()),
+            rule: rule("link"),
+        },
+        Mount {
+            at: at("/proc"),
+            source: Source::Proc,
+            rule: rule("proc"),
+        },
+    ];
+    Vfs::new(
+        MountTable::new(mounts),
+        Scratch::new().unwrap(),
+        rule("made up"),
+    )
+    .unwrap()
+}
+
+fn tree(host: &Path) {
+    for dir in ["w/dir/deep", "w/sub/secret", "o"] {
+        fs::create_dir_all(host.join(dir)).unwrap();
+    }
+    for file in ["w/file", "w/dir/deep/f", "w/sub/secret/s", "o/file"] {
+        fs::write(host.join(file), file).unwrap();
+    }
+    for (text, name) in [
+        ("dir", "w/todir"),
+        ("/other/file", "w/abs"),
+        ("../../../../other", "w/up"),
+        ("loop", "w/loop"),
+        ("nowhere", "w/dangling"),
+        ("sub/secret", "w/tosecret"),
+        ("/etc/passwd", "w/outside"),
+    ] {
+        symlink(text, host.join(name)).unwrap();
+    }
+}
+
+/// What a walk came to: a name in a directory, a directory, nothing, or an error.
+fn shown(vfs: &Vfs, path: &str, follow: Follow, scope: u64) -> String {
+    let (arena, tasks) = (Bump::new(), Registry::default());
+    let who = Caller {
+        tgid: 1,
+        tid: 1,
+        tasks: &tasks,
+    };
+    let text = CString::new(path).unwrap();
+    let work = vfs.directory(who, vfs.root(), c"w").unwrap();
+    let scope = match Scope::new(scope) {
+        Ok(scope) => scope,
+        Err(errno) => return format!("{errno:?}"),
+    };
+    let found = match vfs.find_within(who, &work, &text, follow, scope, &arena) {
+        Ok(found) => found,
+        Err(errno) => return format!("{errno:?}"),
+    };
+    let exists = if found.stat.is_some() { "" } else { "no " };
+    match found.place {
+        Place::Name { dir, name, .. } => {
+            format!("{exists}{}", dir.path().unwrap().join(name.to_bytes()))
+        }
+        Place::Dir(dir, _) => format!("{}", dir.path().unwrap()),
+        Place::Link { .. } => "a link".into(),
+        Place::Absent { hidden, .. } => if hidden { "hidden" } else { "absent" }.into(),
+        other => format!("{other:?}"),
+    }
+}
+
+const L: Follow = Follow::Last;
+const N: Follow = Follow::Never;
+
+#[test]
+fn every_row_is_the_same_slow_and_fast() {
+    let host = tempfile::tempdir().unwrap();
+    tree(host.path());
+    let vfs = view(host.path());
+    let rows = [
+        ("file", L, "/w/file"),
+        ("/w/file", L, "/w/file"),
+        ("./dir/../file", L, "/w/file"),
+        ("dir/deep/../../file", L, "/w/file"),
+        ("dir//deep///f", L, "/w/dir/deep/f"),
+        ("..", L, "/"),
+        ("../..", L, "/"),
+        ("../other/file", L, "/other/file"),
+        ("/", L, "/"),
+        (".", L, "/w"),
+        ("file/", L, "ENOTDIR"),
+        ("file/x", L, "ENOTDIR"),
+        ("dir/", L, "/w/dir"),
+        ("absent", L, "no /w/absent"),
+        ("absent/x", L, "ENOENT"),
+        ("/absent", L, "absent"),
+        ("/absent/x", L, "ENOENT"),
+        ("todir", L, "/w/dir"),
+        ("todir", N, "/w/todir"),
+        ("todir/", N, "/w/dir"),
+        ("todir/deep/f", L, "/w/dir/deep/f"),
+        ("todir/..", L, "/w"),
+        ("abs", L, "/other/file"),
+        ("abs", N, "/w/abs"),
+        ("up", L, "/other"),
+        ("up/file", L, "/other/file"),
+        ("loop", L, "ELOOP"),
+        ("loop", N, "/w/loop"),
+        ("loop/x", L, "ELOOP"),
+        ("dangling", L, "no /w/nowhere"),
+        ("outside", L, "ENOENT"),
+        ("/link", L, "/w/dir"),
+        ("/link", N, "a link"),
+        ("/link/deep/f", L, "/w/dir/deep/f"),
+        ("/link/..", L, "/w"),
+        ("sub/secret", L, "hidden"),
+        ("sub/secret/s", L, "ENOENT"),
+        ("tosecret", L, "hidden"),
+        ("tosecret/s", L, "ENOENT"),
+        ("sub/../sub/secret", L, "hidden"),
+        ("sub/secret/..", L, "ENOENT"),
+    ];
+    for (path, follow, want) in rows {
+        vfs.permissions_changed(); // forgets all directories
+        let slow = shown(&vfs, path, follow, 0);
+        let fast = shown(&vfs, path, follow, 0);
+        let want = if want == "/w/dir" && (path == "todir" || path == "/link") {
+            "/w/dir"
+        } else {
+            want
+        };
+        assert_eq!(
+            (slow.as_str(), fast.as_str()),
+            (want, want),
+            "{path} {follow:?}"
+        );
+    }
+}
+
+#[test]
+fn openat2_limits_keep_a_walk_in() {
+    let host = tempfile::tempdir().unwrap();
+    tree(host.path());
+    let vfs = view(host.path());
+    let (beneath, in_root) = (libc::RESOLVE_BENEATH, libc::RESOLVE_IN_ROOT);
+    for (path, scope, want) in [
+        ("dir/deep/f", beneath, "/w/dir/deep/f"),
+        ("dir/../file", beneath, "/w/file"),
+        ("..", beneath, "EXDEV"),
+        ("dir/../../w/file", beneath, "EXDEV"),
+        ("/w/file", beneath, "EXDEV"),
+        ("abs", beneath, "EXDEV"),
+        ("up", beneath, "EXDEV"),
+        ("../..", in_root, "/w"),
+        ("/file", in_root, "/w/file"),
+        ("abs", in_root, "ENOENT"),
+        ("todir/deep/f", libc::RESOLVE_NO_SYMLINKS, "ELOOP"),
+        ("up/file", libc::RESOLVE_NO_XDEV, "EXDEV"),
+        ("sub/secret/s", beneath, "ENOENT"),
+        ("file", beneath | in_root, "EINVAL"),
+    ] {
+        assert_eq!(shown(&vfs, path, L, scope), want, "{path} {scope:#x}");
+    }
+}
+
+/// Renamed by the guest: the next walk knows. Renamed by others: within the time that is stated.
+#[test]
+fn a_rename_is_seen() {
+    let host = tempfile::tempdir().unwrap();
+    tree(host.path());
+    let vfs = view(host.path());
+    assert_eq!(shown(&vfs, "dir/deep/f", L, 0), "/w/dir/deep/f");
+    fs::rename(host.path().join("w/dir"), host.path().join("w/moved")).unwrap();
+    let (arena, tasks) = (Bump::new(), Registry::default());
+    let who = Caller {
+        tgid: 1,
+        tid: 1,
+        tasks: &tasks,
+    };
+    let place = vfs.locate(who, vfs.root(), c"/w/dir", &arena).unwrap();
+    let Place::Name { dir, name, .. } = &place else {
+        panic!("{place:?}")
+    };
+    vfs.name_changed(dir, name.to_bytes());
+    assert_eq!(shown(&vfs, "dir/deep/f", L, 0), "ENOENT");
+    assert_eq!(shown(&vfs, "moved/deep/f", L, 0), "/w/moved/deep/f");
+    fs::rename(host.path().join("w/moved"), host.path().join("w/again")).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    assert_eq!(shown(&vfs, "moved/deep/f", L, 0), "ENOENT");
+    assert_eq!(Errno::ENOENT as i32, libc::ENOENT);
+}

@@ -1,5 +1,13 @@
 //! Handlers, without a guest: what a call asks of the policy, and what it proposes, before anything happens.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails in its set-up fails"
+)]
+
 use bumpalo::Bump;
 use sbox::policy::{Access, Policy, Rule};
 use sbox::syscall::plan::{Act, Cx, Errno};

@@ -1,8 +1,15 @@
 //! The path walk, row by row: a tree, a path, and what it leads to. Each row is walked twice, once with nothing
 //! remembered (the slow way) and once right after (the fast way, through remembered directories); both must agree.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails in its set-up fails"
+)]
+
 use bumpalo::Bump;
-use nix::errno::Errno;
 use sbox::policy::{Access, Policy, Rule};
 use sbox::task::Registry;
 use sbox::vfs::mount::{HostObject, Mount, MountTable, Source};
@@ -167,11 +174,6 @@ fn every_row_is_the_same_slow_and_fast() {
         vfs.permissions_changed(); // forgets all directories
         let slow = shown(&vfs, path, follow, 0);
         let fast = shown(&vfs, path, follow, 0);
-        let want = if want == "/w/dir" && (path == "todir" || path == "/link") {
-            "/w/dir"
-        } else {
-            want
-        };
         assert_eq!(
             (slow.as_str(), fast.as_str()),
             (want, want),
@@ -230,5 +232,4 @@ fn a_rename_is_seen() {
     fs::rename(host.path().join("w/moved"), host.path().join("w/again")).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(5));
     assert_eq!(shown(&vfs, "moved/deep/f", L, 0), "ENOENT");
-    assert_eq!(Errno::ENOENT as i32, libc::ENOENT);
 }

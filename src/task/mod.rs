@@ -386,11 +386,6 @@ impl Registry {
         self.map().values().cloned().collect()
     }
 
-    /// True when no guest is left.
-    pub fn is_empty(&self) -> bool {
-        self.map().is_empty()
-    }
-
     fn of_group(&self, tgid: i32) -> Option<Arc<Task>> {
         let tasks = self.map();
         tasks

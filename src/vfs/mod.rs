@@ -162,11 +162,6 @@ impl Vfs {
         &self.root
     }
 
-    /// The view's path of an object that a host descriptor names, if the view shows it.
-    pub fn view_path(&self, fd: BorrowedFd<'_>) -> Option<VPath> {
-        self.table.to_view(&host_path(fd).ok()?.0)
-    }
-
     /// The rule that governs an object that a host descriptor names, by where the view shows it.
     /// Objects outside the view (pipes, sockets, memory files, deleted files) have none.
     pub fn rule_of(&self, fd: BorrowedFd<'_>) -> Option<RuleId> {

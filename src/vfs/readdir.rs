@@ -8,7 +8,6 @@
 use super::dir::Dir;
 use super::fs::{SynthDir, name_hash};
 use super::mount::Source;
-use super::resolve::Place;
 use super::{Caller, Vfs};
 use crate::sys::{self, Errno};
 use bumpalo::Bump;
@@ -193,11 +192,6 @@ impl Vfs {
             let inode = own ^ (u64::from(name_hash(&name)) << 8) | 1;
             listing.add(name, inode, kind);
         }
-    }
-
-    /// True when nothing can be seen at `place`: neither a name nor an object.
-    pub fn is_absent(place: &Place<'_>) -> bool {
-        matches!(place, Place::Absent { .. })
     }
 }
 

@@ -173,7 +173,7 @@ fn receive(tid: i32, regs: &Regs, at: u64, handover: Handover) -> Result<i64, Er
 /// is put below the red zone of its fresh stack.
 pub(super) fn set_name(tid: i32, regs: &Regs, name: &[u8]) -> nix::Result<()> {
     const AT_SYSINFO_EHDR: u64 = 33;
-    let vdso = auxv(tid, AT_SYSINFO_EHDR).map_err(|_| Errno::EIO)?;
+    let vdso = Auxv::of(tid).map_err(|_| Errno::EIO)?.get(AT_SYSINFO_EHDR);
     let mut code = vec![0u8; 8192];
     let n = Mm::new(tid).read(vdso, &mut code)?;
     let syscall = code
@@ -198,34 +198,38 @@ pub(super) fn set_name(tid: i32, regs: &Regs, name: &[u8]) -> nix::Result<()> {
 }
 
 fn wait_for_syscall_stop(tid: i32) -> nix::Result<()> {
-    loop {
-        let status = sp::wait_for(tid)?;
-        if !libc::WIFSTOPPED(status) {
-            return Err(Errno::ESRCH);
-        }
-        if (status >> 8) & 0xff == libc::SIGTRAP | 0x80 {
-            return Ok(());
-        }
+    while sp::wait_for(tid)?.signal != libc::SIGTRAP | 0x80 {
         sp::ptrace_resume(tid, true, 0)?;
     }
+    Ok(())
 }
 
-/// One word of the auxiliary vector, getauxval(3); 0 if it isn't there.
-pub(super) fn auxv(tid: i32, wanted: u64) -> Result<u64, &'static str> {
-    // proc(5): some twenty pairs of words.
-    let mut auxv = [0u8; 1024];
-    let n = std::fs::File::open(format!("/proc/{tid}/auxv"))
-        .and_then(|mut file| std::io::Read::read(&mut file, &mut auxv))
-        .map_err(|_| "auxv can't be read")?;
-    let mut words = auxv
-        .get(..n)
-        .unwrap_or_default()
-        .chunks_exact(8)
-        .map(|w| w.try_into().map_or(0, u64::from_ne_bytes));
-    while let (Some(kind), Some(value)) = (words.next(), words.next()) {
-        if kind == wanted {
-            return Ok(value);
-        }
+/// The auxiliary vector of a program, getauxval(3).
+pub(super) struct Auxv(Vec<u8>);
+
+impl Auxv {
+    /// That of `tid`.
+    pub(super) fn of(tid: i32) -> Result<Self, &'static str> {
+        // proc(5): some twenty pairs of words.
+        let mut words = vec![0u8; 1024];
+        let n = std::fs::File::open(format!("/proc/{tid}/auxv"))
+            .and_then(|mut file| std::io::Read::read(&mut file, &mut words))
+            .map_err(|_| "auxv can't be read")?;
+        words.truncate(n);
+        Ok(Self(words))
     }
-    Ok(0)
+
+    /// The word of this kind; 0 if it isn't there.
+    pub(super) fn get(&self, wanted: u64) -> u64 {
+        let mut words = self
+            .0
+            .chunks_exact(8)
+            .map(|w| w.try_into().map_or(0, u64::from_ne_bytes));
+        while let (Some(kind), Some(value)) = (words.next(), words.next()) {
+            if kind == wanted {
+                return value;
+            }
+        }
+        0
+    }
 }

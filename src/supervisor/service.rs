@@ -8,7 +8,7 @@ use crate::policy::{Access, Rule, Verdict};
 use crate::sys::{self, Errno};
 use crate::syscall::plan::{Cx, Plan};
 use crate::syscall::table::{self, Row};
-use crate::task::{ExecState, Handover, Task};
+use crate::task::{ExecPlan, ExecState, Handover, Task};
 use bumpalo::Bump;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,13 +20,17 @@ const LOOKS: usize = 40;
 
 /// The body of a worker thread: one notification after the other until no guest is left.
 pub(super) fn work(shared: &Arc<Shared>) {
+    // Own umask and working directory; without it threads would change each other's.
+    let own = sys::process::unshare_fs();
+    debug_assert!(own.is_ok(), "unshare(CLONE_FS) needs no privilege");
     let mut worker = Worker::new(shared);
     while let Some(notification) = shared.listener.receive() {
         worker.serve(notification);
     }
 }
 
-struct Worker<'s> {
+/// Serves calls, one at a time.
+pub(super) struct Worker<'s> {
     shared: &'s Arc<Shared>,
     arena: Bump,
     buffer: Vec<u8>,
@@ -46,10 +50,7 @@ struct Denial<'p> {
 }
 
 impl<'s> Worker<'s> {
-    fn new(shared: &'s Arc<Shared>) -> Self {
-        // Own umask and working directory; without it threads would change each other's.
-        let own = sys::process::unshare_fs();
-        debug_assert!(own.is_ok(), "unshare(CLONE_FS) needs no privilege");
+    pub(super) fn new(shared: &'s Arc<Shared>) -> Self {
         let umask = 0o077;
         sys::fs::umask(umask);
         let listened = shared.log.is_some() || shared.tell_denials;
@@ -70,8 +71,7 @@ impl<'s> Worker<'s> {
             _ => (notification.tid, 0),
         };
         notification.alone = self.last.1 >= ALONE;
-        let start = (shared.stats.is_some() || shared.log.is_some()).then(Instant::now);
-        self.arena.reset();
+        let start = self.begin();
         let Some(task) = shared.tasks.get(notification.tid) else {
             // No guest makes a call before its task is known: this one is not ours to serve.
             return answer(notification, &Reply::Errno(Errno::EPERM));
@@ -82,27 +82,7 @@ impl<'s> Worker<'s> {
             (EXEC_PRIVATE, _) => return answer(notification, &Reply::Errno(Errno::ENOSYS)),
             (nr, _) => nr,
         };
-        let row = table::row(nr);
-        if let Some(notes) = &self.notes {
-            notes.borrow_mut().clear();
-        }
-        let (done, denial) = self.decide_and_do(row, &task, &notification.args);
-        if let Some(denial) = &denial {
-            self.tell(row, &task, denial, &done);
-        }
-        let stats = shared.stats.as_ref().zip(start);
-        if let (Some(log), Some(start)) = (&shared.log, start) {
-            let notes = self.notes.as_ref().map(RefCell::borrow);
-            let notes = notes.as_ref().map_or("", |n| n.as_str());
-            log.call(
-                &task,
-                row,
-                notes,
-                denial.as_ref().and_then(|d| d.rule),
-                &shown(&done),
-                start.elapsed(),
-            );
-        }
+        let done = self.judge(nr, &task, &notification.args, start);
         match done {
             Ok(Done::Reply(reply)) => answer(notification, &reply),
             Err(errno) => answer(notification, &Reply::Errno(errno)),
@@ -120,9 +100,66 @@ impl<'s> Worker<'s> {
                 Err(errno) => answer(notification, &Reply::Errno(errno)),
             },
         }
-        if let Some((stats, start)) = stats {
+        if let Some((stats, start)) = self.shared.stats.as_ref().zip(start) {
             stats.notified(nr, start.elapsed());
         }
+    }
+
+    /// Judges an exec for the tracer, before the kernel has begun with it. The plan is for a program
+    /// that the kernel itself finds by the guest's path; `None` if only a descriptor leads to it.
+    pub(super) fn judge_exec(
+        &mut self,
+        task: &Arc<Task>,
+        nr: u32,
+        registers: &[u64; 6],
+    ) -> Result<Option<Box<ExecPlan>>, Errno> {
+        let start = self.begin();
+        let done = self.judge(nr, task, registers, start);
+        if let Some(stats) = &self.shared.stats {
+            stats.judged(nr);
+        }
+        match done? {
+            Done::Exec { plan, .. } => Ok(plan.by_path.is_some().then_some(plan)),
+            Done::LookAgain => Err(Errno::ELOOP),
+            // No other deed is proposed for an exec.
+            _ => Err(Errno::EPERM),
+        }
+    }
+
+    fn begin(&mut self) -> Option<Instant> {
+        self.arena.reset();
+        if let Some(notes) = &self.notes {
+            notes.borrow_mut().clear();
+        }
+        (self.shared.stats.is_some() || self.shared.log.is_some()).then(Instant::now)
+    }
+
+    /// Decides and does, and tells those who listen.
+    fn judge(
+        &mut self,
+        nr: u32,
+        task: &Arc<Task>,
+        registers: &[u64; 6],
+        start: Option<Instant>,
+    ) -> Result<Done, Errno> {
+        let row = table::row(nr);
+        let (done, denial) = self.decide_and_do(row, task, registers);
+        if let Some(denial) = &denial {
+            self.tell(row, task, denial, &done);
+        }
+        if let (Some(log), Some(start)) = (&self.shared.log, start) {
+            let notes = self.notes.as_ref().map(RefCell::borrow);
+            let notes = notes.as_ref().map_or("", |n| n.as_str());
+            log.call(
+                task,
+                row,
+                notes,
+                denial.as_ref().and_then(|d| d.rule),
+                &shown(&done),
+                start.elapsed(),
+            );
+        }
+        done
     }
 
     /// Gives the guest a descriptor that can't be put into it: SECCOMP_IOCTL_NOTIF_ADDFD refuses

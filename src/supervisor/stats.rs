@@ -11,8 +11,9 @@ const SLOTS: usize = 512;
 /// Counters that all threads add to.
 #[derive(Debug)]
 pub(super) struct Stats {
-    notified: Vec<AtomicU64>,
+    by_call: Vec<AtomicU64>,
     notified_ns: AtomicU64,
+    judged: AtomicU64,
     stops: AtomicU64,
     stops_ns: AtomicU64,
     tasks: AtomicU64,
@@ -22,8 +23,9 @@ pub(super) struct Stats {
 impl Stats {
     pub(super) fn new() -> Self {
         Self {
-            notified: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            by_call: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             notified_ns: AtomicU64::new(0),
+            judged: AtomicU64::new(0),
             stops: AtomicU64::new(0),
             stops_ns: AtomicU64::new(0),
             tasks: AtomicU64::new(1),
@@ -31,12 +33,22 @@ impl Stats {
         }
     }
 
-    pub(super) fn notified(&self, nr: u32, time: Duration) {
-        if let Some(counter) = self.notified.get((nr as usize).min(SLOTS - 1)) {
+    fn count(&self, nr: u32) {
+        if let Some(counter) = self.by_call.get((nr as usize).min(SLOTS - 1)) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    pub(super) fn notified(&self, nr: u32, time: Duration) {
+        self.count(nr);
         self.notified_ns
             .fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// A call that the tracer judged, at a stop that is counted as such.
+    pub(super) fn judged(&self, nr: u32) {
+        self.count(nr);
+        self.judged.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn stopped(&self, time: Duration) {
@@ -56,7 +68,7 @@ impl Stats {
 
     pub(super) fn summary(&self) -> Summary {
         let mut by_call: Vec<(String, u64)> = self
-            .notified
+            .by_call
             .iter()
             .enumerate()
             .filter_map(|(nr, count)| {
@@ -66,7 +78,9 @@ impl Stats {
             .collect();
         by_call.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let ns = |counter: &AtomicU64| Duration::from_nanos(counter.load(Ordering::Relaxed));
+        let served: u64 = by_call.iter().map(|(_, count)| count).sum();
         Summary {
+            notified: served - self.judged.load(Ordering::Relaxed),
             by_call,
             notified_time: ns(&self.notified_ns),
             stops: self.stops.load(Ordering::Relaxed),
@@ -82,6 +96,8 @@ impl Stats {
 pub struct Summary {
     /// Calls that reached the supervisor, most frequent first.
     pub by_call: Vec<(String, u64)>,
+    /// How many of them came as notifications; the tracer judged the others at a stop.
+    pub notified: u64,
     /// Time from receiving to having answered them.
     pub notified_time: Duration,
     /// Stops of guests that the tracer handled: exec, fork, signals.
@@ -96,11 +112,10 @@ pub struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let notified: u64 = self.by_call.iter().map(|(_, count)| count).sum();
         writeln!(
             f,
             "{:>10}  calls notified, {:.1} ms in the supervisor",
-            notified,
+            self.notified,
             ms(self.notified_time)
         )?;
         writeln!(

@@ -3,7 +3,13 @@
 //! It is attached for what registers are needed for: exec, the order of birth, signal repair, and
 //! death. It does no file I/O on behalf of guests and waits for none of them in particular.
 //!
-//! Exec, by one thread of a guest:
+//! Exec, by one thread of a guest. The usual one, of a program that the kernel finds by the guest's own
+//! path:
+//! ```text
+//! execve ─RET_TRACE─▶ stop: resolved in the view, judged (Running, or the errno)
+//! ─▶ exec stop, before the first new instruction: the loaded files are the approved ones, or death
+//! ```
+//! Scripts, relative paths, and whatever lies elsewhere in the view than on the host:
 //! ```text
 //! execve ─RET_TRACE─▶ stop 1: the number becomes EXEC_PRIVATE ──▶ notification: a worker resolves,
 //!    asks the policy, puts the program's descriptor into the guest, answers 0 (Approved)
@@ -17,8 +23,10 @@
 
 use super::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA};
 use super::inject::{self, Regs, SYSCALL_BYTES, inject};
+use super::service::Worker;
 use super::{Outcome, Shared};
-use crate::sys::{Errno, process as sp};
+use crate::sys::Errno;
+use crate::sys::process::{self as sp, SeccompStop, Stop, Waited};
 use crate::syscall::rules;
 use crate::syscall::table::{self, Mechanism};
 use crate::task::{Argv, ExecPlan, ExecState, GuestMem, Kinship, Mm, Registry, Task};
@@ -100,12 +108,13 @@ impl Mailbox {
 }
 
 pub(super) struct Tracer<'s> {
-    shared: &'s Shared,
+    shared: &'s Arc<Shared>,
+    worker: Worker<'s>,
     first: i32,
     /// Children whose first stop came before their parent's event: they wait for their task entry.
-    /// With each the process that made it, as far as could be told: killed before its event, it makes
+    /// With each the process that made it, once that had to be asked: killed before its event, it makes
     /// none, and nobody else would ever let the child go.
-    early: HashMap<i32, i32>,
+    early: HashMap<i32, Option<i32>>,
     /// The first program has ended: everything that is left or still being born is killed.
     ending: bool,
     outcome: Option<Outcome>,
@@ -114,9 +123,10 @@ pub(super) struct Tracer<'s> {
 }
 
 impl<'s> Tracer<'s> {
-    pub(super) fn new(shared: &'s Shared, first: i32) -> Self {
+    pub(super) fn new(shared: &'s Arc<Shared>, first: i32) -> Self {
         Self {
             shared,
+            worker: Worker::new(shared),
             first,
             early: HashMap::new(),
             ending: false,
@@ -128,19 +138,27 @@ impl<'s> Tracer<'s> {
     /// Serves stops until no guest is left. How the first program ended.
     pub(super) fn run(mut self) -> Option<Outcome> {
         loop {
-            match sp::wait_peek() {
-                Ok(waited) if waited.dead => {
+            // Usually the parent's event is there already: only if not, ask who it is.
+            let unsure = self.early.values().any(Option::is_none);
+            match sp::wait_peek(!unsure) {
+                Ok(None) => self.ask_for_makers(),
+                Ok(Some(Waited { tid, stop: None })) => {
                     // No worker may be using this id when it becomes free.
-                    self.shared.tasks.remove(waited.tid);
-                    if let Ok(status) = sp::wait_take(waited.tid) {
-                        self.died(waited.tid, status);
+                    self.shared.tasks.remove(tid);
+                    if let Ok(status) = sp::wait_take(tid) {
+                        self.died(tid, status);
                     }
                 }
-                Ok(waited) => {
+                Ok(Some(Waited {
+                    tid,
+                    stop: Some(stop),
+                })) => {
                     let start = self.shared.stats.as_ref().map(|_| Instant::now());
-                    if let Ok(status) = sp::take_stop(waited.tid) {
-                        // ESRCH in here means that it was killed in its stop: it will be reaped.
-                        let _ = self.stopped(waited.tid, status);
+                    match self.stopped(tid, stop) {
+                        // ESRCH means that it was killed in its stop: it will be reaped.
+                        Ok(()) | Err(Errno::ESRCH) => {}
+                        // A guest that can't be handled must not go on, nor stop the others.
+                        Err(_) => drop(sp::tgkill_any(tid, libc::SIGKILL)),
                     }
                     if let (Some(stats), Some(start)) = (&self.shared.stats, start) {
                         stats.stopped(start.elapsed());
@@ -155,7 +173,7 @@ impl<'s> Tracer<'s> {
 
     fn died(&mut self, tid: i32, status: i32) {
         self.early.remove(&tid);
-        self.drop_orphans(|maker, tasks| !is_maker(maker, tasks));
+        self.ask_for_makers();
         if tid != self.first {
             return;
         }
@@ -172,11 +190,21 @@ impl<'s> Tracer<'s> {
         self.drop_orphans(|_, _| true);
     }
 
+    /// Finds out who made the children whose makers have not reported them, and kills those whose maker
+    /// is no guest any more.
+    fn ask_for_makers(&mut self) {
+        for (&child, maker) in &mut self.early {
+            // One that is dead already has no maker to be found, and is reaped like any.
+            *maker = maker.or_else(|| maker_of(child)).or(Some(0));
+        }
+        self.drop_orphans(|maker, tasks| !is_maker(maker, tasks));
+    }
+
     /// Kills children whose maker won't report them any more: it dies, as if it had died in time.
     fn drop_orphans(&mut self, is_orphan: impl Fn(i32, &Registry) -> bool) {
         let tasks = &self.shared.tasks;
-        self.early.retain(|&child, &mut maker| {
-            let orphan = is_orphan(maker, tasks);
+        self.early.retain(|&child, maker| {
+            let orphan = maker.is_some_and(|maker| is_orphan(maker, tasks));
             if orphan {
                 // ESRCH: it is dead already.
                 let _ = sp::tgkill_any(child, libc::SIGKILL);
@@ -185,9 +213,8 @@ impl<'s> Tracer<'s> {
         });
     }
 
-    fn stopped(&mut self, tid: i32, status: i32) -> nix::Result<()> {
-        let signal = (status >> 8) & 0xff;
-        let event = status >> 16;
+    fn stopped(&mut self, tid: i32, stop: Stop) -> nix::Result<()> {
+        let Stop { signal, event } = stop;
         if self.ending {
             sp::tgkill_any(tid, libc::SIGKILL)?;
             return Ok(());
@@ -211,12 +238,9 @@ impl<'s> Tracer<'s> {
     /// A new child's first stop, an interrupt that was asked for, or a group stop.
     fn at_event_stop(&mut self, tid: i32, signal: i32) -> nix::Result<()> {
         if self.shared.tasks.get(tid).is_none() {
-            let maker = maker_of(tid).filter(|&tgid| is_maker(tgid, &self.shared.tasks));
-            let Some(maker) = maker else {
-                return sp::tgkill_any(tid, libc::SIGKILL);
-            };
-            self.early.insert(tid, maker);
-            return Ok(());
+            self.early.insert(tid, None);
+            // It stays in this stop, which must not be seen again.
+            return sp::take_stop(tid);
         }
         if let Some(handover) = self.shared.tasks.get(tid).and_then(|t| t.take_handover()) {
             inject::take_descriptor(tid, handover)?;
@@ -257,29 +281,36 @@ impl<'s> Tracer<'s> {
 
     /// A call that the filter hands to the tracer: exec, first or second time round.
     fn at_seccomp(&mut self, tid: i32) -> nix::Result<()> {
-        let pid = Pid::from_raw(tid);
-        let mut regs = ptrace::getregs(pid)?;
-        let ours = ptrace::getevent(pid)? == i64::from(EXEC_TRACE_DATA);
         let Some(task) = self.shared.tasks.get(tid) else {
             return sp::ptrace_resume(tid, false, 0);
         };
-        let is_exec = [libc::SYS_execve, libc::SYS_execveat].contains(&(regs.orig_rax as i64));
-        if !ours || !is_exec {
+        let call = sp::seccomp_stop(tid)?;
+        let is_exec = [libc::SYS_execve, libc::SYS_execveat].contains(&(call.nr as i64));
+        if call.data != u32::from(EXEC_TRACE_DATA) || !is_exec {
             // A filter of the guest's own that wants a tracer which the guest hasn't got: ENOSYS,
             // as the kernel answers without a tracer (seccomp(2), SECCOMP_RET_TRACE).
-            regs.orig_rax = u64::MAX;
-            regs.rax = -i64::from(libc::ENOSYS) as u64;
-            ptrace::setregs(pid, regs)?;
-            return sp::ptrace_resume(tid, false, 0);
+            return refuse(tid, Errno::ENOSYS);
         }
-        let mut exec = task.exec();
-        if matches!(&*exec, ExecState::Running(plan) if is_second_round(&regs, plan)) {
+        let state = std::mem::take(&mut *task.exec());
+        if matches!(&state, ExecState::Running(plan) if is_second_round(&call, plan)) {
+            *task.exec() = state;
             // To the exec stop if it succeeds, to the exit stop if not.
             return sp::ptrace_resume(tid, true, 0);
         }
-        // What was under way has been overtaken, by a signal handler perhaps.
-        *exec = ExecState::Asked(regs.orig_rax as u32);
-        drop(exec);
+        // What else was under way has been overtaken, by a signal handler perhaps.
+        if !matches!(state, ExecState::Again) {
+            match self.worker.judge_exec(&task, call.nr as u32, &call.args) {
+                Err(errno) => return refuse(tid, errno),
+                Ok(Some(plan)) => {
+                    *task.exec() = ExecState::Running(plan);
+                    return sp::ptrace_resume(tid, true, 0);
+                }
+                Ok(None) => {}
+            }
+        }
+        *task.exec() = ExecState::Asked(call.nr as u32);
+        let pid = Pid::from_raw(tid);
+        let mut regs = ptrace::getregs(pid)?;
         regs.orig_rax = u64::from(EXEC_PRIVATE);
         ptrace::setregs(pid, regs)?;
         sp::ptrace_resume(tid, true, 0)
@@ -294,7 +325,7 @@ impl<'s> Tracer<'s> {
         let mut regs = ptrace::getregs(pid)?;
         let state = std::mem::take(&mut *task.exec());
         match state {
-            ExecState::Idle => {}
+            ExecState::Idle | ExecState::Again => {}
             ExecState::Asked(nr) => {
                 // Refused, or interrupted before anybody saw it: the kernel's restart logic must
                 // find the guest's own number.
@@ -304,6 +335,16 @@ impl<'s> Tracer<'s> {
             // The program runs either way; only ps(1) would show the interpreter's name.
             ExecState::Naming(name) => drop(inject::set_name(tid, &regs, &name)),
             ExecState::Approved(plan) => return self.second_round(&task, regs, plan),
+            ExecState::Running(plan) if plan.by_path.is_some() => {
+                // What the kernel says of a path of the host is not for the guest, be it that another
+                // thread has put a path of its own there, or that the file has just gone: the call is
+                // made again, and then by descriptor.
+                *task.exec() = ExecState::Again;
+                regs.rip -= SYSCALL_BYTES;
+                regs.rax = regs.orig_rax;
+                regs.orig_rax = u64::MAX;
+                ptrace::setregs(pid, regs)?;
+            }
             ExecState::Running(plan) => {
                 // An approved descriptor has no path: another thread has put one there, to learn
                 // what the host has at it.
@@ -367,7 +408,16 @@ impl<'s> Tracer<'s> {
 
     /// A new program stands ready, its first instruction not yet run.
     fn at_exec(&mut self, tid: i32) -> nix::Result<()> {
-        let old = ptrace::getevent(Pid::from_raw(tid))? as i32;
+        let pid = Pid::from_raw(tid);
+        let old = ptrace::getevent(pid).or_else(|errno| {
+            if errno != Errno::ESRCH {
+                return Err(errno);
+            }
+            // A thread that has taken its leader's id says nothing until its stop is consumed
+            // (kernel/ptrace.c, looks_like_a_spurious_pid).
+            sp::take_stop(tid)?;
+            ptrace::getevent(pid)
+        })? as i32;
         let Some(task) = self.shared.tasks.become_leader(old, tid) else {
             return sp::tgkill_any(tid, libc::SIGKILL);
         };
@@ -383,7 +433,8 @@ impl<'s> Tracer<'s> {
                 if let Some(log) = &self.shared.log {
                     log.event(tid, &format!("exec {}", plan.exe.escape_ascii()));
                 }
-                let named = plan.comm == plan.file_name && self.named_by_file;
+                let named =
+                    plan.by_path.is_some() || plan.comm == plan.file_name && self.named_by_file;
                 task.group.exec_done(plan.exe);
                 if !named {
                     // To the end of the call, where a call of ours can set the name.
@@ -472,11 +523,23 @@ fn kill(task: &Task) {
 
 /// The registers that [`Tracer::second_round`] has set. A guest that makes this call by its own hand
 /// gets no further than the comparison at the exec stop.
-fn is_second_round(regs: &Regs, plan: &ExecPlan) -> bool {
-    regs.orig_rax == libc::SYS_execveat as u64
-        && regs.rdi == plan.slot as u64
-        && regs.rsi == plan.empty_at
-        && regs.r8 == libc::AT_EMPTY_PATH as u64
+fn is_second_round(call: &SeccompStop, plan: &ExecPlan) -> bool {
+    let [slot, path, _, _, flags, _] = call.args;
+    plan.by_path.is_none()
+        && call.nr == libc::SYS_execveat as u64
+        && slot == plan.slot as u64
+        && path == plan.empty_at
+        && flags == libc::AT_EMPTY_PATH as u64
+}
+
+/// Answers a call with an error, at the stop before it.
+fn refuse(tid: i32, errno: Errno) -> nix::Result<()> {
+    let pid = Pid::from_raw(tid);
+    let mut regs = ptrace::getregs(pid)?;
+    regs.orig_rax = u64::MAX;
+    regs.rax = -i64::from(errno as i32) as u64;
+    ptrace::setregs(pid, regs)?;
+    sp::ptrace_resume(tid, false, 0)
 }
 
 /// True for errors that only a path walk gives.
@@ -525,15 +588,20 @@ fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
     // The same program may run by way of a script of the host, whose first line it would then see:
     // the kernel remembers what it was asked for.
     const AT_EXECFN: u64 = 31;
-    let asked = format!("/dev/fd/{}\0", plan.slot).into_bytes();
+    let mut asked = match &plan.by_path {
+        Some(path) => path.clone(),
+        None => format!("/dev/fd/{}", plan.slot).into_bytes(),
+    };
+    asked.push(0);
     let mut found = vec![0u8; asked.len()];
-    let at = inject::auxv(tid, AT_EXECFN)?;
+    let auxv = inject::Auxv::of(tid)?;
+    let at = auxv.get(AT_EXECFN);
     if Mm::new(tid).read(at, &mut found) != Ok(asked.len()) || found != asked {
-        return Err("the program was loaded by a path");
+        return Err("the program was loaded by another path");
     }
     /// Where the ELF interpreter was mapped; 0 for static programs.
     const AT_BASE: u64 = 7;
-    match (inject::auxv(tid, AT_BASE)?, plan.interpreter) {
+    match (auxv.get(AT_BASE), plan.interpreter) {
         (0, None) => Ok(()),
         (base, Some(approved)) if base != 0 => {
             let found = crate::sys::mem::mapped_at(&format!("/proc/{tid}/maps"), base)

@@ -40,6 +40,15 @@ pub fn fstatat(dir: BorrowedFd<'_>, name: &CStr, flags: i32) -> Result<libc::sta
     Ok(unsafe { out.assume_init() })
 }
 
+/// stat(2) of an absolute path of the host.
+pub fn stat(path: &CStr) -> Result<libc::stat> {
+    let mut out = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `path` is NUL-terminated; `out` has room for one `struct stat`.
+    check_int(unsafe { libc::stat(path.as_ptr(), out.as_mut_ptr()) })?;
+    // SAFETY: the call succeeded, so the kernel has filled the whole structure.
+    Ok(unsafe { out.assume_init() })
+}
+
 /// fstat(2).
 pub fn fstat(fd: BorrowedFd<'_>) -> Result<libc::stat> {
     let mut out = MaybeUninit::<libc::stat>::uninit();

@@ -209,24 +209,76 @@ pub fn ptrace_interrupt(tid: i32) -> Result<()> {
 pub struct Waited {
     /// The task.
     pub tid: i32,
-    /// True when it is dead and waits to be reaped.
-    pub dead: bool,
+    /// How it stopped; `None` when it is dead and waits to be reaped.
+    pub stop: Option<Stop>,
 }
 
-/// waitid(2) on every child and tracee without consuming the state. ECHILD: none is left.
-pub fn wait_peek() -> Result<Waited> {
+/// A ptrace stop, as waitid(2) tells it in `si_status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// The signal; SIGTRAP with bit 7 set for the stops of system calls.
+    pub signal: i32,
+    /// `PTRACE_EVENT_*`, or 0.
+    pub event: i32,
+}
+
+impl Stop {
+    const fn from_status(status: i32) -> Self {
+        Self {
+            signal: status & 0xff,
+            event: status >> 8,
+        }
+    }
+}
+
+/// waitid(2) on every child and tracee without consuming the state. A stop that is not consumed is
+/// over once its task is resumed, so that the usual stop costs one call. ECHILD: none is left.
+/// `None` if there is nothing yet, unless it is to `block`.
+pub fn wait_peek(block: bool) -> Result<Option<Waited>> {
     // SAFETY: all-zero is a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL;
+    let mut options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL;
+    if !block {
+        options |= libc::WNOHANG;
+    }
     // SAFETY: `info` has room for one siginfo_t.
     check_int(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) })?;
-    let dead = matches!(
-        info.si_code,
-        libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED
-    );
-    // SAFETY: waitid fills the SIGCHLD member of the union.
-    let tid = unsafe { info.si_pid() };
-    Ok(Waited { tid, dead })
+    // SAFETY: waitid fills the SIGCHLD member of the union, or leaves it all zero.
+    let (tid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if tid == 0 {
+        return Ok(None);
+    }
+    let stop = (!is_death(&info)).then(|| Stop::from_status(status));
+    Ok(Some(Waited { tid, stop }))
+}
+
+/// A stop before a system call that a filter has sent to the tracer.
+pub struct SeccompStop {
+    /// The call's number.
+    pub nr: u64,
+    /// Its argument registers.
+    pub args: [u64; 6],
+    /// The filter's data (`SECCOMP_RET_DATA`).
+    pub data: u32,
+}
+
+/// ptrace(PTRACE_GET_SYSCALL_INFO) at a `PTRACE_EVENT_SECCOMP` stop (Linux 5.3); EINVAL at any other.
+pub fn seccomp_stop(tid: i32) -> Result<SeccompStop> {
+    // SAFETY: all-zero is a valid ptrace_syscall_info.
+    let mut info: libc::ptrace_syscall_info = unsafe { std::mem::zeroed() };
+    let size = std::mem::size_of_val(&info);
+    // SAFETY: the kernel writes at most `size` bytes, which `info` has.
+    check(unsafe { libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, tid, size, &raw mut info) })?;
+    if info.op != libc::PTRACE_SYSCALL_INFO_SECCOMP {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: `op` says that this member of the union was filled in; any bits are valid numbers.
+    let found = unsafe { info.u.seccomp };
+    Ok(SeccompStop {
+        nr: found.nr,
+        args: found.args,
+        data: found.ret_data,
+    })
 }
 
 /// wait4(2) for one task, consuming its state; the raw status.
@@ -328,33 +380,30 @@ pub fn tgkill_any(tid: i32, signal: i32) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_tkill, tid, signal) }).map(drop)
 }
 
-/// Waits for the next stop of one task; the raw status. ESRCH when it is dead: then it is left for
+/// Waits for the next stop of one task, without consuming it. ESRCH when it is dead: then it is left for
 /// [`wait_peek`], whoever else has to hear of its end.
-pub fn wait_for(tid: i32) -> Result<i32> {
+pub fn wait_for(tid: i32) -> Result<Stop> {
     loop {
         let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL;
         match wait_id(tid, options) {
-            Err(Errno::EINTR) => continue,
+            Err(Errno::EINTR) => {}
             Ok(info) if is_death(&info) => return Err(Errno::ESRCH),
-            other => other.map(drop)?,
-        }
-        match take_stop(tid) {
-            Err(Errno::EAGAIN) => {}
-            other => return other,
+            // SAFETY: waitid fills the SIGCHLD member of the union.
+            Ok(info) => return Ok(Stop::from_status(unsafe { info.si_status() })),
+            Err(errno) => return Err(errno),
         }
     }
 }
 
-/// Takes the stop that [`wait_peek`] has shown; the raw status. EAGAIN if the task has been killed in it:
-/// its death stays to be seen.
-pub fn take_stop(tid: i32) -> Result<i32> {
+/// Consumes the stop that [`wait_peek`] has shown. ESRCH if the task has been killed in it: its death stays
+/// to be seen.
+pub fn take_stop(tid: i32) -> Result<()> {
     let stop = wait_id(tid, libc::WSTOPPED | libc::WNOHANG | libc::__WALL)?;
-    // SAFETY: waitid fills the SIGCHLD member of the union.
-    let (pid, status) = unsafe { (stop.si_pid(), stop.si_status()) };
-    if pid == tid {
-        Ok(status << 8 | 0x7f) // as waitpid(2) would put it
+    // SAFETY: waitid fills the SIGCHLD member of the union, or leaves it all zero.
+    if unsafe { stop.si_pid() } == tid {
+        Ok(())
     } else {
-        Err(Errno::EAGAIN)
+        Err(Errno::ESRCH)
     }
 }
 

@@ -87,6 +87,7 @@ fn plan<'a>(
         super::path::Named::Cwd => return Err(Errno::EACCES),
         super::path::Named::Fd(fd) => (Place::Open(Arc::new(fd)), Some(dir.0)),
     };
+    let is_name = matches!(place, Place::Name { .. });
     let mut program = open_program(cx, place)?;
     let mut plan = Plan::ask(Access::EXEC, program.rule, Act::Return(0));
     let mut name = script_name(path.0, by_fd);
@@ -144,9 +145,11 @@ fn plan<'a>(
             rest: second_argument(cx, argv.0)?,
         }
     };
+    let by_path = depth == 0 && is_name && is_same_on_host(path.0, &program.stat);
     plan.act = Act::Exec {
         program: OwnedFd::from(program.file),
         plan: Box::new(ExecPlan {
+            by_path: by_path.then(|| path.0.to_bytes().to_vec()),
             slot: -1,
             program: (program.stat.st_dev, program.stat.st_ino),
             interpreter,
@@ -159,6 +162,14 @@ fn plan<'a>(
         }),
     };
     Ok(plan)
+}
+
+/// True if the kernel, given the same text, finds this very file: the view shows the host's tree there.
+fn is_same_on_host(path: &CStr, program: &libc::stat) -> bool {
+    // The kernel's working directory of a guest is none of the view's.
+    path.to_bytes().first() == Some(&b'/')
+        && sys::fs::stat(path)
+            .is_ok_and(|host| (host.st_dev, host.st_ino) == (program.st_dev, program.st_ino))
 }
 
 /// The name that a script's interpreter is given: the path as asked, or the descriptor's.

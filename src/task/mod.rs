@@ -57,8 +57,11 @@ pub enum ExecState {
     Asked(u32),
     /// The supervisor has approved; the tracer will rewrite the registers.
     Approved(Box<ExecPlan>),
-    /// The rewritten call is running; at the exec stop the image is compared with the plan.
+    /// The kernel runs the call, as it was made or rewritten; at the exec stop the image is compared with
+    /// the plan.
     Running(Box<ExecPlan>),
+    /// The kernel could not run it as it was made: the next attempt takes the descriptor.
+    Again,
     /// The new program stands ready; it is to get this name at the end of the call.
     Naming(Vec<u8>),
 }
@@ -66,6 +69,8 @@ pub enum ExecState {
 /// What an approved exec will load.
 #[derive(Debug)]
 pub struct ExecPlan {
+    /// The guest's own path text, if it leads the kernel to the very same program.
+    pub by_path: Option<Vec<u8>>,
     /// The number in the guest at which the program was injected, close-on-exec.
     pub slot: i32,
     /// Device and inode of the program.

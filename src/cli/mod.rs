@@ -77,8 +77,22 @@ pub fn command() -> Command {
         .after_help("'sbox help VERB' tells more, and 'sbox man VERB | man -l -' all.")
 }
 
+/// `run` and its flags alone. Nothing is started as often, and the command line of all verbs takes longer to
+/// build than to parse.
+fn run_alone() -> Command {
+    let run = <run::Args as clap::Args>::augment_args(Command::new("run"));
+    Command::new("sbox").subcommand(run)
+}
+
 /// Entry point of the binary.
 pub fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == "run")
+        && let Ok(matches) = run_alone().try_get_matches()
+        && let Some((_, matches)) = matches.subcommand()
+    {
+        return run::run(matches);
+    }
+    // Help and errors come from the whole.
     let parsed = command().try_get_matches();
     let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {

@@ -163,11 +163,15 @@ const REACH: usize = 254;
 impl Backwards {
     /// Emits a decision, or finds it emitted.
     fn place(&mut self, decision: &Decision) -> Result<Target, Error> {
+        // Most are of this kind, and need no place.
+        if let Decision::Always(action) = decision {
+            return Ok(Target::Return(action.value()));
+        }
         if let Some((_, target)) = self.placed.iter().find(|(known, _)| known == decision) {
             return Ok(*target);
         }
         let target = match decision {
-            Decision::Always(action) => return Ok(Target::Return(action.value())),
+            Decision::Always(action) => Target::Return(action.value()),
             Decision::Switch {
                 arg,
                 arms,

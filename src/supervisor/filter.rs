@@ -92,21 +92,24 @@ fn lower(mut rule: ArgRule) -> Result<Decision, Error> {
     else {
         return chain(&rule);
     };
-    let mut values: Vec<u32> = rule
-        .cases
-        .iter()
-        .flat_map(|case| &case.when)
-        .filter_map(equals)
-        .filter(|(of, _)| *of == arg)
-        .map(|(_, value)| value)
-        .collect();
+    let cases = by_value(rule.cases, arg);
+    let mut values: Vec<u32> = cases.iter().filter_map(|(wanted, _)| *wanted).collect();
     values.sort_unstable();
     values.dedup();
+    let given = |known: Option<u32>| ArgRule {
+        why: rule.why,
+        cases: cases
+            .iter()
+            .filter(|(wanted, _)| wanted.is_none() || *wanted == known)
+            .map(|(_, case)| case.clone())
+            .collect(),
+        otherwise: rule.otherwise,
+    };
     let mut arms = Vec::with_capacity(values.len());
     for value in values {
-        arms.push((value, lower(given(&rule, arg, Some(value)))?));
+        arms.push((value, lower(given(Some(value)))?));
     }
-    let otherwise = Box::new(lower(given(&rule, arg, None))?);
+    let otherwise = Box::new(lower(given(None))?);
     Ok(Decision::Switch {
         arg,
         arms,
@@ -114,38 +117,30 @@ fn lower(mut rule: ArgRule) -> Result<Decision, Error> {
     })
 }
 
+/// The cases, each with the value that it asks `arg` to have, and without that question. A case that asks for
+/// two values at once never holds and is left out.
+fn by_value(cases: Vec<Case>, arg: u8) -> Vec<(Option<u32>, Case)> {
+    let asks = |cond: &Cond| equals(cond).filter(|(of, _)| *of == arg);
+    cases
+        .into_iter()
+        .filter_map(|mut case| {
+            let mut wanted = case.when.iter().filter_map(asks).map(|(_, value)| value);
+            let first = wanted.next();
+            if wanted.any(|value| Some(value) != first) {
+                return None;
+            }
+            drop(wanted);
+            case.when.retain(|cond| asks(cond).is_none());
+            Some((first, case))
+        })
+        .collect()
+}
+
 /// `int` argument and value, if that is what the condition asks.
 fn equals(cond: &Cond) -> Option<(u8, u32)> {
     match (cond.width, cond.op) {
         (Width::Int, Op::Eq) => Some((cond.arg, u32::try_from(cond.value).ok()?)),
         _ => None,
-    }
-}
-
-/// The rule, when `arg` is known to be this value, or none of those that the rule compares it with.
-fn given(rule: &ArgRule, arg: u8, known: Option<u32>) -> ArgRule {
-    let asks = |cond: &Cond| equals(cond).filter(|(of, _)| *of == arg);
-    let cases = rule.cases.iter().filter_map(|case| {
-        let possible = case
-            .when
-            .iter()
-            .filter_map(asks)
-            .all(|(_, value)| Some(value) == known);
-        let when = case
-            .when
-            .iter()
-            .filter(|cond| asks(cond).is_none())
-            .copied()
-            .collect();
-        possible.then_some(Case {
-            when,
-            then: case.then,
-        })
-    });
-    ArgRule {
-        why: rule.why,
-        cases: cases.collect(),
-        otherwise: rule.otherwise,
     }
 }
 

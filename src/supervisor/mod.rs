@@ -22,6 +22,7 @@ mod sleep;
 pub mod spawn;
 pub mod stats;
 mod tracer;
+mod verify;
 pub mod view;
 
 use crate::mechanism::notify::Listener;

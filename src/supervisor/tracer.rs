@@ -24,12 +24,12 @@
 use super::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA};
 use super::inject::{self, Regs, SYSCALL_BYTES, inject};
 use super::service::Worker;
-use super::{Outcome, Shared};
+use super::{Outcome, Shared, verify};
 use crate::sys::Errno;
 use crate::sys::process::{self as sp, SeccompStop, Stop, Waited};
 use crate::syscall::rules;
 use crate::syscall::table::{self, Mechanism};
-use crate::task::{Argv, ExecPlan, ExecState, GuestMem, Kinship, Mm, Registry, Task};
+use crate::task::{Argv, ExecPlan, ExecState, Kinship, Registry, Task};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 use std::collections::HashMap;
@@ -425,7 +425,7 @@ impl<'s> Tracer<'s> {
         self.drop_orphans(|maker, _| maker == tid);
         let state = std::mem::take(&mut *task.exec());
         let verdict = match &state {
-            ExecState::Running(plan) => loaded_as_planned(tid, plan),
+            ExecState::Running(plan) => verify::loaded_as_planned(tid, plan),
             _ => Err("exec without approval"),
         };
         match (verdict, state) {
@@ -572,48 +572,6 @@ fn kernel_is_at_least(major: u32, minor: u32) -> bool {
         .split(|c: char| !c.is_ascii_digit())
         .map_while(|p| p.parse::<u32>().ok());
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (major, minor)
-}
-
-/// Compares what was loaded with what was approved.
-fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
-    let exe =
-        std::fs::metadata(format!("/proc/{tid}/exe")).map_err(|_| "the program can't be seen")?;
-    let inode = |m: &std::fs::Metadata| {
-        use std::os::unix::fs::MetadataExt;
-        (m.dev(), m.ino())
-    };
-    if inode(&exe) != plan.program {
-        return Err("another program was loaded than approved");
-    }
-    // The same program may run by way of a script of the host, whose first line it would then see:
-    // the kernel remembers what it was asked for.
-    const AT_EXECFN: u64 = 31;
-    let mut asked = match &plan.by_path {
-        Some(path) => path.clone(),
-        None => format!("/dev/fd/{}", plan.slot).into_bytes(),
-    };
-    asked.push(0);
-    let mut found = vec![0u8; asked.len()];
-    let auxv = inject::Auxv::of(tid)?;
-    let at = auxv.get(AT_EXECFN);
-    if Mm::new(tid).read(at, &mut found) != Ok(asked.len()) || found != asked {
-        return Err("the program was loaded by another path");
-    }
-    /// Where the ELF interpreter was mapped; 0 for static programs.
-    const AT_BASE: u64 = 7;
-    match (auxv.get(AT_BASE), plan.interpreter) {
-        (0, None) => Ok(()),
-        (base, Some(approved)) if base != 0 => {
-            let found = crate::sys::mem::mapped_at(&format!("/proc/{tid}/maps"), base)
-                .ok_or("the interpreter can't be seen")?;
-            if found == approved {
-                Ok(())
-            } else {
-                Err("another interpreter was loaded than approved")
-            }
-        }
-        _ => Err("an interpreter was loaded that was not approved, or none at all"),
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::policy::{Access, Policy, Rule, RuleId};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
-use crate::vfs::mount::{HostObject, Mount, MountTable, Source};
+use crate::vfs::mount::{HostObject, Mount, MountTable, PrivateDir, Source};
 use crate::vfs::path::{VPath, components, strip_prefix};
 use crate::vfs::{Scratch, Vfs};
 use std::ffi::CString;
@@ -116,14 +116,10 @@ impl Builder {
         Ok(())
     }
 
-    fn tmpfs(&mut self, at: VPath, mode: u32, origin: String) -> Result<(), ViewError> {
+    fn tmpfs(&mut self, at: VPath, mode: u32, origin: String) {
         self.tmpfs += 1;
-        let made = self.scratch.directory(&format!("tmp{}", self.tmpfs), mode);
-        let path = made.map_err(|e| ViewError {
-            what: origin.clone(),
-            why: e.to_string(),
-        })?;
-        self.host(at, &path, false, origin)
+        let dir = PrivateDir::new(&self.scratch, &format!("tmp{}", self.tmpfs), mode);
+        self.mount(at, Source::Private(dir), Access::ALL, origin);
     }
 
     fn system(&mut self) -> Result<(), ViewError> {
@@ -200,7 +196,8 @@ impl Builder {
             }
             Wish::Tmpfs(path) => {
                 let origin = format!("flag --tmpfs {}", path.display());
-                self.tmpfs(absolute(path, &origin)?, 0o1777, origin)
+                self.tmpfs(absolute(path, &origin)?, 0o1777, origin);
+                Ok(())
             }
         }
     }
@@ -208,9 +205,7 @@ impl Builder {
     /// What we keep for ourselves below the host's temporary directory is in no view, whatever of the
     /// host is: a guest that could write there would choose what we open.
     fn hide_scratch(&mut self) {
-        let base = self.scratch.base().canonicalize();
-        let base = base.unwrap_or_else(|_| self.scratch.base().to_owned());
-        let base = base.as_os_str().as_bytes().to_vec();
+        let base = self.scratch.base().as_os_str().as_bytes().to_vec();
         let places: Vec<VPath> = self
             .mounts
             .iter()
@@ -229,7 +224,10 @@ impl Builder {
 
     fn covers(&self, path: &VPath) -> bool {
         self.mounts.iter().any(|m| {
-            matches!(m.source, Source::Dir(_) | Source::File(_)) && path.below(&m.at).is_some()
+            matches!(
+                m.source,
+                Source::Dir(_) | Source::Private(_) | Source::File(_)
+            ) && path.below(&m.at).is_some()
         })
     }
 }
@@ -291,12 +289,12 @@ impl View {
             Access::READ_ONLY,
             "default: /proc".into(),
         );
-        b.tmpfs(place("/tmp"), 0o1777, "default: private /tmp".into())?;
+        b.tmpfs(place("/tmp"), 0o1777, "default: private /tmp".into());
         b.tmpfs(
             place("/dev/shm"),
             0o1777,
             "default: private /dev/shm".into(),
-        )?;
+        );
         let mut notes = vec!["system directories read-only, private /tmp".to_owned()];
         let (start, note) = b.working_directory(wishes, cwd)?;
         notes.push(note);

@@ -80,6 +80,16 @@ impl Cache {
         Self::is_fresh(entry.found).then(|| (Arc::clone(&entry.dir), entry.links))
     }
 
+    /// The directory that `text` led to when last looked, by no symbolic link and too long ago to be believed.
+    pub(super) fn expired(&self, start: &Dir, text: &[u8]) -> Option<Arc<Dir>> {
+        let inner = lock(&self.inner);
+        if inner.generation != self.generation() {
+            return None;
+        }
+        let entry = inner.by_start.get(&start.id)?.get(text)?;
+        (entry.links == 0).then(|| Arc::clone(&entry.dir))
+    }
+
     /// Remembers that `text` leads from `start` to `dir`, unless a guest moved something since
     /// `generation`, when the walk began. Returns the directory's record to go on with: the one
     /// known before, if it is the same directory at the same place.

@@ -73,6 +73,8 @@ pub struct Caller<'c> {
 pub struct Vfs {
     table: MountTable,
     root: Arc<Dir>,
+    /// The directories in which mounts begin, once entered: they stay what they are.
+    mount_roots: Vec<OnceLock<Arc<Dir>>>,
     cache: Cache,
     scratch: Scratch,
     /// Host `/proc`, for the files of guests that we pass on.
@@ -139,7 +141,9 @@ impl Vfs {
                 seen: Mutex::new(Instant::now()),
             },
         };
+        let mount_roots = (0..table.len()).map(|_| OnceLock::new()).collect();
         Ok(Self {
+            mount_roots,
             table,
             root: Arc::new(root),
             cache: Cache::default(),
@@ -429,7 +433,7 @@ impl Vfs {
     }
 }
 
-/// Generation of directories whose path can never change (the root, synthetic ones).
+/// Generation of directories whose path can never change (the root, mount points, synthetic ones).
 const ALWAYS: u64 = u64::MAX;
 
 /// Paths of bound sockets that are remembered.

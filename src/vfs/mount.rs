@@ -4,11 +4,13 @@
 //! mount point and its ancestors; a directory of the view knows its node in that tree, so a
 //! lookup asks the tree for one child and never scans the table.
 
+use super::Scratch;
 use super::path::{HostPath, VPath, components, strip_prefix};
 use crate::policy::RuleId;
 use crate::sys;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 /// Index of a node in the tree of mount points.
 pub type NodeId = usize;
@@ -20,6 +22,8 @@ pub type MountId = usize;
 pub enum Source {
     /// A host directory, held open.
     Dir(HostObject),
+    /// A private, empty directory, made when it is first entered.
+    Private(PrivateDir),
     /// One host file, held open.
     File(HostObject),
     /// A symbolic link that exists only in the view (`/bin -> usr/bin`).
@@ -39,6 +43,34 @@ pub struct HostObject {
     pub fd: OwnedFd,
     /// Where it was when sbox started; used to find back from descriptors to the view.
     pub path: HostPath,
+}
+
+/// A directory of the run's own: most programs never look at their `/tmp`.
+#[derive(Debug)]
+pub struct PrivateDir {
+    path: HostPath,
+    mode: u32,
+    made: OnceLock<OwnedFd>,
+}
+
+impl PrivateDir {
+    /// The directory `name` of `scratch`, to be made with `mode`.
+    pub fn new(scratch: &Scratch, name: &str, mode: u32) -> Self {
+        Self {
+            path: scratch.place(name),
+            mode,
+            made: OnceLock::new(),
+        }
+    }
+
+    /// The directory, made if this is the first time.
+    pub(super) fn enter(&self, scratch: &Scratch) -> sys::Result<BorrowedFd<'_>> {
+        if let Some(made) = self.made.get() {
+            return Ok(made.as_fd());
+        }
+        let made = scratch.directory(&self.path, self.mode)?;
+        Ok(self.made.get_or_init(|| made).as_fd())
+    }
 }
 
 /// One mount: a place in the view, what stands there, and the rule that governs it.
@@ -110,6 +142,15 @@ impl MountTable {
         at
     }
 
+    /// How many mounts there are.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "no table is empty: there is always a /proc"
+    )]
+    pub fn len(&self) -> usize {
+        self.mounts.len()
+    }
+
     /// The node of `/`.
     pub const ROOT: NodeId = 0;
 
@@ -164,13 +205,15 @@ impl MountTable {
     pub fn to_view(&self, host: &[u8]) -> Option<VPath> {
         let mut best: Option<(usize, VPath)> = None;
         for (id, mount) in self.mounts.iter().enumerate() {
-            let (Source::Dir(object) | Source::File(object)) = &mount.source else {
+            let source = match &mount.source {
+                Source::Dir(object) | Source::File(object) => &object.path.0,
+                Source::Private(dir) => &dir.path.0,
+                _ => continue,
+            };
+            let Some(rest) = strip_prefix(host, source) else {
                 continue;
             };
-            let Some(rest) = strip_prefix(host, &object.path.0) else {
-                continue;
-            };
-            let depth = object.path.0.len();
+            let depth = source.len();
             if best.as_ref().is_some_and(|(d, _)| *d >= depth) {
                 continue;
             }

@@ -266,10 +266,14 @@ impl<'v> Walk<'v> {
             let from = end + skipped;
             let rest = text.get(from..).unwrap_or_default();
             let len = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
-            at = self.step(&at, rest.get(..len).unwrap_or_default())?;
+            let name = rest.get(..len).unwrap_or_default();
             end = from + len;
+            let prefix = text.get(..end).unwrap_or_default();
+            at = match self.still_there(start, prefix, &at, name) {
+                Some(same) => same,
+                None => self.step(&at, name)?,
+            };
             if !self.uncacheable {
-                let prefix = text.get(..end).unwrap_or_default();
                 let links = self.links - before;
                 at = self
                     .vfs
@@ -295,6 +299,41 @@ impl<'v> Walk<'v> {
             prefix = trim_end(split(prefix).0);
         }
         Ok((Arc::clone(start), 0))
+    }
+
+    /// The directory that `prefix` led to before, if it still stands at `name` of `at`: that takes one
+    /// call, where finding it anew takes three.
+    fn still_there(
+        &self,
+        start: &Arc<Dir>,
+        prefix: &[u8],
+        at: &Arc<Dir>,
+        name: &[u8],
+    ) -> Option<Arc<Dir>> {
+        let dir = self.vfs.cache.expired(start, prefix)?;
+        let DirKind::Host { inode, .. } = &dir.kind else {
+            return None;
+        };
+        let (above, last) = dir.path()?.split_last()?;
+        // No mount begins here, so it has the rule and mount of what is above it.
+        let is_plain = at.path()?.below_root() == above
+            && last == name
+            && (dir.mount, dir.rule) == (at.mount, at.rule)
+            && at
+                .node
+                .is_none_or(|node| self.vfs.table.child(node, name).is_none());
+        if !is_plain {
+            return None;
+        }
+        let mut text = [0u8; 256];
+        text.get_mut(..name.len())?.copy_from_slice(name);
+        let name = CStr::from_bytes_until_nul(&text).ok()?;
+        let stat = sys::fs::fstatat(at.host()?, name, libc::AT_SYMLINK_NOFOLLOW).ok()?;
+        if (stat.st_dev, stat.st_ino) != *inode {
+            return None;
+        }
+        *super::lock(&dir.seen) = Instant::now();
+        Some(dir)
     }
 
     /// One component of a path, which must lead to a directory.
@@ -388,7 +427,9 @@ impl<'v> Walk<'v> {
             return Ok(Some(Place::Dir(found, Last::Mounted)));
         };
         Ok(Some(match &mount.source {
-            Source::Dir(_) => Place::Dir(self.mount_root(id, node)?, Last::Mounted),
+            Source::Dir(_) | Source::Private(_) => {
+                Place::Dir(self.mount_root(id, node)?, Last::Mounted)
+            }
             Source::File(_) => Place::File(id),
             Source::Symlink(text) => Place::Link {
                 dir: Arc::clone(dir),
@@ -410,12 +451,20 @@ impl<'v> Walk<'v> {
     }
 
     fn mount_root(&self, id: MountId, node: NodeId) -> sys::Result<Arc<Dir>> {
+        let known = self.vfs.mount_roots.get(id).ok_or(Errno::ENOENT)?;
+        if let Some(root) = known.get() {
+            return Ok(Arc::clone(root));
+        }
         let mount = self.vfs.table.mount(id).ok_or(Errno::ENOENT)?;
-        let Source::Dir(object) = &mount.source else {
-            return Err(Errno::ENOTDIR);
+        let source = match &mount.source {
+            Source::Dir(object) => object.fd.as_fd(),
+            Source::Private(dir) => dir.enter(&self.vfs.scratch)?,
+            _ => return Err(Errno::ENOTDIR),
         };
-        let fd = sys::fs::dup_above(object.fd.as_fd(), super::FIRST_FD)?;
-        self.host_dir(fd, Some(mount.at.clone()), Some(node), mount.rule, Some(id))
+        let fd = sys::fs::dup_above(source, super::FIRST_FD)?;
+        let path = Some(mount.at.clone());
+        let made = self.host_dir(fd, path, Some(node), mount.rule, Some(id), super::ALWAYS)?;
+        Ok(Arc::clone(known.get_or_init(|| made)))
     }
 
     fn host_dir(
@@ -425,6 +474,7 @@ impl<'v> Walk<'v> {
         node: Option<NodeId>,
         rule: RuleId,
         mount: Option<MountId>,
+        generation: u64,
     ) -> sys::Result<Arc<Dir>> {
         let stat = sys::fs::fstat(fd.as_fd())?;
         if node.is_some_and(|node| self.vfs.table.children(node).next().is_some()) {
@@ -440,7 +490,7 @@ impl<'v> Walk<'v> {
             node,
             rule,
             mount,
-            generation: self.generation,
+            generation,
             seen: Mutex::new(Instant::now()),
         }))
     }
@@ -455,7 +505,8 @@ impl<'v> Walk<'v> {
                     (true, Some(node)) => self.vfs.table.child(node, name.to_bytes()),
                     _ => None,
                 };
-                let found = self.host_dir(fd, path, node, dir.rule, dir.mount)?;
+                let generation = self.generation;
+                let found = self.host_dir(fd, path, node, dir.rule, dir.mount, generation)?;
                 if let DirKind::Host { inode, .. } = &found.kind {
                     self.vfs.cache.adopt(&found, *inode);
                 }

@@ -270,6 +270,39 @@ pub fn ftruncate(fd: BorrowedFd<'_>, length: i64) -> Result<()> {
     check_int(unsafe { libc::ftruncate(fd.as_raw_fd(), length) }).map(drop)
 }
 
+/// fsync(2).
+pub fn fsync(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check_int(unsafe { libc::fsync(fd.as_raw_fd()) }).map(drop)
+}
+
+/// copy_file_range(2) from one offset to the same offset; returns the number of bytes copied.
+pub fn copy_file_range(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    offset: i64,
+    len: usize,
+) -> Result<usize> {
+    let (mut source, mut target) = (offset, offset);
+    // SAFETY: both offsets are ours and outlive the call; the kernel writes nothing else.
+    check(unsafe {
+        libc::copy_file_range(
+            from.as_raw_fd(),
+            &raw mut source,
+            to.as_raw_fd(),
+            &raw mut target,
+            len,
+            0,
+        )
+    } as libc::c_long)
+}
+
+/// ioctl_ficlone(2): makes `to` share all data of `from`, copied by the file system when either changes.
+pub fn clone_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: FICLONE takes a descriptor as its argument and touches no memory.
+    check_int(unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) }).map(drop)
+}
+
 /// faccessat2(2) (Linux 5.8).
 pub fn faccessat2(dir: BorrowedFd<'_>, name: &CStr, mode: i32, flags: i32) -> Result<()> {
     // SAFETY: `name` is NUL-terminated.

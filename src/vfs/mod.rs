@@ -16,6 +16,7 @@
 //! [`RuleId`] of the mount that a place lies on, and no more.
 
 mod cache;
+pub mod cow;
 mod dir;
 pub mod fs;
 pub mod mount;

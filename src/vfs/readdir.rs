@@ -35,13 +35,13 @@ const HEADER: usize = 19;
 const OLD_HEADER: usize = 18;
 
 impl Listing {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             entries: BTreeMap::new(),
         }
     }
 
-    fn add(&mut self, name: Vec<u8>, inode: u64, kind: u8) {
+    pub(super) fn add(&mut self, name: Vec<u8>, inode: u64, kind: u8) {
         let mut position = match name.as_slice() {
             b"." => 1,
             b".." => 2,
@@ -59,6 +59,13 @@ impl Listing {
 
     fn remove(&mut self, name: &[u8]) {
         self.entries.retain(|_, entry| entry.name != name);
+    }
+
+    /// Name, inode and type of each entry, by position.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], u64, u8)> {
+        self.entries
+            .values()
+            .map(|entry| (entry.name.as_slice(), entry.inode, entry.kind))
     }
 
     /// Encodes records after `position` into at most `room` bytes; the records and the position
@@ -196,7 +203,7 @@ impl Vfs {
 }
 
 /// Splits the first `struct linux_dirent64` off: inode, type, name, what follows.
-fn first_record(records: &[u8]) -> Option<(u64, u8, &[u8], &[u8])> {
+pub(super) fn first_record(records: &[u8]) -> Option<(u64, u8, &[u8], &[u8])> {
     let inode = u64::from_ne_bytes(records.get(..8)?.try_into().ok()?);
     let len = usize::from(u16::from_ne_bytes(records.get(16..18)?.try_into().ok()?));
     let kind = *records.get(18)?;

@@ -133,7 +133,11 @@ impl Random {
         let now = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .expect("clock");
-        let seed = now.as_nanos() as u64 | 1;
+        Self::from_seed(now.as_nanos() as u64 | 1)
+    }
+
+    /// The stream of this seed, which is odd.
+    pub(crate) fn from_seed(seed: u64) -> Self {
         Self { seed, state: seed }
     }
 

@@ -1,0 +1,327 @@
+//! A merged directory: the layers it consists of, and where it hangs.
+
+use super::super::{Inode, lock};
+use super::copyup;
+use super::layer::{self, LowerDir, Opacity};
+use super::store::{Store, open_dir};
+use super::upper::{Kind, UpperDir};
+use crate::sys::{self, Errno};
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, Weak};
+
+/// A directory of a copy-on-write tree, held: it stays the same directory when it is moved.
+///
+/// As long as somebody holds it, everybody who looks it up gets this record.
+#[derive(Debug)]
+pub struct CowDir {
+    pub(super) store: Arc<Store>,
+    /// The lowers' directories that shine through, topmost first.
+    pub(super) lowers: Box<[LowerDir]>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    above: Option<(Arc<CowDir>, CString)>,
+    upper: Option<Arc<UpperDir>>,
+    removed: bool,
+    // Keys are chosen by guests: hashed with a secret.
+    children: HashMap<CString, Weak<CowDir>>,
+}
+
+impl CowDir {
+    pub(super) fn root(store: Arc<Store>, lowers: Vec<OwnedFd>) -> sys::Result<Arc<Self>> {
+        let upper = open_dir(store.upper.as_fd(), c".")?;
+        let upper = store.adopt(upper)?;
+        let count = lowers.len();
+        let mut found = Vec::with_capacity(count);
+        for (layer, fd) in lowers.into_iter().enumerate() {
+            let (lower, last) = lower_dir(fd, layer, layer + 1 < count)?;
+            found.push(lower);
+            if last {
+                break;
+            }
+        }
+        Ok(Arc::new(Self {
+            store,
+            lowers: found.into(),
+            state: Mutex::new(State {
+                upper: Some(upper),
+                ..State::default()
+            }),
+        }))
+    }
+
+    /// The directory `name` in this one. ENOTDIR for anything else, links included.
+    pub fn open_dir(self: &Arc<Self>, name: &CStr) -> sys::Result<Arc<Self>> {
+        let _gate = self.store.look();
+        self.child(name)
+    }
+
+    /// The topmost layer's directory (`O_PATH`), for calls that only look: its attributes are the
+    /// merged directory's.
+    pub fn top(&self) -> sys::Result<OwnedFd> {
+        let _gate = self.store.look();
+        match (self.upper(), self.lowers.first()) {
+            (Some(upper), _) => sys::fs::dup_above(upper.fd.as_fd(), 0),
+            (None, Some(lower)) => sys::fs::dup_above(lower.fd.as_fd(), 0),
+            (None, None) => Err(Errno::ENOENT),
+        }
+    }
+
+    /// The names that lead here from the root; `None` once the directory was removed.
+    pub fn path(&self) -> Option<Vec<CString>> {
+        let _gate = self.store.look();
+        let mut names = Vec::new();
+        let mut at = {
+            let state = lock(&self.state);
+            if state.removed {
+                return None;
+            }
+            state.above.clone()
+        };
+        while let Some((dir, name)) = at {
+            names.push(name);
+            at = lock(&dir.state).above.clone();
+        }
+        names.reverse();
+        Some(names)
+    }
+
+    /// The directory above; `None` for the root.
+    pub fn above(&self) -> Option<Arc<Self>> {
+        let _gate = self.store.look();
+        lock(&self.state)
+            .above
+            .as_ref()
+            .map(|(dir, _)| Arc::clone(dir))
+    }
+
+    /// True if both are records of one directory.
+    pub fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        lock(&self.state).removed
+    }
+
+    /// This directory's part of the upper, if it has one yet.
+    pub(super) fn upper(&self) -> Option<Arc<UpperDir>> {
+        lock(&self.state).upper.clone()
+    }
+
+    /// True if the upper alone says what is here.
+    pub(super) fn is_pure(&self) -> bool {
+        self.lowers.is_empty()
+    }
+
+    /// True if this is `other` or lies below it.
+    pub(super) fn is_within(self: &Arc<Self>, other: &Self) -> bool {
+        let mut at = Some(Arc::clone(self));
+        while let Some(dir) = at {
+            if dir.is_same(other) {
+                return true;
+            }
+            at = lock(&dir.state)
+                .above
+                .as_ref()
+                .map(|(dir, _)| Arc::clone(dir));
+        }
+        false
+    }
+
+    /// [`CowDir::open_dir`] with the gate held.
+    pub(super) fn child(self: &Arc<Self>, name: &CStr) -> sys::Result<Arc<Self>> {
+        let hit = self.must_find(name)?;
+        if !layer::is_dir(&hit.stat) {
+            return Err(Errno::ENOTDIR);
+        }
+        let upper = match self.upper() {
+            Some(upper) if upper.kind(name)? == Some(Kind::Dir) => {
+                Some(self.store.adopt(open_dir(upper.fd.as_fd(), name)?)?)
+            }
+            _ => None,
+        };
+        let opaque = match &upper {
+            Some(upper) if !self.lowers.is_empty() => {
+                layer::opacity(upper.fd.as_fd())? == Opacity::Opaque
+            }
+            Some(_) => true,
+            None => false,
+        };
+        let lowers = if opaque { vec![] } else { self.below(name)? };
+        if upper.is_none() && lowers.is_empty() {
+            return Err(Errno::ENOENT); // somebody removed it from the lower after we looked
+        }
+        let mut state = lock(&self.state);
+        if let Some(known) = state.children.get(name).and_then(Weak::upgrade)
+            && known.consists_of(upper.as_ref(), &lowers)
+        {
+            return Ok(known);
+        }
+        if state.children.len() >= 64 && state.children.len().is_power_of_two() {
+            state.children.retain(|_, dir| dir.strong_count() > 0);
+        }
+        let new = Arc::new(Self {
+            store: Arc::clone(&self.store),
+            lowers: lowers.into(),
+            state: Mutex::new(State {
+                above: Some((Arc::clone(self), name.to_owned())),
+                upper,
+                ..State::default()
+            }),
+        });
+        state.children.insert(name.to_owned(), Arc::downgrade(&new));
+        Ok(new)
+    }
+
+    fn consists_of(&self, upper: Option<&Arc<UpperDir>>, lowers: &[LowerDir]) -> bool {
+        let state = lock(&self.state);
+        !state.removed
+            && state.upper.as_ref().map(|u| u.inode) == upper.map(|u| u.inode)
+            && self
+                .lowers
+                .iter()
+                .map(|l| l.inode)
+                .eq(lowers.iter().map(|l| l.inode))
+    }
+
+    /// The lowers' directories of this name, down to the first that hides the rest.
+    fn below(&self, name: &CStr) -> sys::Result<Vec<LowerDir>> {
+        let mut found = Vec::new();
+        for (at, lower) in self.lowers.iter().enumerate() {
+            let fd = match open_dir(lower.fd.as_fd(), name) {
+                Ok(fd) => fd,
+                Err(Errno::ENOENT) => continue,
+                // A file, a link or a whiteout: what lies deeper is hidden.
+                Err(Errno::ENOTDIR | Errno::ELOOP) => break,
+                Err(errno) => return Err(errno),
+            };
+            let (dir, last) = lower_dir(fd, lower.layer, at + 1 < self.lowers.len())?;
+            found.push(dir);
+            if last {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// This directory's part of the upper, made with those of all directories above it, from the
+    /// top down. The gate must be held exclusively.
+    pub(super) fn make_upper(self: &Arc<Self>) -> sys::Result<Arc<UpperDir>> {
+        let mut missing = Vec::new();
+        let mut at = Arc::clone(self);
+        let mut upper = loop {
+            if at.is_removed() {
+                return Err(Errno::ENOENT);
+            }
+            if let Some(upper) = at.upper() {
+                break upper;
+            }
+            let above = lock(&at.state).above.clone();
+            let (above, name) = above.ok_or(Errno::ENOENT)?;
+            missing.push((at, name));
+            at = above;
+        };
+        while let Some((dir, name)) = missing.pop() {
+            let made = match upper.kind(&name)? {
+                // Made on behalf of another record of the same directory.
+                Some(Kind::Dir) => self.store.adopt(open_dir(upper.fd.as_fd(), &name)?)?,
+                Some(_) => return Err(Errno::ENOENT),
+                None => {
+                    let lower = dir.lowers.first().ok_or(Errno::ENOENT)?;
+                    let fd = copyup::copy_dir(&self.store, lower, &upper, &name)?;
+                    self.store.adopt(fd)?
+                }
+            };
+            lock(&dir.state).upper = Some(Arc::clone(&made));
+            upper = made;
+        }
+        Ok(upper)
+    }
+
+    /// Nothing can be found or made here any more.
+    pub(super) fn mark_removed(&self) {
+        lock(&self.state).removed = true;
+    }
+
+    /// Takes the record of a child out, because its name is going away.
+    pub(super) fn take_child(&self, name: &CStr) -> Option<Arc<Self>> {
+        lock(&self.state).children.remove(name)?.upgrade()
+    }
+
+    /// Hangs a child up here, under `name`.
+    pub(super) fn put_child(self: &Arc<Self>, name: &CStr, child: &Arc<Self>) {
+        let before = lock(&child.state)
+            .above
+            .replace((Arc::clone(self), name.to_owned()));
+        lock(&self.state)
+            .children
+            .insert(name.to_owned(), Arc::downgrade(child));
+        drop(before); // perhaps the last hold on the old parent: with no lock taken
+    }
+
+    /// This directory as the caller sees it: the topmost layer's.
+    pub(super) fn with_top<T>(
+        &self,
+        ask: impl FnOnce(BorrowedFd<'_>) -> sys::Result<T>,
+    ) -> sys::Result<T> {
+        match (self.upper(), self.lowers.first()) {
+            (Some(upper), _) => ask(upper.fd.as_fd()),
+            (None, Some(lower)) => ask(lower.fd.as_fd()),
+            (None, None) => Err(Errno::ENOENT),
+        }
+    }
+
+    /// The inode number that `..` of a listing has.
+    pub(super) fn inode_above(&self) -> Option<u64> {
+        let above = lock(&self.state)
+            .above
+            .as_ref()
+            .map(|(dir, _)| Arc::clone(dir))?;
+        above.top_inode().map(|inode| inode.1)
+    }
+
+    pub(super) fn top_inode(&self) -> Option<Inode> {
+        let upper = self.upper().map(|u| u.inode);
+        upper.or_else(|| self.lowers.first().map(|l| l.inode))
+    }
+}
+
+impl Drop for CowDir {
+    /// Lets the directories above go one by one: guests can nest them deeper than our stack.
+    fn drop(&mut self) {
+        let state = self.state.get_mut();
+        let mut next = state.map(|s| s.above.take()).unwrap_or_default();
+        while let Some((dir, _)) = next {
+            next = Arc::into_inner(dir).and_then(|mut dir| {
+                let state = dir.state.get_mut();
+                state.map(|s| s.above.take()).unwrap_or_default()
+            });
+        }
+    }
+}
+
+/// A lower's directory, and whether it hides those of deeper layers.
+fn lower_dir(fd: OwnedFd, layer: usize, has_deeper: bool) -> sys::Result<(LowerDir, bool)> {
+    let stat = sys::fs::fstat(fd.as_fd())?;
+    if !layer::is_dir(&stat) {
+        return Err(Errno::ENOTDIR);
+    }
+    // The bottom can hide nothing; only markers, which nobody puts into a single lower, are missed.
+    let opacity = if has_deeper {
+        layer::opacity(fd.as_fd())?
+    } else {
+        Opacity::Clear
+    };
+    let dir = LowerDir {
+        fd,
+        inode: layer::inode(&stat),
+        layer,
+        marked: opacity == Opacity::Marked,
+    };
+    Ok((dir, opacity == Opacity::Opaque))
+}

@@ -5,6 +5,7 @@
 //! | `SBOX_COW_SEED`  | seed of the first random run               | by the clock |
 //! | `SBOX_COW_RUNS`  | random runs for each number of lowers      | 4            |
 //! | `SBOX_COW_OPS`   | operations in each                         | 400          |
+//! | `SBOX_COW_TRACE` | if set, each operation is printed          |              |
 
 #[path = "../support/mod.rs"]
 mod support;

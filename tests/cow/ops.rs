@@ -92,7 +92,6 @@ const MIX: [(Kind, u64); 35] = [
 ];
 
 /// One operation: what, where, and a number that means what the kind makes of it.
-#[derive(Clone, Debug)]
 pub(crate) struct Op {
     pub(crate) kind: Kind,
     path: Path,
@@ -101,13 +100,38 @@ pub(crate) struct Op {
 }
 
 /// A path from the root, or from a directory held since some `Hold`.
-#[derive(Clone, Debug)]
 struct Path {
     from: Option<usize>,
     names: Vec<CString>,
 }
 
 const SLOTS: u64 = 3;
+
+impl std::fmt::Display for Path {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.from {
+            Some(slot) => write!(f, "{slot}:")?,
+            None => write!(f, "/")?,
+        }
+        let names: Vec<_> = self.names.iter().map(|n| n.to_str().unwrap()).collect();
+        write!(f, "{}", names.join("/"))
+    }
+}
+
+impl std::fmt::Display for Op {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            kind,
+            path,
+            other,
+            number,
+        } = self;
+        match kind {
+            Link | Rename | RenameNew | Exchange => write!(f, "{kind:?} {path} {other}"),
+            _ => write!(f, "{kind:?} {path} ({number})"),
+        }
+    }
+}
 
 impl Op {
     /// A random operation. The numbers drawn don't depend on anything else, so both sides see the same.

@@ -41,7 +41,7 @@ fn compare(lowers: usize) -> Test {
     let ops = number("SBOX_COW_OPS").unwrap_or(400);
     let mut outcomes = BTreeSet::new();
     for run in 0..number("SBOX_COW_RUNS").unwrap_or(4) {
-        let seed = first.wrapping_add(run * 0x9e37_79b9_7f4a_7c15) | 1;
+        let seed = first.wrapping_add(run.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1;
         println!("{lowers} lowers: SBOX_COW_SEED={seed} SBOX_COW_OPS={ops}");
         Trial::new(lowers, seed, ops).run(&mut outcomes)?;
     }
@@ -96,9 +96,18 @@ impl Trial {
         for (n, expected) in (0..self.ops).zip(&kernel) {
             let op = Op::random(&mut random);
             let answer = ops::run(&mut engine, &op);
+            if env::var_os("SBOX_COW_TRACE").is_some() {
+                println!("{n} {op} = {answer}");
+            }
+            // Renaming onto another name of the same file changes nothing (rename(2)). overlayfs, which
+            // may not know that it is the same, changes nothing either and says ESTALE.
+            let quirk = expected == "ESTALE" && answer == "ok " && op.kind == ops::Kind::Rename;
+            if quirk {
+                continue;
+            }
             assert_eq!(
                 &answer, expected,
-                "left: engine, right: overlayfs; operation {n} of SBOX_COW_SEED={}: {op:?}",
+                "left: engine, right: overlayfs; operation {n} of SBOX_COW_SEED={}: {op}",
                 self.seed
             );
             let word = answer.split(' ').next().unwrap_or_default();

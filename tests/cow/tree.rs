@@ -197,7 +197,11 @@ pub(crate) fn kernel_names(dir: &OwnedFd) -> Vec<(CString, u8)> {
             rest = &rest[len..];
         }
         if n == 0 {
-            names.retain(|(name, _)| name.as_c_str() != c"." && name.as_c_str() != c"..");
+            // In a directory that only one lower has, overlayfs lists that lower's whiteouts, though a
+            // look-up doesn't find them. The engine doesn't.
+            names.retain(|(name, kind)| {
+                name.as_c_str() != c"." && name.as_c_str() != c".." && *kind != libc::DT_CHR
+            });
             names.sort();
             return names;
         }

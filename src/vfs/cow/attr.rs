@@ -69,9 +69,10 @@ impl CowDir {
             libc::S_IFREG => rights::may(file, stat, libc::W_OK),
             _ => Err(Errno::EINVAL),
         })?;
-        let stat = sys::fs::fstat(file.as_fd())?;
-        if layer::kind(&stat) != libc::S_IFREG {
-            return Err(Errno::EINVAL);
+        match layer::kind(&sys::fs::fstat(file.as_fd())?) {
+            libc::S_IFREG => {}
+            libc::S_IFDIR => return Err(Errno::EISDIR),
+            _ => return Err(Errno::EINVAL),
         }
         // A descriptor of a regular file, held: nothing can be put in its place.
         let path = fd_path(file.as_fd())?;

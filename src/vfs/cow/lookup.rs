@@ -160,6 +160,15 @@ impl CowDir {
         }))
     }
 
+    /// EACCES unless the caller may look up names here. The kernel asks this while it walks, so of
+    /// two directories both are asked before either is looked at.
+    pub(super) fn must_search(&self) -> sys::Result<()> {
+        match self.upper() {
+            Some(upper) => upper.check_search(self.store.permissions()),
+            None => self.with_top(|top| rights::may(top, &sys::fs::fstat(top)?, libc::X_OK)),
+        }
+    }
+
     /// [`CowDir::find`], ENOENT if there is nothing.
     pub(super) fn must_find(&self, name: &CStr) -> sys::Result<Hit> {
         self.find(name)?.ok_or(Errno::ENOENT)

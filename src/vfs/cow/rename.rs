@@ -59,6 +59,8 @@ impl CowDir {
         loop {
             let step = {
                 let _gate = self.store.change();
+                self.must_search()?;
+                to.must_search()?;
                 let source = self.must_find(old)?;
                 let target = to.find(new)?;
                 let exchange = flags & libc::RENAME_EXCHANGE != 0;

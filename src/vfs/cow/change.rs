@@ -47,8 +47,6 @@ impl CowDir {
         loop {
             {
                 let _gate = self.store.change();
-                self.must_search()?;
-                to.must_search()?;
                 let hit = self.must_find(name)?;
                 if to.find(new)?.is_some() {
                     return Err(Errno::EEXIST);

@@ -126,7 +126,7 @@ impl CowDir {
         }
         check_name(name)?;
         if self.is_removed() {
-            return Ok(None);
+            return self.must_search().map(|()| None);
         }
         let flags = libc::AT_SYMLINK_NOFOLLOW;
         if let Some(upper) = self.upper() {

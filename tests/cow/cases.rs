@@ -1,7 +1,587 @@
-//! What the comparison with overlayfs doesn't reach.
+//! What the comparison with overlayfs doesn't reach: crashes, threads, links between names of one
+//! file, what new files inherit, what isn't copied.
 
-use crate::support::Named;
+use crate::oracle::open;
+use crate::support::{self, Named, Random, Skip, Test};
+use crate::tree::c_path;
+use nix::unistd::geteuid;
+use sbox::sys::{self, Errno};
+use sbox::vfs::cow::{Cow, CowDir, Entry, Sync};
+use std::ffi::{CStr, CString};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) fn all() -> Vec<Named> {
-    crate::tests![]
+    crate::tests![
+        names_of_one_file_stay_one_file,
+        holes_stay_holes,
+        what_cannot_be_read_is_not_invented,
+        rights_to_the_original_decide,
+        a_store_is_opened_once_and_cleaned,
+        new_files_inherit_as_in_a_plain_directory,
+        sockets_and_devices_are_not_copied,
+        a_fifo_of_a_lower_leads_nowhere_outside,
+        a_file_opened_to_be_locked_is_copied,
+        markers_are_whiteouts,
+        changes_of_a_lower_show,
+        a_moved_directory_stays_the_same,
+        being_killed_tears_nothing,
+        threads_copy_once,
+    ]
+}
+
+/// A store and one lower, in a directory of their own.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = support::scratch();
+        for name in ["lower", "store"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        Self { dir }
+    }
+
+    fn lower(&self, name: &str) -> PathBuf {
+        self.dir.path().join("lower").join(name)
+    }
+
+    fn store(&self, name: &str) -> PathBuf {
+        self.dir.path().join("store").join(name)
+    }
+
+    fn open(&self) -> Cow {
+        open(&self.store(""), &[self.lower("")])
+    }
+}
+
+fn text(dir: &Arc<CowDir>, name: &CStr) -> String {
+    let mut text = String::new();
+    let file = dir.open(name, libc::O_RDONLY, 0).unwrap();
+    File::from(file).read_to_string(&mut text).unwrap();
+    text
+}
+
+fn put(dir: &Arc<CowDir>, name: &CStr, text: &str) {
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
+    let file = dir.open(name, flags, 0o644).unwrap();
+    File::from(file).write_all(text.as_bytes()).unwrap();
+}
+
+fn names_in(path: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn need_ordinary_user() -> Test {
+    if geteuid().is_root() {
+        return Err(Skip("root may read and change everything".to_owned()));
+    }
+    Ok(())
+}
+
+fn names_of_one_file_stay_one_file() -> Test {
+    let place = Place::new();
+    fs::write(place.lower("a"), "old").unwrap();
+    fs::create_dir(place.lower("d")).unwrap();
+    fs::hard_link(place.lower("a"), place.lower("d/b")).unwrap();
+    fs::hard_link(place.lower("a"), place.lower("c")).unwrap();
+    {
+        let cow = place.open();
+        let root = cow.root();
+        put(root, c"a", "new");
+        let d = root.open_dir(c"d").unwrap();
+        assert_eq!(
+            text(&d, c"b"),
+            "new",
+            "not copied, but changed under its other name"
+        );
+        let file = d.open(c"b", libc::O_WRONLY | libc::O_APPEND, 0).unwrap();
+        File::from(file).write_all(b"er").unwrap();
+        assert_eq!(text(root, c"a"), "newer");
+        let same = |x: libc::stat, y: libc::stat| (x.st_dev, x.st_ino) == (y.st_dev, y.st_ino);
+        assert!(same(root.stat(c"a").unwrap(), d.stat(c"b").unwrap()));
+        root.unlink(c"a").unwrap();
+        d.unlink(c"b").unwrap();
+        assert_eq!(text(root, c"c"), "newer");
+    }
+    let cow = place.open();
+    assert_eq!(text(cow.root(), c"c"), "newer", "in the next run");
+    put(cow.root(), c"c", "newest");
+    assert!(matches!(cow.root().lookup(c"c"), Ok(Entry::Upper(_))));
+    assert_eq!(text(cow.root(), c"c"), "newest");
+    assert_eq!(fs::read_to_string(place.lower("a")).unwrap(), "old");
+    Ok(())
+}
+
+fn holes_stay_holes() -> Test {
+    let place = Place::new();
+    let file = File::create(place.lower("sparse")).unwrap();
+    file.write_all_at(b"begin", 0).unwrap();
+    file.write_all_at(b"middle", 5 << 20).unwrap();
+    file.set_len(64 << 20).unwrap();
+    let cow = place.open();
+    cow.root().copy_up(c"sparse").unwrap();
+    let stat = cow.root().stat(c"sparse").unwrap();
+    assert!(matches!(cow.root().lookup(c"sparse"), Ok(Entry::Upper(_))));
+    assert_eq!(stat.st_size, 64 << 20);
+    assert!(stat.st_blocks < 1 << 10, "{} blocks", stat.st_blocks);
+    assert_eq!(
+        fs::read(place.lower("sparse")).unwrap(),
+        fs::read(place.store("upper/sparse")).unwrap()
+    );
+    Ok(())
+}
+
+fn what_cannot_be_read_is_not_invented() -> Test {
+    need_ordinary_user()?;
+    let place = Place::new();
+    fs::create_dir(place.lower("d")).unwrap();
+    fs::write(place.lower("d/secret"), "x").unwrap();
+    fs::set_permissions(place.lower("d/secret"), fs::Permissions::from_mode(0o200)).unwrap();
+    let cow = place.open();
+    let d = cow.root().open_dir(c"d").unwrap();
+    for flags in [libc::O_WRONLY, libc::O_WRONLY | libc::O_CREAT] {
+        assert_eq!(d.open(c"secret", flags, 0o600).unwrap_err(), Errno::EACCES);
+    }
+    assert_eq!(d.chmod(c"secret", 0o600).unwrap_err(), Errno::EACCES);
+    assert_eq!(names_in(&place.store("upper")), [""; 0]);
+    assert_eq!(names_in(&place.store("work")), [""; 0]);
+    Ok(())
+}
+
+/// A copy would be ours; what we may do to it is decided by what we may do to the original.
+fn rights_to_the_original_decide() -> Test {
+    need_ordinary_user()?;
+    let place = Place::new();
+    let etc = sys::fs::open(c"/etc", libc::O_PATH | libc::O_DIRECTORY).unwrap();
+    let store = sys::fs::open(&c_path(&place.store("")), libc::O_PATH).unwrap();
+    let cow = Cow::open(store.as_fd(), vec![etc], Sync::Never).unwrap();
+    let (root, me) = (cow.root(), geteuid().as_raw());
+    // The root of the copy is the user's; below, the original's owner still counts.
+    root.chmod(c".", 0o755).unwrap();
+    let rows: [(&str, sys::Result<()>, Errno); 8] = [
+        (
+            "open",
+            root.open(c"passwd", libc::O_RDWR, 0).map(drop),
+            Errno::EACCES,
+        ),
+        ("truncate", root.truncate(c"passwd", 0), Errno::EACCES),
+        (
+            "access",
+            root.access(c"passwd", libc::W_OK, 0),
+            Errno::EACCES,
+        ),
+        ("chmod", root.chmod(c"passwd", 0o666), Errno::EPERM),
+        ("chown", root.chown(c"passwd", me, u32::MAX), Errno::EPERM),
+        ("touch", root.set_times(c"passwd", None), Errno::EACCES),
+        (
+            "attribute",
+            root.set_xattr(c"passwd", c"user.x", b"", 0),
+            Errno::EACCES,
+        ),
+        ("link", root.link(c"passwd", root, c"mine"), Errno::EPERM),
+    ];
+    for (call, result, expected) in rows {
+        assert_eq!(result.unwrap_err(), expected, "{call}");
+    }
+    let file = root
+        .open(c"passwd", libc::O_RDONLY | libc::O_CREAT, 0)
+        .unwrap();
+    assert_eq!(
+        sys::fs::fstat(file.as_fd()).unwrap().st_uid,
+        0,
+        "not copied"
+    );
+    assert_eq!(names_in(&place.store("upper")), [""; 0]);
+    Ok(())
+}
+
+fn a_store_is_opened_once_and_cleaned() -> Test {
+    let place = Place::new();
+    fs::write(place.lower("f"), "x").unwrap();
+    let first = place.open();
+    let store = sys::fs::open(&c_path(&place.store("")), libc::O_PATH).unwrap();
+    let lower = || sys::fs::open(&c_path(&place.lower("")), libc::O_PATH).unwrap();
+    let again = Cow::open(store.as_fd(), vec![lower()], Sync::Never);
+    assert_eq!(again.unwrap_err(), Errno::EBUSY);
+    first.root().unlink(c"f").unwrap();
+    drop(first);
+    // As if it had been killed in the middle of taking a directory down.
+    let left = place.store("work/t7/deep");
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left.join("torn"), "to").unwrap();
+    fs::set_permissions(&left, fs::Permissions::from_mode(0o000)).unwrap();
+    let cow = place.open();
+    assert_eq!(names_in(&place.store("work")), [""; 0]);
+    assert!(matches!(cow.root().lookup(c"f"), Ok(Entry::Whiteout)));
+    assert_eq!(
+        Cow::open(store.as_fd(), vec![], Sync::Never).unwrap_err(),
+        Errno::EINVAL
+    );
+    Ok(())
+}
+
+/// acl(5): owner rwx, user 1 r-x, group r-x, mask rwx, others none.
+fn access_list() -> Vec<u8> {
+    let mut list = 2u32.to_le_bytes().to_vec();
+    let none = u32::MAX;
+    for (tag, perm, id) in [
+        (1u16, 7u16, none),
+        (2, 5, 1),
+        (4, 5, none),
+        (16, 7, none),
+        (32, 0, none),
+    ] {
+        list.extend(tag.to_le_bytes());
+        list.extend(perm.to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    list
+}
+
+/// Setgid directories and default access lists: in a copied directory, and where a whiteout stood,
+/// new files come out as in a plain directory.
+fn new_files_inherit_as_in_a_plain_directory() -> Test {
+    let place = Place::new();
+    for (name, plain) in [("lower/d", false), ("plain", true)] {
+        let path = place.dir.path().join(name);
+        fs::create_dir(&path).unwrap();
+        let held = sys::fs::open(&c_path(&path), libc::O_RDONLY).unwrap();
+        match sys::fs::fsetxattr(held.as_fd(), c"system.posix_acl_default", &access_list(), 0) {
+            Err(Errno::EOPNOTSUPP) => return Err(Skip("no access lists here".to_owned())),
+            other => other.unwrap(),
+        }
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&path, None, Some(12)).unwrap();
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o2770)).unwrap();
+        if !plain {
+            for name in ["f", "g"] {
+                fs::write(path.join(name), "x").unwrap();
+            }
+        }
+    }
+    let cow = place.open();
+    let d = cow.root().open_dir(c"d").unwrap();
+    let plain = sys::fs::open(&c_path(&place.dir.path().join("plain")), libc::O_PATH).unwrap();
+    // Two where whiteouts stand, two where nothing was.
+    for name in [c"f", c"g"] {
+        d.unlink(name).unwrap();
+    }
+    for (file, dir) in [(c"f", c"g"), (c"new", c"newer")] {
+        drop(d.open(file, libc::O_WRONLY | libc::O_CREAT, 0o666).unwrap());
+        d.mkdir(dir, 0o777).unwrap();
+        let flags = libc::O_WRONLY | libc::O_CREAT;
+        drop(sys::fs::openat(plain.as_fd(), file, flags, 0o666).unwrap());
+        sys::fs::mkdirat(plain.as_fd(), dir, 0o777).unwrap();
+        for name in [file, dir] {
+            let inherited = |dir: &OwnedFd| {
+                let stat = sys::fs::fstatat(dir.as_fd(), name, 0).unwrap();
+                let held = sys::fs::openat(dir.as_fd(), name, libc::O_RDONLY, 0).unwrap();
+                let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held));
+                let path = CString::new(path).unwrap();
+                let list = |name| {
+                    let mut buf = vec![0; 200];
+                    let n = sys::fs::getxattr(&path, name, &mut buf)?;
+                    buf.truncate(n);
+                    sys::Result::Ok(buf)
+                };
+                let lists = (
+                    list(c"system.posix_acl_access"),
+                    list(c"system.posix_acl_default"),
+                );
+                (format!("{:o}", stat.st_mode), stat.st_gid, lists)
+            };
+            assert_eq!(inherited(&d.top().unwrap()), inherited(&plain), "{name:?}");
+        }
+    }
+    Ok(())
+}
+
+fn sockets_and_devices_are_not_copied() -> Test {
+    let place = Place::new();
+    let lower = sys::fs::open(&c_path(&place.lower("")), libc::O_PATH).unwrap();
+    sys::fs::mknodat(lower.as_fd(), c"socket", libc::S_IFSOCK | 0o666, 0).unwrap();
+    let cow = place.open();
+    let root = cow.root();
+    assert_eq!(root.chmod(c"socket", 0o600).unwrap_err(), Errno::EPERM);
+    assert_eq!(
+        root.rename(c"socket", root, c"s", 0).unwrap_err(),
+        Errno::EPERM
+    );
+    assert_eq!(
+        root.open(c"socket", libc::O_RDWR, 0).unwrap_err(),
+        Errno::ENXIO
+    );
+    let (null, dev) = (libc::S_IFCHR | 0o666, libc::makedev(1, 3));
+    if geteuid().is_root() && sys::fs::mknodat(lower.as_fd(), c"null", null, dev).is_ok() {
+        assert_eq!(
+            root.open(c"null", libc::O_RDWR, 0).unwrap_err(),
+            Errno::EACCES
+        );
+        assert_eq!(root.chmod(c"null", 0o600).unwrap_err(), Errno::EPERM);
+    }
+    assert_eq!(
+        root.mknod(c"own", libc::S_IFCHR | 0o600).unwrap_err(),
+        Errno::EPERM
+    );
+    assert_eq!(names_in(&place.store("upper")), [""; 0]);
+    root.unlink(c"socket").unwrap();
+    assert_eq!(root.stat(c"socket").unwrap_err(), Errno::ENOENT);
+    Ok(())
+}
+
+fn a_fifo_of_a_lower_leads_nowhere_outside() -> Test {
+    let place = Place::new();
+    let lower = sys::fs::open(&c_path(&place.lower("")), libc::O_PATH).unwrap();
+    sys::fs::mknodat(lower.as_fd(), c"fifo", libc::S_IFIFO | 0o666, 0).unwrap();
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK;
+    let outside = sys::fs::openat(lower.as_fd(), c"fifo", flags, 0).unwrap();
+    let cow = place.open();
+    // Outside there is a reader; for the guest there is none.
+    let to_write = libc::O_WRONLY | libc::O_NONBLOCK;
+    assert_eq!(
+        cow.root().open(c"fifo", to_write, 0).unwrap_err(),
+        Errno::ENXIO
+    );
+    let reader = cow.root().open(c"fifo", flags, 0).unwrap();
+    let writer = cow.root().open(c"fifo", to_write, 0).unwrap();
+    File::from(writer).write_all(b"x").unwrap();
+    let mut byte = [0; 1];
+    File::from(reader).read_exact(&mut byte).unwrap();
+    assert_eq!(File::from(outside).read(&mut byte).unwrap(), 0);
+    Ok(())
+}
+
+fn a_file_opened_to_be_locked_is_copied() -> Test {
+    let place = Place::new();
+    for name in ["lock", "read"] {
+        fs::write(place.lower(name), "").unwrap();
+    }
+    let cow = place.open();
+    drop(cow.root().open(c"read", libc::O_RDONLY, 0).unwrap());
+    drop(
+        cow.root()
+            .open(c"lock", libc::O_RDONLY | libc::O_CREAT, 0o600)
+            .unwrap(),
+    );
+    assert_eq!(names_in(&place.store("upper")), ["lock"]);
+    Ok(())
+}
+
+/// Whiteouts as regular files with an attribute, in directories that say so.
+fn markers_are_whiteouts() -> Test {
+    let place = Place::new();
+    let lowers = ["top", "lower"].map(|name| place.dir.path().join(name));
+    fs::create_dir(&lowers[0]).unwrap();
+    for name in ["gone", "kept"] {
+        fs::write(lowers[0].join(name), "").unwrap();
+        fs::write(lowers[1].join(name), "below").unwrap();
+    }
+    let mark = |path: &Path, name: &CStr, value: &[u8]| {
+        let held = sys::fs::open(&c_path(path), libc::O_RDONLY).unwrap();
+        sys::fs::fsetxattr(held.as_fd(), name, value, 0).unwrap();
+    };
+    mark(&lowers[0], c"user.overlay.opaque", b"x");
+    mark(&lowers[0].join("gone"), c"user.overlay.whiteout", b"y");
+    let cow = open(&place.store(""), &lowers);
+    assert_eq!(cow.root().stat(c"gone").unwrap_err(), Errno::ENOENT);
+    assert_eq!(text(cow.root(), c"kept"), "");
+    let names = crate::tree::engine_names(cow.root()).unwrap();
+    assert_eq!(names, [(c"kept".to_owned(), libc::DT_REG)]);
+    Ok(())
+}
+
+fn changes_of_a_lower_show() -> Test {
+    let place = Place::new();
+    fs::create_dir(place.lower("d")).unwrap();
+    let cow = place.open();
+    let d = cow.root().open_dir(c"d").unwrap();
+    fs::write(place.lower("d/late"), "late").unwrap();
+    assert_eq!(text(&d, c"late"), "late");
+    fs::rename(place.lower("d"), place.lower("e")).unwrap();
+    assert_eq!(cow.root().open_dir(c"d").unwrap_err(), Errno::ENOENT);
+    let e = cow.root().open_dir(c"e").unwrap();
+    assert!(!e.is_same(&d));
+    put(&e, c"late", "changed");
+    // Who still holds it by its old name changes what that name would have become.
+    put(&d, c"late", "by the old name");
+    assert_eq!(text(&e, c"late"), "changed");
+    assert_eq!(
+        text(&cow.root().open_dir(c"d").unwrap(), c"late"),
+        "by the old name"
+    );
+    Ok(())
+}
+
+fn a_moved_directory_stays_the_same() -> Test {
+    let place = Place::new();
+    let cow = place.open();
+    let root = cow.root();
+    root.mkdir(c"a", 0o755).unwrap();
+    root.mkdir(c"b", 0o755).unwrap();
+    let (a, b) = (root.open_dir(c"a").unwrap(), root.open_dir(c"b").unwrap());
+    a.mkdir(c"in", 0o755).unwrap();
+    let inner = a.open_dir(c"in").unwrap();
+    root.rename(c"a", &b, c"moved", 0).unwrap();
+    let path: Vec<_> = inner.path().unwrap();
+    assert_eq!(path, [c"b", c"moved", c"in"].map(CStr::to_owned));
+    assert!(b.open_dir(c"moved").unwrap().is_same(&a));
+    put(&inner, c"f", "x");
+    assert_eq!(
+        fs::read_to_string(place.store("upper/b/moved/in/f")).unwrap(),
+        "x"
+    );
+    inner.unlink(c"f").unwrap();
+    a.rmdir(c"in").unwrap();
+    assert_eq!(inner.path(), None);
+    assert_eq!(inner.mkdir(c"x", 0o755).unwrap_err(), Errno::ENOENT);
+    Ok(())
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+const FILES: usize = 40;
+
+fn content(n: usize) -> Vec<u8> {
+    format!("file {n}\n").into_bytes().repeat(3000)
+}
+
+fn c_name(n: usize) -> CString {
+    CString::new(format!("f{n}")).unwrap()
+}
+
+/// What is killed: copies up, removes, makes anew, as fast as it can.
+pub(crate) fn busy(side: &str, lowers: &[PathBuf]) -> ExitCode {
+    let cow = open(Path::new(side), lowers);
+    let mut random = Random::new();
+    println!("ready");
+    loop {
+        let dir = CString::new(format!("d{}", random.below(3))).unwrap();
+        let name = c_name(random.below(FILES as u64) as usize);
+        let Ok(d) = cow.root().open_dir(&dir) else {
+            let _ = cow.root().mkdir(&dir, 0o555);
+            continue;
+        };
+        let _ = match random.below(8) {
+            0..4 => d.copy_up(&name).map(drop),
+            4 => d.unlink(&name),
+            5 => d.rename(&name, cow.root(), &name, 0),
+            6 => cow.root().link(&name, &d, &name),
+            _ => {
+                for n in 0..FILES {
+                    let _ = d.unlink(&c_name(n));
+                }
+                cow.root().rmdir(&dir)
+            }
+        };
+    }
+}
+
+/// Killed at any moment, it leaves whole files and nothing that stands in the way.
+fn being_killed_tears_nothing() -> Test {
+    let mut random = Random::new();
+    for round in 0..12 {
+        let place = Place::new();
+        for d in 0..3 {
+            fs::create_dir(place.lower(&format!("d{d}"))).unwrap();
+            for n in 0..FILES {
+                fs::write(place.lower(&format!("d{d}/f{n}")), content(n)).unwrap();
+            }
+        }
+        for _ in 0..3 {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .env("SBOX_COW_ROLE", "busy")
+                .env("SBOX_COW_SIDE", place.store(""))
+                .env("SBOX_COW_LOWERS", place.lower(""))
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut ready = [0; 5];
+            child.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+            std::thread::sleep(Duration::from_micros(random.below(30_000)));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let cow = place.open();
+            assert_eq!(names_in(&place.store("work")), [""; 0]);
+            check_whole(cow.root(), round);
+        }
+    }
+    Ok(())
+}
+
+fn check_whole(dir: &Arc<CowDir>, round: u64) {
+    for (name, kind) in crate::tree::engine_names(dir).unwrap() {
+        if kind == libc::DT_DIR {
+            check_whole(&dir.open_dir(&name).unwrap(), round);
+            continue;
+        }
+        let n = name.to_str().unwrap()[1..].parse().unwrap();
+        let mut found = vec![];
+        let file = dir.open(&name, libc::O_RDONLY, 0).unwrap();
+        File::from(file).read_to_end(&mut found).unwrap();
+        assert!(
+            found == content(n),
+            "round {round}: {name:?} has {} bytes",
+            found.len()
+        );
+    }
+}
+
+/// Many threads want the same files: each is copied once, and all see that copy.
+fn threads_copy_once() -> Test {
+    let place = Place::new();
+    fs::create_dir_all(place.lower("d/e")).unwrap();
+    for n in 0..FILES {
+        fs::write(place.lower(&format!("d/e/f{n}")), content(n)).unwrap();
+        fs::hard_link(
+            place.lower(&format!("d/e/f{n}")),
+            place.lower(&format!("g{n}")),
+        )
+        .unwrap();
+    }
+    let cow = place.open();
+    std::thread::scope(|scope| {
+        for at in 0..8 {
+            let root = cow.root();
+            scope.spawn(move || {
+                for n in 0..FILES {
+                    let n = (n * 7 + at) % FILES;
+                    let e = root.open_dir(c"d").unwrap().open_dir(c"e").unwrap();
+                    let (dir, name) = match at % 2 {
+                        0 => (e, c_name(n)),
+                        _ => (Arc::clone(root), CString::new(format!("g{n}")).unwrap()),
+                    };
+                    let file = dir.open(&name, libc::O_WRONLY, 0).unwrap();
+                    File::from(file)
+                        .write_all_at(&[b'0' + at as u8], at as u64)
+                        .unwrap();
+                }
+            });
+        }
+    });
+    for n in 0..FILES {
+        let found = fs::read(place.store(&format!("upper/d/e/f{n}"))).unwrap();
+        assert_eq!(&found[..8], b"01234567", "no write was lost");
+        assert_eq!(found[8..], content(n)[8..]);
+        let meta = |path: &str| fs::metadata(place.store(path)).unwrap().ino();
+        assert_eq!(
+            meta(&format!("upper/d/e/f{n}")),
+            meta(&format!("upper/g{n}"))
+        );
+    }
+    Ok(())
 }

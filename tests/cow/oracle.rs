@@ -223,6 +223,10 @@ pub(crate) fn open(store: &Path, lowers: &[PathBuf]) -> Cow {
 pub(crate) fn child(role: &str) -> ExitCode {
     let variable = |name: &str| env::var(name).unwrap();
     let mut lines = vec![];
+    if role == "busy" {
+        let lowers = [PathBuf::from(variable("SBOX_COW_LOWERS"))];
+        return crate::cases::busy(&variable("SBOX_COW_SIDE"), &lowers);
+    }
     if role == "read" {
         let lowers: Vec<_> = variable("SBOX_COW_LOWERS")
             .split(':')

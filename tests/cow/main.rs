@@ -7,6 +7,14 @@
 //! | `SBOX_COW_OPS`   | operations in each                         | 400          |
 //! | `SBOX_COW_TRACE` | if set, each operation is printed          |              |
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, which may fail"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -200,7 +200,11 @@ impl Move<'_> {
         super::copyup::copy_metadata(inner.fd.as_fd(), &stat, empty.as_fd())?;
         widened(empty.as_fd(), 0o200, || {
             self.to.swap_out(dir, to, self.new, &temp.name)
-        })
+        })?;
+        // Its part of the upper is in `work` now. Should the rename fail yet, who looks the name up
+        // gets a record of the new one.
+        dir.mark_removed();
+        Ok(())
     }
 
     /// A directory that comes to stand over a lower's must not let that shine through.

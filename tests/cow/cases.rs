@@ -19,6 +19,7 @@ use std::time::Duration;
 
 pub(crate) fn all() -> Vec<Named> {
     crate::tests![
+        what_is_made_anew_hides_what_was_there,
         names_of_one_file_stay_one_file,
         holes_stay_holes,
         what_cannot_be_read_is_not_invented,
@@ -89,6 +90,65 @@ fn need_ordinary_user() -> Test {
     if geteuid().is_root() {
         return Err(Skip("root may read and change everything".to_owned()));
     }
+    Ok(())
+}
+
+/// Of a directory that was removed nothing comes back: not in one of the same name, nor deeper in
+/// it, nor in one moved or exchanged there, nor in the next run.
+fn what_is_made_anew_hides_what_was_there() -> Test {
+    let place = Place::new();
+    for name in ["a", "b", "c"] {
+        fs::create_dir_all(place.lower(&format!("{name}/deep"))).unwrap();
+        fs::write(place.lower(&format!("{name}/deep/f")), "old").unwrap();
+    }
+    let check = |cow: &Cow| {
+        for name in [c"a", c"b", c"c"] {
+            let dir = cow.root().open_dir(name).unwrap();
+            assert_eq!(
+                crate::tree::engine_names(&dir).unwrap().len(),
+                1,
+                "{name:?}"
+            );
+            let deep = dir.open_dir(c"deep").unwrap();
+            assert_eq!(crate::tree::engine_names(&deep).unwrap(), [], "{name:?}");
+            assert_eq!(deep.stat(c"f").unwrap_err(), Errno::ENOENT);
+        }
+    };
+    {
+        let cow = place.open();
+        let root = cow.root();
+        for name in [c"a", c"b", c"c"] {
+            let dir = root.open_dir(name).unwrap();
+            dir.open_dir(c"deep").unwrap().unlink(c"f").unwrap();
+            dir.rmdir(c"deep").unwrap();
+            root.rmdir(name).unwrap();
+        }
+        // Made below a new directory, they need no mark where they are made.
+        root.mkdir(c"new", 0o755).unwrap();
+        let new = root.open_dir(c"new").unwrap();
+        for name in [c"b", c"c"] {
+            new.mkdir(name, 0o755).unwrap();
+            new.open_dir(name).unwrap().mkdir(c"deep", 0o755).unwrap();
+        }
+        root.mkdir(c"a", 0o755).unwrap();
+        root.open_dir(c"a").unwrap().mkdir(c"deep", 0o755).unwrap();
+        new.rename(c"b", root, c"b", 0).unwrap();
+        put(root, c"c", "a file");
+        new.rename(c"c", root, c"c", libc::RENAME_EXCHANGE).unwrap();
+        check(&cow);
+        // A directory that can't be read keeps its mark.
+        root.chmod(c"a", 0o300).unwrap();
+    }
+    let cow = place.open();
+    if !geteuid().is_root() {
+        let a = cow.root().open_dir(c"a").unwrap();
+        assert_eq!(
+            a.open_dir(c"deep").unwrap().stat(c"f").unwrap_err(),
+            Errno::ENOENT
+        );
+    }
+    cow.root().chmod(c"a", 0o755).unwrap();
+    check(&cow);
     Ok(())
 }
 

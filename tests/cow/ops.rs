@@ -48,12 +48,14 @@ pub(crate) enum Kind {
     Access,
     List,
     Hold,
+    RemoveTree,
+    Replace,
 }
 
 use Kind::*;
 
 /// Each kind, as often as it is to come up.
-const MIX: [(Kind, u64); 35] = [
+const MIX: [(Kind, u64); 37] = [
     (OpenRead, 4),
     (OpenWrite, 5),
     (OpenAppend, 4),
@@ -89,6 +91,8 @@ const MIX: [(Kind, u64); 35] = [
     (Access, 3),
     (List, 6),
     (Hold, 6),
+    (RemoveTree, 5),
+    (Replace, 3),
 ];
 
 /// One operation: what, where, and a number that means what the kind makes of it.
@@ -327,12 +331,30 @@ fn attempt<S: Side>(side: &mut S, op: &Op) -> Result<String> {
             side.access(&dir, name, mode).map(nothing)
         }
         List => Ok(format!("{:?}", side.list(&dir)?)),
+        RemoveTree => remove_tree(side, &dir, name).map(nothing),
+        Replace => {
+            remove_tree(side, &dir, name)?;
+            side.mkdir(&dir, name, 0o755)?;
+            Ok(format!("{:?}", side.list(&side.step(&dir, name)?)?))
+        }
         Hold => {
             let slot = (op.number % SLOTS) as usize;
             side.slots()[slot] = Some(dir);
             Ok(String::new())
         }
     }
+}
+
+/// As `rm -r` does it.
+fn remove_tree<S: Side>(side: &S, dir: &S::Dir, name: &CStr) -> Result<()> {
+    if side.stat(dir, name)?.st_mode & libc::S_IFMT != libc::S_IFDIR {
+        return side.unlink(dir, name);
+    }
+    let inner = side.step(dir, name)?;
+    for (child, _) in side.list(&inner)? {
+        remove_tree(side, &inner, &child)?;
+    }
+    side.rmdir(dir, name)
 }
 
 fn is_regular(file: &OwnedFd) -> bool {

@@ -70,8 +70,7 @@ fn quirk(op: &Op, engine: &str, overlayfs: &str, linked: bool) -> Quirk {
         (ops::Kind::Nameless, "ENOENT", "EPERM" | "EACCES" | "ENOTDIR") => Quirk::Harmless,
         // Without index=on, which takes root, two names of one file may be two inodes in memory, and
         // one remembers the mode that it had before it was changed by way of the other.
-        (_, ok, "EACCES") if linked && ok.starts_with("ok") => Quirk::Parted,
-        (_, "EACCES", ok) if linked && ok.starts_with("ok") => Quirk::Parted,
+        (_, a, b) if linked && a != b && (a == "EACCES" || b == "EACCES") => Quirk::Parted,
         _ => Quirk::None,
     }
 }

@@ -23,8 +23,8 @@ pub(crate) fn fill(dir: &Path, random: &mut Random, depth: u32, marks: bool) {
                 let text =
                     format!("{name} {}\n", random.below(1000)).repeat(random.below(300) as usize);
                 fs::write(&path, text).unwrap();
-                let mode = [0o644, 0o600, 0o444, 0o755, 0o4755, 0o666][random.below(6) as usize];
-                if random.below(4) == 0 {
+                let mode = [0o644, 0o600, 0o444, 0o755, 0o4755, 0o444][random.below(6) as usize];
+                if random.below(3) == 0 {
                     let held = sys::fs::open(&c_path(&path), libc::O_RDONLY).unwrap();
                     sys::fs::fsetxattr(held.as_fd(), c"user.from", b"lower", 0).unwrap();
                 }

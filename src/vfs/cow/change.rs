@@ -51,6 +51,9 @@ impl CowDir {
                 if to.find(new)?.is_some() {
                     return Err(Errno::EEXIST);
                 }
+                if to.is_removed() {
+                    return Err(Errno::ENOENT);
+                }
                 if !Arc::ptr_eq(&self.store, &to.store) {
                     return Err(Errno::EXDEV);
                 }

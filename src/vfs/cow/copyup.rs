@@ -247,7 +247,11 @@ fn copy_data(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> sys::Result<()> {
         let start = match sys::fs::lseek(from, at, libc::SEEK_DATA) {
             Ok(start) => start,
             Err(Errno::ENXIO) => break, // only a hole is left
-            Err(Errno::EINVAL) => at,   // no such notion here: all is data
+            // No such notion here: all is data.
+            Err(Errno::EINVAL) => {
+                copy_extent(from, to, at, size)?;
+                break;
+            }
             Err(errno) => return Err(errno),
         };
         let end = match sys::fs::lseek(from, start, libc::SEEK_HOLE) {

@@ -135,6 +135,9 @@ impl CowDir {
 
     /// [`CowDir::open_dir`] with the gate held.
     pub(super) fn child(self: &Arc<Self>, name: &CStr) -> sys::Result<Arc<Self>> {
+        if name == c"." {
+            return Ok(Arc::clone(self));
+        }
         let hit = self.must_find(name)?;
         if !layer::is_dir(&hit.stat) {
             return Err(Errno::ENOTDIR);
@@ -146,9 +149,7 @@ impl CowDir {
             _ => None,
         };
         let opaque = match &upper {
-            Some(upper) if !self.lowers.is_empty() => {
-                layer::opacity(upper.fd.as_fd())? == Opacity::Opaque
-            }
+            Some(upper) if !self.lowers.is_empty() => upper.opacity()? == Opacity::Opaque,
             Some(_) => true,
             None => false,
         };
@@ -313,7 +314,11 @@ fn lower_dir(fd: OwnedFd, layer: usize, has_deeper: bool) -> sys::Result<(LowerD
     }
     // The bottom can hide nothing; only markers, which nobody puts into a single lower, are missed.
     let opacity = if has_deeper {
-        layer::opacity(fd.as_fd())?
+        match layer::opacity(fd.as_fd()) {
+            // Nobody's upper: its owner could read it.
+            Err(Errno::EACCES | Errno::EPERM) => Opacity::Clear,
+            other => other?,
+        }
     } else {
         Opacity::Clear
     };

@@ -39,13 +39,14 @@ pub(super) fn fd_path(fd: BorrowedFd<'_>) -> sys::Result<CString> {
     CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(|_| Errno::EINVAL)
 }
 
-/// Reads the mark of directory `fd`. What can't be read isn't there.
+/// Reads the mark of directory `fd`. EACCES without the right to read the directory.
 pub(super) fn opacity(fd: BorrowedFd<'_>) -> sys::Result<Opacity> {
     let mut value = [0u8; 1];
     match sys::fs::getxattr(&fd_path(fd)?, OPAQUE, &mut value) {
         Ok(1) if value == *b"y" => Ok(Opacity::Opaque),
         Ok(1) if value == *b"x" => Ok(Opacity::Marked),
-        _ => Ok(Opacity::Clear),
+        Ok(_) | Err(Errno::ENODATA | Errno::EOPNOTSUPP | Errno::ERANGE) => Ok(Opacity::Clear),
+        Err(errno) => Err(errno),
     }
 }
 

@@ -79,11 +79,7 @@ impl CowDir {
 
     fn open_nameless(self: &Arc<Self>, name: &CStr, flags: i32, mode: u32) -> sys::Result<OwnedFd> {
         let _gate = self.store.change();
-        let dir = if name == c"." {
-            Arc::clone(self)
-        } else {
-            self.child(name)?
-        };
+        let dir = self.child(name)?;
         dir.must_write()?;
         let upper = dir.make_upper()?;
         sys::fs::openat(upper.fd.as_fd(), c".", flags, mode)

@@ -63,6 +63,9 @@ impl CowDir {
                 to.must_search()?;
                 let source = self.must_find(old)?;
                 let target = to.find(new)?;
+                if to.is_removed() {
+                    return Err(Errno::ENOENT);
+                }
                 let exchange = flags & libc::RENAME_EXCHANGE != 0;
                 if flags & libc::RENAME_NOREPLACE != 0 && target.is_some() {
                     return Err(Errno::EEXIST);
@@ -213,10 +216,7 @@ impl Move<'_> {
         moved: Option<&Arc<CowDir>>,
         replaced: Option<&Arc<CowDir>>,
     ) -> sys::Result<()> {
-        let mark = |dir: &CowDir| {
-            let upper = dir.upper().ok_or(Errno::ENOENT)?;
-            upper.widened(0o200, || layer::set_opaque(upper.fd.as_fd()))
-        };
+        let mark = |dir: &CowDir| dir.upper().ok_or(Errno::ENOENT)?.set_opaque();
         if let Some(dir) = moved
             && !self.to.is_pure()
         {

@@ -29,6 +29,7 @@ pub(super) struct UpperDir {
     pub(super) inode: Inode,
     // Keys are chosen by guests: hashed with a secret.
     names: Mutex<Option<HashMap<Box<[u8]>, Kind>>>,
+    opacity: Mutex<Option<Opacity>>,
     /// Whether we may search it, as found at this generation of permissions.
     searchable: Mutex<Option<(u64, bool)>>,
 }
@@ -40,6 +41,7 @@ impl UpperDir {
             fd,
             inode,
             names: Mutex::default(),
+            opacity: Mutex::default(),
             searchable: Mutex::default(),
         })
     }
@@ -82,7 +84,7 @@ impl UpperDir {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY;
         // The guest may have taken its right to list away; ours, to know, stays.
         let own = self.widened(0o500, || sys::fs::openat(self.fd.as_fd(), c".", flags, 0))?;
-        let marked = layer::opacity(self.fd.as_fd())? == Opacity::Marked;
+        let marked = self.opacity()? == Opacity::Marked;
         let mut names = HashMap::new();
         each_record(own.as_fd(), |_, kind, name| {
             let text = CString::new(name).map_err(|_| Errno::EIO)?;
@@ -96,6 +98,23 @@ impl UpperDir {
             Ok(())
         })?;
         Ok(names)
+    }
+
+    /// What its mark says. The guest may have made the directory unreadable: that must not make
+    /// the lowers shine through.
+    pub(super) fn opacity(&self) -> sys::Result<Opacity> {
+        let mut known = lock(&self.opacity);
+        if let Some(opacity) = *known {
+            return Ok(opacity);
+        }
+        let found = self.widened(0o400, || layer::opacity(self.fd.as_fd()))?;
+        Ok(*known.insert(found))
+    }
+
+    pub(super) fn set_opaque(&self) -> sys::Result<()> {
+        self.widened(0o200, || layer::set_opaque(self.fd.as_fd()))?;
+        *lock(&self.opacity) = Some(Opacity::Opaque);
+        Ok(())
     }
 
     fn look_at(&self, name: &CStr, marked: bool) -> sys::Result<Kind> {

@@ -179,7 +179,7 @@ impl CowDir {
 
 /// A lower's file, opened so that reading leaves no trace where we may ask for that, and so that a
 /// FIFO that somebody put there holds nobody up.
-pub(super) fn open_to_read(dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<OwnedFd> {
+fn open_to_read(dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<OwnedFd> {
     let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     match sys::fs::openat(dir, name, flags | libc::O_NOATIME, 0) {
         Err(Errno::EPERM) => sys::fs::openat(dir, name, flags, 0),

@@ -3,6 +3,7 @@
 use super::super::{Inode, lock};
 use super::copyup;
 use super::layer::{self, LowerDir, Opacity};
+use super::lookup::check_name;
 use super::store::{Store, open_dir};
 use super::upper::{Kind, UpperDir};
 use crate::sys::{self, Errno};
@@ -138,16 +139,25 @@ impl CowDir {
         if name == c"." {
             return Ok(Arc::clone(self));
         }
-        let hit = self.must_find(name)?;
-        if !layer::is_dir(&hit.stat) {
-            return Err(Errno::ENOTDIR);
+        check_name(name)?;
+        if self.is_removed() {
+            return self.must_search().and(Err(Errno::ENOENT));
         }
-        let upper = match self.upper() {
-            Some(upper) if upper.kind(name)? == Some(Kind::Dir) => {
-                Some(self.store.adopt(open_dir(upper.fd.as_fd(), name)?)?)
+        let mut upper = None;
+        if let Some(mine) = self.upper() {
+            let kind = mine.kind(name)?;
+            if kind != Some(Kind::Dir) {
+                mine.check_search(self.store.permissions())?;
             }
-            _ => None,
-        };
+            match kind {
+                Some(Kind::Dir) => {
+                    upper = Some(self.store.adopt(open_dir(mine.fd.as_fd(), name)?)?);
+                }
+                Some(Kind::Whiteout) => return Err(Errno::ENOENT),
+                Some(Kind::Other) => return Err(Errno::ENOTDIR),
+                None => {}
+            }
+        }
         let opaque = match &upper {
             Some(upper) if !self.lowers.is_empty() => upper.opacity()? == Opacity::Opaque,
             Some(_) => true,
@@ -155,7 +165,10 @@ impl CowDir {
         };
         let lowers = if opaque { vec![] } else { self.below(name)? };
         if upper.is_none() && lowers.is_empty() {
-            return Err(Errno::ENOENT); // somebody removed it from the lower after we looked
+            return Err(match self.find_below(name)? {
+                Some(_) => Errno::ENOTDIR,
+                None => Errno::ENOENT,
+            });
         }
         let mut state = lock(&self.state);
         if let Some(known) = state.children.get(name).and_then(Weak::upgrade)

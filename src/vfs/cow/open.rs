@@ -1,6 +1,6 @@
 //! open(2), and making names.
 
-use super::copyup::{Data, move_dir, open_to_read};
+use super::copyup::{Data, move_dir};
 use super::dir::CowDir;
 use super::layer;
 use super::lookup::{At, Hit, check_name};
@@ -154,19 +154,16 @@ impl CowDir {
         let (dir, name) = self.spot(&hit.at, name)?;
         let guard = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
         let open = flags & !(libc::O_CREAT | libc::O_EXCL) | guard;
-        let fd = if !hit.in_upper() && !hit.is_dir() && open & libc::O_NOATIME == 0 {
-            open_to_read(dir, name)?
-        } else {
-            sys::fs::openat(dir, name, open, 0)?
-        };
-        let now = sys::fs::fstat(fd.as_fd())?;
-        if layer::kind(&now) != layer::kind(&hit.stat) {
-            return Err(Errno::ESTALE);
+        let fd = sys::fs::openat(dir, name, open, 0)?;
+        // Only a lower can have changed since.
+        if !hit.in_upper() {
+            let now = sys::fs::fstat(fd.as_fd())?;
+            if layer::kind(&now) != layer::kind(&hit.stat) {
+                return Err(Errno::ESTALE);
+            }
         }
-        // Reading through a lower's descriptor leaves the same traces as it would outside.
-        let asked = flags & (STATUS_FLAGS | libc::O_NONBLOCK);
-        if sys::fs::status_flags(fd.as_fd())? & (STATUS_FLAGS | libc::O_NONBLOCK) != asked {
-            sys::fs::set_status_flags(fd.as_fd(), asked)?;
+        if !has(flags, libc::O_NONBLOCK) {
+            sys::fs::set_status_flags(fd.as_fd(), flags & STATUS_FLAGS)?;
         }
         Ok(fd)
     }

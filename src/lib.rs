@@ -32,6 +32,7 @@
 
 pub mod cli;
 pub mod doctor;
+pub mod layers;
 pub mod mechanism;
 pub mod policy;
 pub mod supervisor;

@@ -13,6 +13,8 @@ use crate::sys::probe;
 pub enum Exit {
     /// 0: done as asked.
     Ok,
+    /// 1: refused, as doing it would lose something; nothing was changed.
+    Refused,
     /// 2: the command line makes no sense.
     Usage,
     /// 3: this host can't enforce what was asked for; nothing was run.
@@ -31,8 +33,12 @@ pub enum Exit {
 
 impl Exit {
     /// Those with a number of their own, with their meaning for the manual.
-    pub const FIXED: [(Self, &'static str); 6] = [
+    pub const FIXED: [(Self, &'static str); 7] = [
         (Self::Ok, "Done as asked."),
+        (
+            Self::Refused,
+            "Refused, as doing it would lose something; nothing was changed.",
+        ),
         (Self::Usage, "The command line makes no sense."),
         (
             Self::CannotEnforce,
@@ -50,6 +56,7 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
+            Self::Refused => 1,
             Self::Usage => 2,
             Self::CannotEnforce => 3,
             Self::Internal => 125,

@@ -5,9 +5,13 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches, Parser};
 
+pub mod commit;
 pub mod completions;
+pub mod diff;
+pub mod discard;
 pub mod doctor;
 pub mod exit;
+pub mod layers;
 pub mod man;
 pub mod run;
 pub mod similar;
@@ -38,6 +42,10 @@ struct Cli {
 #[derive(clap::Subcommand)]
 enum Verb {
     Run(run::Args),
+    Diff(diff::Args),
+    Commit(commit::Args),
+    Discard(discard::Args),
+    Layers(layers::Args),
     Syscalls(syscalls::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -54,6 +62,7 @@ const EXAMPLES: &[(&str, &str)] = &[
         "sbox trace -- ./program",
         "watch its system calls, and who answers them",
     ),
+    ("sbox diff", "what a run has changed"),
     ("sbox test", "test the policies of this directory"),
     ("sbox doctor", "what this host lets sbox do"),
     (
@@ -102,6 +111,10 @@ pub fn main() -> ExitCode {
     match (cli.verb, matches.subcommand()) {
         (Verb::Run(_), Some((_, matches))) => run::run(matches),
         (Verb::Run(_), None) => Exit::Usage.into(), // clap gives a verb's matches
+        (Verb::Diff(args), _) => diff::run(&args).into(),
+        (Verb::Commit(args), _) => commit::run(&args).into(),
+        (Verb::Discard(args), _) => discard::run(&args).into(),
+        (Verb::Layers(args), _) => layers::run(&args).into(),
         (Verb::Syscalls(args), _) => syscalls::run(&args).into(),
         (Verb::Doctor(args), _) => doctor::run(&args).into(),
         (Verb::Completions(args), _) => completions::run(&args).into(),

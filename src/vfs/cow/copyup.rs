@@ -240,7 +240,7 @@ fn copy_file<'s>(
 }
 
 /// Copies data and leaves holes as holes (lseek(2), `SEEK_DATA`).
-fn copy_data(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> sys::Result<()> {
+pub(crate) fn copy_data(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> sys::Result<()> {
     let size = sys::fs::fstat(from)?.st_size;
     let mut at = 0;
     while at < size {
@@ -345,7 +345,7 @@ pub(super) fn move_dir(
 ///
 /// An ordinary user can't give files away. DIFFERS: then the copy is the user's, without the setuid
 /// and setgid bits that another owner had put there.
-pub(super) fn copy_metadata(
+pub(crate) fn copy_metadata(
     from: BorrowedFd<'_>,
     stat: &libc::stat,
     to: BorrowedFd<'_>,

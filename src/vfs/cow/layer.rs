@@ -28,19 +28,19 @@ pub(super) struct LowerDir {
 
 /// What `user.overlay.opaque` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Opacity {
+pub(crate) enum Opacity {
     Clear,
     Opaque,
     Marked,
 }
 
 /// The path by which calls without a descriptor form reach `fd`, `O_PATH` included (proc(5)).
-pub(super) fn fd_path(fd: BorrowedFd<'_>) -> sys::Result<CString> {
+pub(crate) fn fd_path(fd: BorrowedFd<'_>) -> sys::Result<CString> {
     CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(|_| Errno::EINVAL)
 }
 
 /// Reads the mark of directory `fd`. EACCES without the right to read the directory.
-pub(super) fn opacity(fd: BorrowedFd<'_>) -> sys::Result<Opacity> {
+pub(crate) fn opacity(fd: BorrowedFd<'_>) -> sys::Result<Opacity> {
     let mut value = [0u8; 1];
     match sys::fs::getxattr(&fd_path(fd)?, OPAQUE, &mut value) {
         Ok(1) if value == *b"y" => Ok(Opacity::Opaque),
@@ -55,12 +55,12 @@ pub(super) fn set_opaque(fd: BorrowedFd<'_>) -> sys::Result<()> {
 }
 
 /// True for the character device 0:0.
-pub(super) fn is_whiteout(stat: &libc::stat) -> bool {
+pub(crate) fn is_whiteout(stat: &libc::stat) -> bool {
     kind(stat) == libc::S_IFCHR && stat.st_rdev == 0
 }
 
 /// True for an empty file with the mark, in a directory that says it may hold such.
-pub(super) fn is_marker(dir: BorrowedFd<'_>, name: &CStr, stat: &libc::stat) -> bool {
+pub(crate) fn is_marker(dir: BorrowedFd<'_>, name: &CStr, stat: &libc::stat) -> bool {
     if kind(stat) != libc::S_IFREG || stat.st_size != 0 {
         return false;
     }
@@ -97,7 +97,7 @@ pub(super) fn stored_name(name: &CStr) -> sys::Result<CString> {
 }
 
 /// A stored attribute name as guests see it; `None` for those of the format.
-pub(super) fn shown_name(name: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn shown_name(name: &[u8]) -> Option<Vec<u8>> {
     match name.strip_prefix(PRIVATE) {
         None => Some(name.to_vec()),
         Some(rest) => Some([PRIVATE, rest.strip_prefix(ESCAPE)?].concat()),
@@ -105,7 +105,7 @@ pub(super) fn shown_name(name: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// All attribute names of what `path` names.
-pub(super) fn attribute_names(path: &CStr) -> sys::Result<Vec<CString>> {
+pub(crate) fn attribute_names(path: &CStr) -> sys::Result<Vec<CString>> {
     let mut room = 1024;
     let list = loop {
         let mut buf = vec![0u8; room];
@@ -123,7 +123,7 @@ pub(super) fn attribute_names(path: &CStr) -> sys::Result<Vec<CString>> {
 }
 
 /// The value of an attribute, however long it is (xattr(7): at most 64 KiB).
-pub(super) fn attribute(path: &CStr, name: &CStr) -> sys::Result<Vec<u8>> {
+pub(crate) fn attribute(path: &CStr, name: &CStr) -> sys::Result<Vec<u8>> {
     let mut room = 256;
     loop {
         let mut buf = vec![0u8; room];

@@ -56,7 +56,7 @@ mod attr;
 mod change;
 mod copyup;
 mod dir;
-mod layer;
+pub(crate) mod layer;
 mod lookup;
 mod merge;
 mod open;
@@ -65,9 +65,11 @@ mod rights;
 mod store;
 mod upper;
 
+pub(crate) use copyup::{copy_data, copy_metadata};
 pub use dir::CowDir;
 pub use lookup::Entry;
 pub use store::Sync;
+pub(crate) use store::{names_in, names_of, open_dir, remove_tree};
 
 use crate::sys::{self, Errno};
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -264,7 +264,7 @@ pub(super) fn make_whiteout(dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<()>
 }
 
 /// Opens the directory `name` of `dir`, and never what a link leads to.
-pub(super) fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<OwnedFd> {
+pub(crate) fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<OwnedFd> {
     let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
     sys::fs::openat(dir, name, flags, 0)
 }
@@ -279,9 +279,14 @@ fn subdir(store: BorrowedFd<'_>, name: &CStr) -> sys::Result<(OwnedFd, bool)> {
     Ok((open_dir(store, name)?, fresh))
 }
 
-fn names_in(dir: BorrowedFd<'_>) -> sys::Result<Vec<CString>> {
+pub(crate) fn names_in(dir: BorrowedFd<'_>) -> sys::Result<Vec<CString>> {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY;
     let own = widened(dir, 0o500, || sys::fs::openat(dir, c".", flags, 0))?;
+    names_of(&own)
+}
+
+/// The names in a directory opened for reading, but not `.` and `..`.
+pub(crate) fn names_of(own: &OwnedFd) -> sys::Result<Vec<CString>> {
     let mut names = Vec::new();
     each_record(own.as_fd(), |_, _, name| {
         names.extend(CString::new(name));
@@ -291,7 +296,7 @@ fn names_in(dir: BorrowedFd<'_>) -> sys::Result<Vec<CString>> {
 }
 
 /// Removes `name` and all below, as far as that goes: nothing depends on what stays in `work`.
-pub(super) fn remove_tree(dir: BorrowedFd<'_>, name: &CStr) {
+pub(crate) fn remove_tree(dir: BorrowedFd<'_>, name: &CStr) {
     match sys::fs::unlinkat(dir, name, 0) {
         Err(Errno::EISDIR) => {}
         _ => return,

@@ -1,0 +1,427 @@
+//! What a layer changes: its upper directory held against its source.
+//!
+//! Both are walked by held directories and single names that are never followed: what is in the upper was
+//! chosen by a guest, and what is in the source may change meanwhile.
+
+use super::{Error, Layer, open};
+use crate::sys::{self, Errno};
+use crate::vfs::cow::layer::{self as format, Opacity};
+use crate::vfs::cow::{names_in, names_of, open_dir};
+use std::cmp::Ordering;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+/// One difference.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Where, from the source's root: no leading slash.
+    pub path: Vec<u8>,
+    /// What has happened.
+    pub kind: Kind,
+    /// What the source has there now.
+    pub old: Option<Node>,
+    /// What the layer has there.
+    pub new: Option<Node>,
+    /// The source's has been changed since the layer's was made: applying the change would lose that.
+    pub conflict: bool,
+}
+
+impl Change {
+    /// True if the layer has a directory there that differs from the source's.
+    pub fn makes_directory(&self) -> bool {
+        self.new
+            .is_some_and(|node| node.mode & libc::S_IFMT == libc::S_IFDIR)
+    }
+}
+
+/// What has happened to a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// It is new.
+    Added,
+    /// Its content differs.
+    Modified,
+    /// It is gone, and all below it.
+    Removed,
+    /// It has become something of another type.
+    Replaced,
+    /// Only this differs.
+    Attributes(Vec<Aspect>),
+}
+
+/// What may differ of two files with equal content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aspect {
+    /// Permissions.
+    Mode,
+    /// User or group.
+    Owner,
+    /// Extended attributes, access lists among them.
+    Xattrs,
+    /// Time of last modification.
+    Time,
+}
+
+/// What stands at a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Node {
+    /// Type and permissions, stat(2).
+    pub mode: u32,
+    /// Bytes.
+    pub size: u64,
+    /// For telling whether it is still the same: inode, time of last change.
+    pub(super) stamp: (u64, i64, i64),
+}
+
+impl From<&libc::stat> for Node {
+    fn from(stat: &libc::stat) -> Self {
+        Self {
+            mode: stat.st_mode,
+            size: stat.st_size.cast_unsigned(),
+            stamp: (stat.st_ino, stat.st_ctime, stat.st_ctime_nsec),
+        }
+    }
+}
+
+/// All changes of a layer, a directory before what is in it.
+pub fn changes(layer: &Layer) -> Result<Vec<Change>, Error> {
+    let Some(upper) = layer.upper()? else {
+        return Ok(Vec::new());
+    };
+    let host =
+        open(&layer.source).map_err(Error::of(format!("reading {}", layer.source.display())))?;
+    let mut walk = Walk {
+        path: Vec::new(),
+        found: Vec::new(),
+    };
+    walk.directory(&upper, Some(&host), false)
+        .map_err(|errno| Error::System {
+            what: format!(
+                "comparing layer '{}' with {} at {}",
+                layer.name,
+                layer.source.display(),
+                walk.path.escape_ascii()
+            ),
+            errno,
+        })?;
+    Ok(walk.found)
+}
+
+struct Walk {
+    path: Vec<u8>,
+    found: Vec<Change>,
+}
+
+/// When something was last changed, or made.
+type Moment = (i64, i64);
+
+impl Walk {
+    /// Compares a directory of the upper with the one that the source has at its place.
+    fn directory(
+        &mut self,
+        upper: &OwnedFd,
+        host: Option<&OwnedFd>,
+        hides_host: bool,
+    ) -> sys::Result<()> {
+        let mut names = names_in(upper.as_fd())?;
+        names.sort();
+        for name in &names {
+            self.at(name, |walk| walk.name(upper, host, name))?;
+        }
+        let Some(host) = host.filter(|_| hides_host) else {
+            return Ok(());
+        };
+        let since = born(upper.as_fd(), c".")?;
+        let mut hidden = host_names(host)?;
+        hidden.retain(|name| names.binary_search(name).is_err());
+        hidden.sort();
+        for name in &hidden {
+            let Some(old) = look(host.as_fd(), name)? else {
+                continue;
+            };
+            self.at(name, |walk| walk.removed(host, name, &old, since))?;
+        }
+        Ok(())
+    }
+
+    fn at(
+        &mut self,
+        name: &CStr,
+        act: impl FnOnce(&mut Self) -> sys::Result<()>,
+    ) -> sys::Result<()> {
+        let before = self.path.len();
+        if before > 0 {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(name.to_bytes());
+        act(self)?;
+        self.path.truncate(before);
+        Ok(())
+    }
+
+    fn tell(
+        &mut self,
+        kind: Kind,
+        old: Option<&libc::stat>,
+        new: Option<&libc::stat>,
+        conflict: bool,
+    ) {
+        self.found.push(Change {
+            path: self.path.clone(),
+            kind,
+            old: old.map(Node::from),
+            new: new.map(Node::from),
+            conflict,
+        });
+    }
+
+    fn removed(
+        &mut self,
+        host: &OwnedFd,
+        name: &CStr,
+        old: &libc::stat,
+        since: Moment,
+    ) -> sys::Result<()> {
+        let conflict = changed_since(host.as_fd(), name, old, since)?;
+        self.tell(Kind::Removed, Some(old), None, conflict);
+        Ok(())
+    }
+
+    fn name(&mut self, upper: &OwnedFd, host: Option<&OwnedFd>, name: &CStr) -> sys::Result<()> {
+        let new = sys::fs::fstatat(upper.as_fd(), name, libc::AT_SYMLINK_NOFOLLOW)?;
+        let old = match host {
+            Some(host) => look(host.as_fd(), name)?,
+            None => None,
+        };
+        let pair = host.zip(old.as_ref());
+        if format::is_whiteout(&new) || format::is_marker(upper.as_fd(), name, &new) {
+            let Some((host, old)) = pair else {
+                return Ok(()); // gone there, too
+            };
+            let since = born(upper.as_fd(), name)?;
+            return self.removed(host, name, old, since);
+        }
+        if is(&new, libc::S_IFDIR) {
+            return self.subdirectory(upper, pair, name, &new);
+        }
+        let Some((host, old)) = pair else {
+            self.tell(Kind::Added, None, Some(&new), false);
+            return Ok(());
+        };
+        let kind = if kind_of(old) != kind_of(&new) {
+            Kind::Replaced
+        } else if !same_content(upper, host, name, old, &new)? {
+            Kind::Modified
+        } else {
+            let aspects = aspects(upper, host, name, old, &new)?;
+            if aspects.is_empty() {
+                return Ok(());
+            }
+            Kind::Attributes(aspects)
+        };
+        let since = born(upper.as_fd(), name)?;
+        let conflict = changed_since(host.as_fd(), name, old, since)?;
+        self.tell(kind, Some(old), Some(&new), conflict);
+        Ok(())
+    }
+
+    fn subdirectory(
+        &mut self,
+        upper: &OwnedFd,
+        old: Option<(&OwnedFd, &libc::stat)>,
+        name: &CStr,
+        new: &libc::stat,
+    ) -> sys::Result<()> {
+        let this = open_dir(upper.as_fd(), name)?;
+        let opaque = format::opacity(this.as_fd())? == Opacity::Opaque;
+        match old {
+            None => {
+                self.tell(Kind::Added, None, Some(new), false);
+                self.directory(&this, None, false)
+            }
+            Some((host, old)) if !is(old, libc::S_IFDIR) => {
+                let since = born(upper.as_fd(), name)?;
+                let conflict = changed_since(host.as_fd(), name, old, since)?;
+                self.tell(Kind::Replaced, Some(old), Some(new), conflict);
+                self.directory(&this, None, false)
+            }
+            Some((host, old)) => {
+                let mut aspects = aspects(upper, host, name, old, new)?;
+                // A directory's time is that of the last change in it, and those are told.
+                aspects.retain(|aspect| *aspect != Aspect::Time);
+                if !aspects.is_empty() {
+                    self.tell(Kind::Attributes(aspects), Some(old), Some(new), false);
+                }
+                let below = open_dir(host.as_fd(), name)?;
+                self.directory(&this, Some(&below), opaque)
+            }
+        }
+    }
+}
+
+pub(super) fn look(dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<Option<libc::stat>> {
+    match sys::fs::fstatat(dir, name, libc::AT_SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The names in a directory of the source. Unlike the upper's it is never made readable for that.
+pub(super) fn host_names(dir: &OwnedFd) -> sys::Result<Vec<CString>> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+    names_of(&sys::fs::openat(dir.as_fd(), c".", flags, 0)?)
+}
+
+fn kind_of(stat: &libc::stat) -> u32 {
+    stat.st_mode & libc::S_IFMT
+}
+
+pub(super) fn is(stat: &libc::stat, kind: u32) -> bool {
+    kind_of(stat) == kind
+}
+
+/// When the upper's file was made: at copy-up, or when a guest made or removed the name. File systems that
+/// keep no time of birth give the time of the last change, which is later: fewer conflicts are seen.
+fn born(dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<Moment> {
+    let flags = libc::AT_SYMLINK_NOFOLLOW;
+    let stat = sys::fs::statx(dir, name, flags, libc::STATX_BTIME | libc::STATX_CTIME)?;
+    let at = if stat.stx_mask & libc::STATX_BTIME != 0 {
+        stat.stx_btime
+    } else {
+        stat.stx_ctime
+    };
+    Ok((at.tv_sec, i64::from(at.tv_nsec)))
+}
+
+/// True if the source's file, or anything in the directory, was changed after `since`.
+fn changed_since(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    stat: &libc::stat,
+    since: Moment,
+) -> sys::Result<bool> {
+    if (stat.st_ctime, stat.st_ctime_nsec).cmp(&since) == Ordering::Greater {
+        return Ok(true);
+    }
+    if !is(stat, libc::S_IFDIR) {
+        return Ok(false);
+    }
+    let this = open_dir(dir, name)?;
+    for name in host_names(&this)? {
+        if let Some(stat) = look(this.as_fd(), &name)?
+            && changed_since(this.as_fd(), &name, &stat, since)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn same_content(
+    upper: &OwnedFd,
+    host: &OwnedFd,
+    name: &CStr,
+    old: &libc::stat,
+    new: &libc::stat,
+) -> sys::Result<bool> {
+    match kind_of(new) {
+        libc::S_IFREG => {
+            if old.st_size != new.st_size {
+                return Ok(false);
+            }
+            let file = |dir: &OwnedFd| {
+                let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+                sys::fs::openat(dir.as_fd(), name, flags, 0).map(File::from)
+            };
+            match (file(upper), file(host)) {
+                (Ok(a), Ok(b)) => same_bytes(&a, &b),
+                // What can't be compared may differ.
+                (Err(Errno::EACCES), _) | (_, Err(Errno::EACCES)) => Ok(false),
+                (Err(errno), _) | (_, Err(errno)) => Err(errno),
+            }
+        }
+        libc::S_IFLNK => {
+            let (mut a, mut b) = ([0u8; 4096], [0u8; 4096]);
+            let a = sys::fs::readlinkat(upper.as_fd(), name, &mut a)?;
+            Ok(a == sys::fs::readlinkat(host.as_fd(), name, &mut b)?)
+        }
+        libc::S_IFCHR | libc::S_IFBLK => Ok(old.st_rdev == new.st_rdev),
+        _ => Ok(true),
+    }
+}
+
+fn same_bytes(a: &File, b: &File) -> sys::Result<bool> {
+    let (mut left, mut right) = (vec![0u8; 128 * 1024], vec![0u8; 128 * 1024]);
+    let mut at = 0;
+    loop {
+        let n = read_full(a, &mut left, at)?;
+        let m = read_full(b, &mut right, at)?;
+        if left.get(..n) != right.get(..m) {
+            return Ok(false);
+        }
+        if n == 0 {
+            return Ok(true);
+        }
+        at += n as u64;
+    }
+}
+
+fn read_full(file: &File, buf: &mut [u8], at: u64) -> sys::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, at + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))),
+        }
+    }
+    Ok(done)
+}
+
+fn aspects(
+    upper: &OwnedFd,
+    host: &OwnedFd,
+    name: &CStr,
+    old: &libc::stat,
+    new: &libc::stat,
+) -> sys::Result<Vec<Aspect>> {
+    let mut differ = Vec::new();
+    if old.st_mode != new.st_mode {
+        differ.push(Aspect::Mode);
+    }
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid) {
+        differ.push(Aspect::Owner);
+    }
+    if attributes(host, name)? != attributes(upper, name)? {
+        differ.push(Aspect::Xattrs);
+    }
+    if (old.st_mtime, old.st_mtime_nsec) != (new.st_mtime, new.st_mtime_nsec) {
+        differ.push(Aspect::Time);
+    }
+    Ok(differ)
+}
+
+/// Extended attributes with their values, without those of the layers' own format.
+fn attributes(dir: &OwnedFd, name: &CStr) -> sys::Result<Vec<(CString, Vec<u8>)>> {
+    let file = sys::fs::openat(dir.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+    let path = format::fd_path(file.as_fd())?;
+    let names = match format::attribute_names(&path) {
+        Ok(names) => names,
+        // Links and special files have none that anybody could set; some file systems know none.
+        Err(Errno::EOPNOTSUPP | Errno::EPERM | Errno::EACCES) => return Ok(Vec::new()),
+        Err(errno) => return Err(errno),
+    };
+    let mut all = Vec::new();
+    for name in names {
+        if format::shown_name(name.to_bytes()).is_some() {
+            let value = format::attribute(&path, &name).unwrap_or_default();
+            all.push((name, value));
+        }
+    }
+    all.sort();
+    Ok(all)
+}

@@ -1,0 +1,341 @@
+//! Applying a layer's changes to its source.
+//!
+//! Each file is put into place by one rename(2): whoever looks sees the old one or the new one, also after a
+//! crash. What was applied is taken out of the layer, so that an interrupted commit is continued by the next.
+//!
+//! All is refused, before anything is done, if something would be lost: the source's file was changed since the
+//! layer's was made. Right before each step that is looked at again.
+
+use super::changes::{Change, Kind, Node, changes, host_names, is, look};
+use super::{Claim, Error, Layer, open};
+use crate::sys::{self, Errno};
+use crate::vfs::cow::layer::{Opacity, fd_path, opacity};
+use crate::vfs::cow::{copy_data, copy_metadata, open_dir, remove_tree};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What came of a commit.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// How many changes were applied.
+    pub applied: usize,
+    /// Changes that would lose something; if there are any, none was applied.
+    pub conflicts: Vec<Change>,
+    /// Files that would give their rights to whoever runs them (setuid, setgid): they need `force` too.
+    pub dangerous: Vec<Change>,
+}
+
+/// Applies the changes of `layer` at and below `paths` (all if there are none) to its source. With
+/// `force`, also those that lose something.
+///
+/// `claim` says that no run uses the layer meanwhile.
+pub fn commit(
+    layer: &Layer,
+    _claim: &Claim,
+    paths: &[&Path],
+    force: bool,
+) -> Result<Committed, Error> {
+    let all = changes(layer)?;
+    let wanted: Vec<Change> = all.into_iter().filter(|c| is_wanted(c, paths)).collect();
+    let mut result = Committed::default();
+    if !force {
+        let (conflicts, rest): (Vec<_>, Vec<_>) = wanted.iter().cloned().partition(|c| c.conflict);
+        result.dangerous = rest.into_iter().filter(gives_rights).collect();
+        result.conflicts = conflicts;
+        if !result.conflicts.is_empty() || !result.dangerous.is_empty() {
+            return Ok(result);
+        }
+    }
+    let Some(upper) = layer.upper()? else {
+        return Ok(result);
+    };
+    let host =
+        open(&layer.source).map_err(Error::of(format!("opening {}", layer.source.display())))?;
+    let job = Job { upper, host, force };
+    for change in &wanted {
+        job.apply(change).map_err(|errno| Error::System {
+            what: match errno {
+                Errno::ESTALE => format!(
+                    "{} was changed on the host meanwhile; {} of {} changes are applied, the others stay in layer '{}'",
+                    shown(&change.path),
+                    result.applied,
+                    wanted.len(),
+                    layer.name
+                ),
+                _ => format!(
+                    "committing {}; {} of {} changes are applied, the others stay in layer '{}'",
+                    shown(&change.path),
+                    result.applied,
+                    wanted.len(),
+                    layer.name
+                ),
+            },
+            errno,
+        })?;
+        result.applied += 1;
+    }
+    let failed =
+        |change: &Change| Error::of(format!("committing directory {}", shown(&change.path)));
+    // Directories last, from the inside: what was done in them has changed their times.
+    for change in wanted.iter().rev().filter(|c| c.makes_directory()) {
+        job.copy_directory(change).map_err(failed(change))?;
+    }
+    // A new directory hides the host's, and so stays until all that is in it is equal.
+    let rest = changes(layer)?;
+    for change in &wanted {
+        let below = |other: &Change| other.path.starts_with(&change.path);
+        if change.makes_directory() && !rest.iter().any(below) {
+            let (above, name) = split(&change.path).map_err(failed(change))?;
+            if let Ok(dir) = descend(&job.upper, &above) {
+                remove_tree(dir.as_fd(), &name);
+            }
+        }
+        job.remove_empty(&change.path).map_err(failed(change))?;
+    }
+    Ok(result)
+}
+
+fn shown(path: &[u8]) -> String {
+    path.escape_ascii().to_string()
+}
+
+/// At or below one of the paths; or a new directory on the way to one.
+fn is_wanted(change: &Change, paths: &[&Path]) -> bool {
+    let path = Path::new(std::ffi::OsStr::from_bytes(&change.path));
+    let makes_way = matches!(change.kind, Kind::Added | Kind::Replaced);
+    paths.is_empty()
+        || paths
+            .iter()
+            .any(|wanted| path.starts_with(wanted) || makes_way && wanted.starts_with(path))
+}
+
+fn gives_rights(change: &Change) -> bool {
+    let bits = |node: &Option<Node>| {
+        node.map_or(0, |n| {
+            let regular = n.mode & libc::S_IFMT == libc::S_IFREG;
+            if regular {
+                n.mode & (libc::S_ISUID | libc::S_ISGID)
+            } else {
+                0
+            }
+        })
+    };
+    bits(&change.new) & !bits(&change.old) != 0
+        || bits(&change.new) != 0 && change.kind == Kind::Modified
+}
+
+struct Job {
+    upper: OwnedFd,
+    host: OwnedFd,
+    force: bool,
+}
+
+/// What a commit makes on the host before it has its name.
+const TEMP: &CStr = c".sbox-commit";
+
+impl Job {
+    fn apply(&self, change: &Change) -> sys::Result<()> {
+        let (above, name) = split(&change.path)?;
+        let host = descend(&self.host, &above)?;
+        let now = look(host.as_fd(), &name)?;
+        if !self.force && now.as_ref().map(Node::from) != change.old {
+            return Err(Errno::ESTALE);
+        }
+        // Left by a commit that was interrupted.
+        remove_tree(host.as_fd(), TEMP);
+        let upper = descend(&self.upper, &above);
+        match change.kind {
+            Kind::Removed => {
+                remove(&host, &name, now.as_ref())?;
+                // Below an opaque directory there is no whiteout of its own.
+                match upper.and_then(|upper| sys::fs::unlinkat(upper.as_fd(), &name, 0)) {
+                    Ok(()) | Err(Errno::ENOENT) => Ok(()),
+                    Err(errno) => Err(errno),
+                }
+            }
+            _ if change.makes_directory() => {
+                let exists = now.is_some_and(|now| is(&now, libc::S_IFDIR));
+                if !exists {
+                    remove(&host, &name, now.as_ref())?;
+                    // For us alone until it is finished.
+                    sys::fs::mkdirat(host.as_fd(), &name, 0o700)?;
+                }
+                Ok(())
+            }
+            _ => {
+                let upper = upper?;
+                self.put(&upper, &host, &name, now.as_ref())?;
+                if self.is_hidden_below(&above)? {
+                    // The host's would not shine through: the layer's stays, equal to it.
+                    return Ok(());
+                }
+                sys::fs::unlinkat(upper.as_fd(), &name, 0)
+            }
+        }
+    }
+
+    /// Puts a file of the upper into its place on the host, by one step.
+    fn put(
+        &self,
+        upper: &OwnedFd,
+        host: &OwnedFd,
+        name: &CStr,
+        now: Option<&libc::stat>,
+    ) -> sys::Result<()> {
+        let stat = sys::fs::fstatat(upper.as_fd(), name, libc::AT_SYMLINK_NOFOLLOW)?;
+        let dir = host.as_fd();
+        let handle = sys::fs::openat(upper.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+        match stat.st_mode & libc::S_IFMT {
+            libc::S_IFREG => {
+                let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+                let from = match sys::fs::openat(upper.as_fd(), name, flags, 0) {
+                    Err(Errno::EACCES) => readable(&handle, &stat)?,
+                    other => other?,
+                };
+                let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+                let to = sys::fs::openat(dir, TEMP, flags, 0o600)?;
+                if sys::fs::clone_file(from.as_fd(), to.as_fd()).is_err() {
+                    copy_data(from.as_fd(), to.as_fd())?;
+                }
+                sys::fs::fsync(to.as_fd())?;
+            }
+            libc::S_IFLNK => {
+                let mut text = [0u8; libc::PATH_MAX as usize];
+                let text = sys::fs::readlinkat(upper.as_fd(), name, &mut text)?;
+                let text = CString::new(text).map_err(|_| Errno::EINVAL)?;
+                sys::fs::symlinkat(&text, dir, TEMP)?;
+            }
+            kind @ (libc::S_IFIFO | libc::S_IFSOCK) => {
+                sys::fs::mknodat(dir, TEMP, kind | 0o600, 0)?;
+            }
+            // Layers have no devices.
+            _ => return Err(Errno::EPERM),
+        }
+        let made = sys::fs::openat(dir, TEMP, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+        copy_metadata(handle.as_fd(), &stat, made.as_fd())?;
+        if now.is_some_and(|now| is(now, libc::S_IFDIR)) {
+            // A file can't replace a directory: they change places.
+            sys::fs::renameat2(dir, TEMP, dir, name, libc::RENAME_EXCHANGE)?;
+            remove_tree(dir, TEMP);
+            return Ok(());
+        }
+        sys::fs::renameat2(dir, TEMP, dir, name, 0)
+    }
+
+    /// Gives a directory of the host what the layer's has besides names.
+    fn copy_directory(&self, change: &Change) -> sys::Result<()> {
+        let (above, name) = split(&change.path)?;
+        let upper = open_dir(descend(&self.upper, &above)?.as_fd(), &name)?;
+        let host = open_dir(descend(&self.host, &above)?.as_fd(), &name)?;
+        let stat = sys::fs::fstat(upper.as_fd())?;
+        copy_metadata(upper.as_fd(), &stat, host.as_fd())
+    }
+
+    /// Removes the directories of the upper on the way to `path` that hold no more changes.
+    fn remove_empty(&self, path: &[u8]) -> sys::Result<()> {
+        let mut path = Some(path);
+        while let Some(at) = path {
+            path = parent(at);
+            let (above, name) = split(at)?;
+            let Ok(dir) = descend(&self.upper, &above) else {
+                continue; // that has gone already
+            };
+            if self.still_hides(&above, &name) {
+                break;
+            }
+            match sys::fs::unlinkat(dir.as_fd(), &name, libc::AT_REMOVEDIR) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Job {
+    /// True if one of these directories of the upper is opaque.
+    fn is_hidden_below(&self, above: &[CString]) -> sys::Result<bool> {
+        let mut dir = sys::fs::dup_above(self.upper.as_fd(), 0)?;
+        for name in above {
+            dir = open_dir(dir.as_fd(), name)?;
+            if opacity(dir.as_fd())? == Opacity::Opaque {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// True for an opaque directory of the upper while the host's has names that it hides: without it
+    /// those would come back.
+    fn still_hides(&self, above: &[CString], name: &CStr) -> bool {
+        let opaque = descend(&self.upper, above)
+            .and_then(|dir| open_dir(dir.as_fd(), name))
+            .and_then(|dir| opacity(dir.as_fd()))
+            .is_ok_and(|opacity| opacity == Opacity::Opaque);
+        opaque
+            && descend(&self.host, above)
+                .and_then(|dir| open_dir(dir.as_fd(), name))
+                .and_then(|dir| host_names(&dir))
+                .map_or(true, |names| !names.is_empty())
+    }
+}
+
+/// Opens a file that its owner may not read.
+fn readable(handle: &OwnedFd, stat: &libc::stat) -> sys::Result<OwnedFd> {
+    let path = fd_path(handle.as_fd())?;
+    sys::fs::fchmodat(handle.as_fd(), &path, stat.st_mode & 0o7777 | 0o400)?;
+    let opened = sys::fs::open(&path, libc::O_RDONLY | libc::O_NONBLOCK);
+    sys::fs::fchmodat(handle.as_fd(), &path, stat.st_mode & 0o7777)?;
+    opened
+}
+
+/// Removes a name of the host, and what is below it: first it vanishes, then it is taken down.
+fn remove(dir: &OwnedFd, name: &CStr, now: Option<&libc::stat>) -> sys::Result<()> {
+    let Some(now) = now else {
+        return Ok(());
+    };
+    if !is(now, libc::S_IFDIR) {
+        return sys::fs::unlinkat(dir.as_fd(), name, 0);
+    }
+    sys::fs::renameat2(dir.as_fd(), name, dir.as_fd(), TEMP, libc::RENAME_NOREPLACE)?;
+    remove_tree(dir.as_fd(), TEMP);
+    match look(dir.as_fd(), TEMP)? {
+        None => Ok(()),
+        Some(_) => {
+            // Not ours to remove, at least in part: what is left gets its name back.
+            let left = open_dir(dir.as_fd(), TEMP).and_then(|d| host_names(&d));
+            sys::fs::renameat2(dir.as_fd(), TEMP, dir.as_fd(), name, libc::RENAME_NOREPLACE)?;
+            Err(if left.is_ok_and(|l| l.is_empty()) {
+                Errno::EACCES
+            } else {
+                Errno::ENOTEMPTY
+            })
+        }
+    }
+}
+
+fn parent(path: &[u8]) -> Option<&[u8]> {
+    let at = path.iter().rposition(|&b| b == b'/')?;
+    path.get(..at)
+}
+
+/// The names above, and the last one.
+fn split(path: &[u8]) -> sys::Result<(Vec<CString>, CString)> {
+    let mut names = path
+        .split(|&b| b == b'/')
+        .map(|name| CString::new(name).map_err(|_| Errno::EINVAL))
+        .collect::<Result<Vec<_>, _>>()?;
+    let last = names.pop().ok_or(Errno::EINVAL)?;
+    Ok((names, last))
+}
+
+/// Opens the directory below `root`, following no link.
+fn descend(root: &OwnedFd, names: &[CString]) -> sys::Result<OwnedFd> {
+    names
+        .iter()
+        .try_fold(sys::fs::dup_above(root.as_fd(), 0)?, |dir, name| {
+            open_dir(dir.as_fd(), name)
+        })
+}

@@ -10,7 +10,7 @@ use sbox::vfs::cow::{Cow, CowDir, Entry, Sync};
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -348,9 +348,9 @@ fn new_files_inherit_as_in_a_plain_directory() -> Test {
         drop(sys::fs::openat(plain.as_fd(), file, flags, 0o666).unwrap());
         sys::fs::mkdirat(plain.as_fd(), dir, 0o777).unwrap();
         for name in [file, dir] {
-            let inherited = |dir: &OwnedFd| {
-                let stat = sys::fs::fstatat(dir.as_fd(), name, 0).unwrap();
-                let held = sys::fs::openat(dir.as_fd(), name, libc::O_RDONLY, 0).unwrap();
+            let inherited = |dir: BorrowedFd<'_>| {
+                let stat = sys::fs::fstatat(dir, name, 0).unwrap();
+                let held = sys::fs::openat(dir, name, libc::O_RDONLY, 0).unwrap();
                 let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held));
                 let path = CString::new(path).unwrap();
                 let list = |name| {
@@ -365,7 +365,11 @@ fn new_files_inherit_as_in_a_plain_directory() -> Test {
                 );
                 (format!("{:o}", stat.st_mode), stat.st_gid, lists)
             };
-            assert_eq!(inherited(&d.top().unwrap()), inherited(&plain), "{name:?}");
+            assert_eq!(
+                inherited(d.top().unwrap()),
+                inherited(plain.as_fd()),
+                "{name:?}"
+            );
         }
     }
     Ok(())

@@ -128,6 +128,21 @@ impl Vfs {
                     seen: Mutex::new(Instant::now()),
                 }
             }
+            Some((id, mount)) if matches!(mount.source, Source::Cow(_)) => {
+                let Source::Cow(tree) = &mount.source else {
+                    return Err(Errno::EINVAL);
+                };
+                Dir {
+                    id: 0,
+                    kind: DirKind::Cow(Arc::clone(tree.cow.root())),
+                    path: Some(VPath::root()),
+                    node: Some(MountTable::ROOT),
+                    rule: mount.rule,
+                    mount: Some(id),
+                    generation: ALWAYS,
+                    seen: Mutex::new(Instant::now()),
+                }
+            }
             _ => Dir {
                 id: 0,
                 kind: DirKind::Synth {
@@ -269,6 +284,9 @@ impl Vfs {
         if now_valid && Cache::is_fresh(*lock(&dir.seen)) {
             return Arc::clone(dir);
         }
+        if let DirKind::Cow(cow) = &dir.kind {
+            return self.cow_record(cow, dir);
+        }
         let DirKind::Host { fd, .. } = &dir.kind else {
             return Arc::clone(dir);
         };
@@ -303,6 +321,66 @@ impl Vfs {
         self.identify(fd, None)
     }
 
+    /// The record of a directory in a copy-on-write tree, as true as of now; `like` is one of the same
+    /// mount, and is taken if it still holds.
+    pub(super) fn cow_record(&self, cow: &Arc<cow::CowDir>, like: &Arc<Dir>) -> Arc<Dir> {
+        let names = cow.path();
+        let mount = like.mount.and_then(|id| self.table.mount(id));
+        let path = mount.zip(names).map(|(mount, names)| {
+            let join = |path: VPath, name: &CString| path.join(name.to_bytes());
+            names.iter().fold(mount.at.clone(), join)
+        });
+        if like.cow().is_some_and(|known| known.is_same(cow)) && like.path == path {
+            return Arc::clone(like);
+        }
+        let node = path.as_ref().and_then(|path| self.node_at(path));
+        Arc::new(Dir {
+            id: self.new_id(),
+            kind: DirKind::Cow(Arc::clone(cow)),
+            path,
+            node,
+            rule: like.rule,
+            mount: like.mount,
+            generation: self.cache.generation(),
+            seen: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// The directory of a copy-on-write tree that a guest holds by a layer's directory `inode`,
+    /// whose path in the view would be `path`. ENOENT if the view shows another there by now.
+    fn cow_dir_of(
+        &self,
+        id: mount::MountId,
+        path: &VPath,
+        inode: Inode,
+    ) -> sys::Result<Option<Arc<Dir>>> {
+        let Some(mount) = self.table.mount(id) else {
+            return Ok(None);
+        };
+        let Source::Cow(tree) = &mount.source else {
+            return Ok(None);
+        };
+        let rest = path::strip_prefix(path.as_bytes(), mount.at.as_bytes());
+        let mut at = Arc::clone(tree.cow.root());
+        for name in path::components(rest.unwrap_or_default()) {
+            let name = CString::new(name).map_err(|_| Errno::ENOENT)?;
+            at = at.open_dir(&name)?;
+        }
+        if !at.has_layer(inode) {
+            return Err(Errno::ENOENT);
+        }
+        Ok(Some(Arc::new(Dir {
+            id: self.new_id(),
+            kind: DirKind::Cow(at),
+            path: Some(path.clone()),
+            node: self.node_at(path),
+            rule: mount.rule,
+            mount: Some(id),
+            generation: self.cache.generation(),
+            seen: Mutex::new(Instant::now()),
+        })))
+    }
+
     /// Finds where in the view a held host directory lies, by the path that the kernel knows for
     /// it. No walk is made: whether the guest may search the directories above is no matter, and
     /// what the rules say of the place is found in any case.
@@ -319,6 +397,12 @@ impl Vfs {
                 };
                 let path = self.table.to_view(text).ok_or(Errno::ENOENT)?;
                 let mount = self.table.covering(&path);
+                let inode = (stat.st_dev, stat.st_ino);
+                if let Some(id) = mount
+                    && let Some(dir) = self.cow_dir_of(id, &path, inode)?
+                {
+                    return Ok(dir);
+                }
                 (
                     Some(path.clone()).filter(|_| !removed),
                     self.node_at(&path),

@@ -98,6 +98,12 @@ impl CowDir {
             .map(|(dir, _)| Arc::clone(dir))
     }
 
+    /// True if the host directory with this identity has a part in this one.
+    pub fn has_layer(&self, inode: Inode) -> bool {
+        self.upper.get().is_some_and(|upper| upper.inode == inode)
+            || self.lowers.iter().any(|lower| lower.inode == inode)
+    }
+
     /// True if both are records of one directory.
     pub fn is_same(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)

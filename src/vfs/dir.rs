@@ -55,6 +55,25 @@ impl Dir {
         }
     }
 
+    /// The host directory whose attributes this one has, for calls that only look; `None` for a
+    /// synthetic one.
+    pub fn real(&self) -> Option<BorrowedFd<'_>> {
+        match &self.kind {
+            DirKind::Host { fd, .. } => Some(fd.as_fd()),
+            DirKind::Cow(dir) => dir.top().ok(),
+            DirKind::Synth { .. } => None,
+        }
+    }
+
+    /// True once the directory was removed.
+    pub fn is_removed(&self) -> bool {
+        match &self.kind {
+            DirKind::Host { fd, .. } => sys::fs::fstat(fd.as_fd()).is_ok_and(|s| s.st_nlink == 0),
+            DirKind::Cow(dir) => dir.path().is_none(),
+            DirKind::Synth { .. } => false,
+        }
+    }
+
     /// A directory of a copy-on-write tree.
     pub(crate) fn cow(&self) -> Option<&Arc<CowDir>> {
         match &self.kind {

@@ -17,6 +17,7 @@
 
 mod cache;
 pub mod cow;
+mod cow_mount;
 mod dir;
 pub mod fs;
 pub mod mount;
@@ -319,66 +320,6 @@ impl Vfs {
         }
         let fd = self.reopen(fd.as_fd(), libc::O_PATH | libc::O_DIRECTORY)?;
         self.identify(fd, None)
-    }
-
-    /// The record of a directory in a copy-on-write tree, as true as of now; `like` is one of the same
-    /// mount, and is taken if it still holds.
-    pub(super) fn cow_record(&self, cow: &Arc<cow::CowDir>, like: &Arc<Dir>) -> Arc<Dir> {
-        let names = cow.path();
-        let mount = like.mount.and_then(|id| self.table.mount(id));
-        let path = mount.zip(names).map(|(mount, names)| {
-            let join = |path: VPath, name: &CString| path.join(name.to_bytes());
-            names.iter().fold(mount.at.clone(), join)
-        });
-        if like.cow().is_some_and(|known| known.is_same(cow)) && like.path == path {
-            return Arc::clone(like);
-        }
-        let node = path.as_ref().and_then(|path| self.node_at(path));
-        Arc::new(Dir {
-            id: self.new_id(),
-            kind: DirKind::Cow(Arc::clone(cow)),
-            path,
-            node,
-            rule: like.rule,
-            mount: like.mount,
-            generation: self.cache.generation(),
-            seen: Mutex::new(Instant::now()),
-        })
-    }
-
-    /// The directory of a copy-on-write tree that a guest holds by a layer's directory `inode`,
-    /// whose path in the view would be `path`. ENOENT if the view shows another there by now.
-    fn cow_dir_of(
-        &self,
-        id: mount::MountId,
-        path: &VPath,
-        inode: Inode,
-    ) -> sys::Result<Option<Arc<Dir>>> {
-        let Some(mount) = self.table.mount(id) else {
-            return Ok(None);
-        };
-        let Source::Cow(tree) = &mount.source else {
-            return Ok(None);
-        };
-        let rest = path::strip_prefix(path.as_bytes(), mount.at.as_bytes());
-        let mut at = Arc::clone(tree.cow.root());
-        for name in path::components(rest.unwrap_or_default()) {
-            let name = CString::new(name).map_err(|_| Errno::ENOENT)?;
-            at = at.open_dir(&name)?;
-        }
-        if !at.has_layer(inode) {
-            return Err(Errno::ENOENT);
-        }
-        Ok(Some(Arc::new(Dir {
-            id: self.new_id(),
-            kind: DirKind::Cow(at),
-            path: Some(path.clone()),
-            node: self.node_at(path),
-            rule: mount.rule,
-            mount: Some(id),
-            generation: self.cache.generation(),
-            seen: Mutex::new(Instant::now()),
-        })))
     }
 
     /// Finds where in the view a held host directory lies, by the path that the kernel knows for

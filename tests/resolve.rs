@@ -12,7 +12,8 @@
 use bumpalo::Bump;
 use sbox::policy::{Access, Policy, Rule};
 use sbox::task::Registry;
-use sbox::vfs::mount::{HostObject, Mount, MountTable, Source};
+use sbox::vfs::cow::Sync;
+use sbox::vfs::mount::{CowTree, HostObject, Mount, MountTable, Source};
 use sbox::vfs::path::VPath;
 use sbox::vfs::{Caller, Follow, Place, Scope, Scratch, Vfs};
 use std::ffi::CString;
@@ -23,6 +24,11 @@ use std::path::Path;
 
 /// A view with `/w` (a host tree), `/w/sub/secret` hidden, `/other` (another tree), `/link -> w/dir`.
 fn view(host: &Path) -> Vfs {
+    view_of(host, false)
+}
+
+/// The same; with `cow`, `/w` is a copy-on-write tree over the host's.
+fn view_of(host: &Path, cow: bool) -> Vfs {
     let mut policy = Policy::default();
     let mut rule = |origin: &str| {
         policy.add(Rule {
@@ -37,7 +43,15 @@ fn view(host: &Path) -> Vfs {
     let mounts = vec![
         Mount {
             at: at("/w"),
-            source: Source::Dir(object(&host.join("w"))),
+            source: if cow {
+                fs::create_dir(host.join("store")).unwrap();
+                let lowers = vec![object(&host.join("w"))];
+                Source::Cow(
+                    CowTree::open(&object(&host.join("store")), lowers, Sync::Never).unwrap(),
+                )
+            } else {
+                Source::Dir(object(&host.join("w")))
+            },
             rule: rule("w"),
         },
         Mount {
@@ -124,9 +138,14 @@ const N: Follow = Follow::Never;
 
 #[test]
 fn every_row_is_the_same_slow_and_fast() {
-    let host = tempfile::tempdir().unwrap();
-    tree(host.path());
-    let vfs = view(host.path());
+    for cow in [false, true] {
+        let host = tempfile::tempdir().unwrap();
+        tree(host.path());
+        every_row_is_the_same_slow_and_fast_in(&view_of(host.path(), cow));
+    }
+}
+
+fn every_row_is_the_same_slow_and_fast_in(vfs: &Vfs) {
     let rows = [
         ("file", L, "/w/file"),
         ("/w/file", L, "/w/file"),
@@ -172,8 +191,8 @@ fn every_row_is_the_same_slow_and_fast() {
     ];
     for (path, follow, want) in rows {
         vfs.permissions_changed(); // forgets all directories
-        let slow = shown(&vfs, path, follow, 0);
-        let fast = shown(&vfs, path, follow, 0);
+        let slow = shown(vfs, path, follow, 0);
+        let fast = shown(vfs, path, follow, 0);
         assert_eq!(
             (slow.as_str(), fast.as_str()),
             (want, want),
@@ -184,9 +203,14 @@ fn every_row_is_the_same_slow_and_fast() {
 
 #[test]
 fn openat2_limits_keep_a_walk_in() {
-    let host = tempfile::tempdir().unwrap();
-    tree(host.path());
-    let vfs = view(host.path());
+    for cow in [false, true] {
+        let host = tempfile::tempdir().unwrap();
+        tree(host.path());
+        openat2_limits_keep_a_walk_in_in(&view_of(host.path(), cow));
+    }
+}
+
+fn openat2_limits_keep_a_walk_in_in(vfs: &Vfs) {
     let (beneath, in_root) = (libc::RESOLVE_BENEATH, libc::RESOLVE_IN_ROOT);
     for (path, scope, want) in [
         ("dir/deep/f", beneath, "/w/dir/deep/f"),
@@ -204,7 +228,7 @@ fn openat2_limits_keep_a_walk_in() {
         ("sub/secret/s", beneath, "ENOENT"),
         ("file", beneath | in_root, "EINVAL"),
     ] {
-        assert_eq!(shown(&vfs, path, L, scope), want, "{path} {scope:#x}");
+        assert_eq!(shown(vfs, path, L, scope), want, "{path} {scope:#x}");
     }
 }
 

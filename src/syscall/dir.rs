@@ -11,10 +11,7 @@ use std::sync::Arc;
 /// getcwd(2): the path in the view, with its NUL; the length with it.
 pub fn getcwd<'a>(cx: &Cx<'a>, buf: OutBuf, size: Size) -> Result<Plan<'a>, Errno> {
     let cwd = cx.base(libc::AT_FDCWD)?;
-    if cwd
-        .host()
-        .is_some_and(|fd| sys::fs::fstat(fd).is_ok_and(|s| s.st_nlink == 0))
-    {
+    if cwd.is_removed() {
         return Err(Errno::ENOENT);
     }
     // The kernel makes no path longer than PATH_MAX; libc then finds it by climbing.
@@ -54,7 +51,7 @@ pub fn fchdir<'a>(cx: &Cx<'a>, fd: Fd) -> Result<Plan<'a>, Errno> {
 }
 
 fn enter<'a>(dir: Arc<Dir>) -> Result<Plan<'a>, Errno> {
-    if let Some(fd) = dir.host() {
+    if let Some(fd) = dir.real() {
         // Search permission on the directory itself (chdir(2), EACCES); none is needed on a
         // removed one, in which `.` can't be looked up.
         match sys::fs::faccessat2(fd, c".", libc::X_OK, libc::AT_EACCESS) {

@@ -212,7 +212,7 @@ fn open_program(cx: &Cx<'_>, place: Place<'_>) -> Result<Program, Errno> {
     }
     let flags = libc::O_RDONLY | libc::O_NONBLOCK;
     let fd = match &place {
-        Place::Name { dir, name, .. } => {
+        Place::Name { dir, name, .. } if dir.host().is_some() => {
             let dir = dir.host().ok_or(Errno::ENOENT)?;
             sys::fs::openat(dir, name, flags | libc::O_NOFOLLOW, 0)?
         }

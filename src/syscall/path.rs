@@ -158,7 +158,7 @@ pub fn statx<'a>(
             let slash = path.0.to_bytes().last() == Some(&b'/');
             match cx.vfs.locate(cx.caller(), &start, path.0, cx.arena)? {
                 // The common case in one call: a name, no link at its end.
-                Place::Name { dir, name, .. } if !slash => {
+                Place::Name { dir, name, .. } if !slash && dir.host().is_some() => {
                     let fd = dir.host().ok_or(Errno::ENOENT)?;
                     let flags = libc::AT_SYMLINK_NOFOLLOW | sync;
                     match sys::fs::statx(fd, name, flags, mask.0 | libc::STATX_TYPE) {
@@ -286,7 +286,7 @@ pub fn readlinkat<'a>(
     let text: &[u8] = match &place {
         Place::Name { dir, name, .. } => {
             let room = cx.arena.alloc_slice_fill_copy(libc::PATH_MAX as usize, 0u8);
-            sys::fs::readlinkat(dir.host().ok_or(Errno::ENOENT)?, name, room)?
+            dir.read_link(name, room)?
         }
         other => cx
             .arena

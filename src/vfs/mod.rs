@@ -17,6 +17,7 @@
 
 mod cache;
 pub mod cow;
+mod cow_mount;
 mod dir;
 pub mod fs;
 pub mod mount;
@@ -120,6 +121,21 @@ impl Vfs {
                         fd,
                         inode: (stat.st_dev, stat.st_ino),
                     },
+                    path: Some(VPath::root()),
+                    node: Some(MountTable::ROOT),
+                    rule: mount.rule,
+                    mount: Some(id),
+                    generation: ALWAYS,
+                    seen: Mutex::new(Instant::now()),
+                }
+            }
+            Some((id, mount)) if matches!(mount.source, Source::Cow(_)) => {
+                let Source::Cow(tree) = &mount.source else {
+                    return Err(Errno::EINVAL);
+                };
+                Dir {
+                    id: 0,
+                    kind: DirKind::Cow(Arc::clone(tree.cow.root())),
                     path: Some(VPath::root()),
                     node: Some(MountTable::ROOT),
                     rule: mount.rule,
@@ -269,6 +285,9 @@ impl Vfs {
         if now_valid && Cache::is_fresh(*lock(&dir.seen)) {
             return Arc::clone(dir);
         }
+        if let DirKind::Cow(cow) = &dir.kind {
+            return self.cow_record(cow, dir);
+        }
         let DirKind::Host { fd, .. } = &dir.kind else {
             return Arc::clone(dir);
         };
@@ -319,6 +338,12 @@ impl Vfs {
                 };
                 let path = self.table.to_view(text).ok_or(Errno::ENOENT)?;
                 let mount = self.table.covering(&path);
+                let inode = (stat.st_dev, stat.st_ino);
+                if let Some(id) = mount
+                    && let Some(dir) = self.cow_dir_of(id, &path, inode)?
+                {
+                    return Ok(dir);
+                }
                 (
                     Some(path.clone()).filter(|_| !removed),
                     self.node_at(&path),

@@ -5,6 +5,7 @@
 //! lookup asks the tree for one child and never scans the table.
 
 use super::Scratch;
+use super::cow::{Cow, Sync};
 use super::path::{HostPath, VPath, components, strip_prefix};
 use crate::policy::RuleId;
 use crate::sys;
@@ -24,6 +25,8 @@ pub enum Source {
     Dir(HostObject),
     /// A private, empty directory, made when it is first entered.
     Private(PrivateDir),
+    /// Host directories shown as one; changes go to a private one.
+    Cow(CowTree),
     /// One host file, held open.
     File(HostObject),
     /// A symbolic link that exists only in the view (`/bin -> usr/bin`).
@@ -43,6 +46,29 @@ pub struct HostObject {
     pub fd: OwnedFd,
     /// Where it was when sbox started; used to find back from descriptors to the view.
     pub path: HostPath,
+}
+
+/// A copy-on-write tree, and where its layers lie on the host.
+#[derive(Debug)]
+pub struct CowTree {
+    /// The tree.
+    pub cow: Cow,
+    /// The upper's root and those of the lowers: used to find back from descriptors to the view.
+    pub layers: Vec<HostPath>,
+}
+
+impl CowTree {
+    /// Shows `lowers`, topmost first, and keeps changes in the directory `store`.
+    pub fn open(store: &HostObject, lowers: Vec<HostObject>, sync: Sync) -> sys::Result<Self> {
+        let mut layers = vec![HostPath([&store.path.0[..], b"/upper"].concat().into())];
+        let mut held = Vec::with_capacity(lowers.len());
+        for lower in lowers {
+            layers.push(lower.path);
+            held.push(lower.fd);
+        }
+        let cow = Cow::open(store.fd.as_fd(), held, sync)?;
+        Ok(Self { cow, layers })
+    }
 }
 
 /// A directory of the run's own: most programs never look at their `/tmp`.
@@ -205,21 +231,24 @@ impl MountTable {
     pub fn to_view(&self, host: &[u8]) -> Option<VPath> {
         let mut best: Option<(usize, VPath)> = None;
         for (id, mount) in self.mounts.iter().enumerate() {
-            let source = match &mount.source {
-                Source::Dir(object) | Source::File(object) => &object.path.0,
-                Source::Private(dir) => &dir.path.0,
+            let sources: Vec<&[u8]> = match &mount.source {
+                Source::Dir(object) | Source::File(object) => vec![&object.path.0],
+                Source::Private(dir) => vec![&dir.path.0],
+                Source::Cow(tree) => tree.layers.iter().map(|path| &*path.0).collect(),
                 _ => continue,
             };
-            let Some(rest) = strip_prefix(host, source) else {
-                continue;
-            };
-            let depth = source.len();
-            if best.as_ref().is_some_and(|(d, _)| *d >= depth) {
-                continue;
-            }
-            let path = components(rest).fold(mount.at.clone(), |path, name| path.join(name));
-            if self.covering(&path) == Some(id) {
-                best = Some((depth, path));
+            for source in sources {
+                let Some(rest) = strip_prefix(host, source) else {
+                    continue;
+                };
+                let depth = source.len();
+                if best.as_ref().is_some_and(|(d, _)| *d >= depth) {
+                    continue;
+                }
+                let path = components(rest).fold(mount.at.clone(), |path, name| path.join(name));
+                if self.covering(&path) == Some(id) {
+                    best = Some((depth, path));
+                }
             }
         }
         best.map(|(_, path)| path)

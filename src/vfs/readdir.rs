@@ -135,7 +135,10 @@ impl Vfs {
         if dir.host().is_some() && !has_mounts {
             return Ok(None);
         }
-        let mut listing = Listing::new();
+        let mut listing = match dir.cow() {
+            Some(cow) => cow.list()?,
+            None => Listing::new(),
+        };
         let arena = Bump::new();
         let own = self.inode_of(dir)?.1;
         match (dir.host(), dir.synth()) {

@@ -9,6 +9,7 @@
 //!
 //! Long because the walk is one argument: whoever checks that nothing leads out must see all of it.
 
+use super::cow::CowDir;
 use super::dir::{Dir, DirKind};
 use super::fs::{Magic, SynthDir, SynthFile, SynthNode};
 use super::mount::{MountId, NodeId, Source};
@@ -415,9 +416,9 @@ impl<'v> Walk<'v> {
     ) -> sys::Result<Option<Place<'a>>> {
         let path = self.vfs.table.path(node).cloned();
         let Some((id, mount)) = self.vfs.table.mount_at(node) else {
-            if let Some(fd) = dir.host() {
+            if dir.synth().is_none() {
                 let name = name_in(name, arena)?;
-                if let Ok(stat) = sys::fs::fstatat(fd, name, libc::AT_SYMLINK_NOFOLLOW) {
+                if let Ok(stat) = dir.stat_name(name) {
                     // It may be opened without ever being walked into: then too its listing is ours.
                     super::lock(&self.vfs.mixed).insert((stat.st_dev, stat.st_ino));
                     return Ok(None);
@@ -429,6 +430,10 @@ impl<'v> Walk<'v> {
         Ok(Some(match &mount.source {
             Source::Dir(_) | Source::Private(_) => {
                 Place::Dir(self.mount_root(id, node)?, Last::Mounted)
+            }
+            Source::Cow(tree) => {
+                let root = self.cow_dir(tree.cow.root(), path, Some(node), mount.rule, Some(id));
+                Place::Dir(root, Last::Mounted)
             }
             Source::File(_) => Place::File(id),
             Source::Symlink(text) => Place::Link {
@@ -495,7 +500,49 @@ impl<'v> Walk<'v> {
         }))
     }
 
+    fn cow_dir(
+        &self,
+        dir: &Arc<CowDir>,
+        path: Option<VPath>,
+        node: Option<NodeId>,
+        rule: RuleId,
+        mount: Option<MountId>,
+    ) -> Arc<Dir> {
+        Arc::new(Dir {
+            id: self.vfs.new_id(),
+            kind: DirKind::Cow(Arc::clone(dir)),
+            path,
+            node,
+            rule,
+            mount,
+            generation: self.generation,
+            seen: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// [`Walk::step_on_host`] in a copy-on-write tree.
+    fn step_on_cow(
+        &mut self,
+        dir: &Arc<Dir>,
+        cow: &Arc<CowDir>,
+        name: &CStr,
+    ) -> sys::Result<Arc<Dir>> {
+        match cow.open_dir(name) {
+            Ok(found) => {
+                let path = dir.path.as_ref().map(|p| p.join(name.to_bytes()));
+                let child = |node| self.vfs.table.child(node, name.to_bytes());
+                let node = dir.node.and_then(child);
+                Ok(self.cow_dir(&found, path, node, dir.rule, dir.mount))
+            }
+            Err(Errno::ENOTDIR) => self.step_on_link(dir, name),
+            Err(e) => Err(e),
+        }
+    }
+
     fn step_on_host(&mut self, dir: &Arc<Dir>, name: &CStr, pinned: bool) -> sys::Result<Arc<Dir>> {
+        if let Some(cow) = dir.cow() {
+            return self.step_on_cow(dir, cow, name);
+        }
         let fd = dir.host().ok_or(Errno::ENOENT)?;
         let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         match sys::fs::openat(fd, name, flags, 0) {
@@ -512,20 +559,23 @@ impl<'v> Walk<'v> {
                 }
                 Ok(found)
             }
-            Err(Errno::ENOTDIR) => {
-                let mut buf = [0u8; libc::PATH_MAX as usize];
-                // EINVAL: not a link, so it really is no directory.
-                let text = sys::fs::readlinkat(fd, name, &mut buf).map_err(|e| match e {
-                    Errno::EINVAL => Errno::ENOTDIR,
-                    other => other,
-                })?;
-                if let Some(path) = &dir.path {
-                    self.vfs.cache.pass_link(path.join(name.to_bytes()));
-                }
-                self.follow_to_dir(dir, text)
-            }
+            Err(Errno::ENOTDIR) => self.step_on_link(dir, name),
             Err(e) => Err(e),
         }
+    }
+
+    /// `name` is no directory: then it must be a link to one.
+    fn step_on_link(&mut self, dir: &Arc<Dir>, name: &CStr) -> sys::Result<Arc<Dir>> {
+        let mut buf = [0u8; libc::PATH_MAX as usize];
+        // EINVAL: not a link, so it really is no directory.
+        let text = dir.read_link(name, &mut buf).map_err(|e| match e {
+            Errno::EINVAL => Errno::ENOTDIR,
+            other => other,
+        })?;
+        if let Some(path) = &dir.path {
+            self.vfs.cache.pass_link(path.join(name.to_bytes()));
+        }
+        self.follow_to_dir(dir, text)
     }
 
     fn follow_to_dir(&mut self, dir: &Arc<Dir>, text: &[u8]) -> sys::Result<Arc<Dir>> {
@@ -549,9 +599,17 @@ impl<'v> Walk<'v> {
     /// `..`: the directory that the view shows above `dir`.
     fn parent(&mut self, dir: &Arc<Dir>) -> sys::Result<Arc<Dir>> {
         let dir = self.vfs.current(dir);
+        if let (Some(cow), None) = (dir.cow(), &dir.path) {
+            let above = cow.above().ok_or(Errno::ENOENT)?;
+            return Ok(self.vfs.cow_record(&above, &dir));
+        }
         let Some(path) = &dir.path else {
             return self.parent_of_removed(&dir);
         };
+        if let Some(cow) = dir.cow() {
+            let flags = libc::AT_EMPTY_PATH | libc::AT_EACCESS;
+            sys::fs::faccessat2(cow.top()?, c"", libc::X_OK, flags)?;
+        }
         // The kernel asks for search permission here, by looking `..` up.
         if let Some(fd) = dir.host() {
             match sys::fs::faccessat2(fd, c".", libc::X_OK, libc::AT_EACCESS) {
@@ -625,29 +683,26 @@ impl<'v> Walk<'v> {
             let place = self.locate(&start, bare, arena)?;
             let follows = follow == Follow::Last || must_be_dir;
             let link: (&Arc<Dir>, &'a [u8]) = match &place {
-                Place::Name { dir, name, .. } => {
-                    let fd = dir.host().ok_or(Errno::ENOENT)?;
-                    match sys::fs::fstatat(fd, name, libc::AT_SYMLINK_NOFOLLOW) {
-                        Ok(stat) if follows && is_link(&stat) => {
-                            let mut buf = [0u8; libc::PATH_MAX as usize];
-                            let text = sys::fs::readlinkat(fd, name, &mut buf)?;
-                            (dir, arena.alloc_slice_copy(text))
-                        }
-                        Ok(stat) => {
-                            if must_be_dir && stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
-                                return Err(Errno::ENOTDIR);
-                            }
-                            return Ok(Found {
-                                place,
-                                stat: Some(stat),
-                            });
-                        }
-                        Err(Errno::ENOENT) => {
-                            return Ok(Found { place, stat: None });
-                        }
-                        Err(e) => return Err(e),
+                Place::Name { dir, name, .. } => match dir.stat_name(name) {
+                    Ok(stat) if follows && is_link(&stat) => {
+                        let mut buf = [0u8; libc::PATH_MAX as usize];
+                        let text = dir.read_link(name, &mut buf)?;
+                        (dir, arena.alloc_slice_copy(text))
                     }
-                }
+                    Ok(stat) => {
+                        if must_be_dir && stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
+                            return Err(Errno::ENOTDIR);
+                        }
+                        return Ok(Found {
+                            place,
+                            stat: Some(stat),
+                        });
+                    }
+                    Err(Errno::ENOENT) => {
+                        return Ok(Found { place, stat: None });
+                    }
+                    Err(e) => return Err(e),
+                },
                 Place::Link { dir, text } if follows => (dir, *text),
                 Place::Magic(link) if follows => {
                     self.count_link()?;
@@ -733,20 +788,17 @@ impl<'v> Walk<'v> {
             }
             let text = match &place {
                 Place::Link { text, .. } => Some(text.to_vec()),
-                Place::Name { dir, name, .. } => {
-                    let fd = dir.host().ok_or(Errno::ENOENT)?;
-                    match sys::fs::fstatat(fd, name, libc::AT_SYMLINK_NOFOLLOW) {
-                        Ok(stat) if is_link(&stat) => {
-                            let mut buf = [0u8; libc::PATH_MAX as usize];
-                            Some(sys::fs::readlinkat(fd, name, &mut buf)?.to_vec())
-                        }
-                        Err(Errno::ENOENT) if is_last => {
-                            return Ok(Found { place, stat: None });
-                        }
-                        Ok(_) => None,
-                        Err(e) => return Err(e),
+                Place::Name { dir, name, .. } => match dir.stat_name(name) {
+                    Ok(stat) if is_link(&stat) => {
+                        let mut buf = [0u8; libc::PATH_MAX as usize];
+                        Some(dir.read_link(name, &mut buf)?.to_vec())
                     }
-                }
+                    Err(Errno::ENOENT) if is_last => {
+                        return Ok(Found { place, stat: None });
+                    }
+                    Ok(_) => None,
+                    Err(e) => return Err(e),
+                },
                 Place::Magic(link) if !(is_last && follow == Follow::Never) => {
                     // It leads out of every scope.
                     if confined || scope.has(libc::RESOLVE_NO_XDEV) {

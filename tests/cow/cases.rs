@@ -1,8 +1,8 @@
-//! What the comparison with overlayfs doesn't reach: crashes, threads, links between names of one
-//! file, what new files inherit, what isn't copied.
+//! What the comparison with overlayfs doesn't reach: links between names of one file, what new files
+//! inherit, what isn't copied, whose rights count.
 
 use crate::oracle::open;
-use crate::support::{self, Named, Random, Skip, Test};
+use crate::support::{self, Named, Skip, Test};
 use crate::tree::c_path;
 use nix::unistd::geteuid;
 use sbox::sys::{self, Errno};
@@ -10,12 +10,10 @@ use sbox::vfs::cow::{Cow, CowDir, Entry, Sync};
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
 use std::sync::Arc;
-use std::time::Duration;
 
 pub(crate) fn all() -> Vec<Named> {
     crate::tests![
@@ -32,18 +30,19 @@ pub(crate) fn all() -> Vec<Named> {
         markers_are_whiteouts,
         changes_of_a_lower_show,
         a_moved_directory_stays_the_same,
-        being_killed_tears_nothing,
-        threads_copy_once,
+        a_file_of_a_lower_gets_no_name_in_the_upper,
+        crate::crashes::being_killed_tears_nothing,
+        crate::crashes::threads_copy_once,
     ]
 }
 
 /// A store and one lower, in a directory of their own.
-struct Place {
+pub(crate) struct Place {
     dir: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = support::scratch();
         for name in ["lower", "store"] {
             fs::create_dir(dir.path().join(name)).unwrap();
@@ -51,15 +50,15 @@ impl Place {
         Self { dir }
     }
 
-    fn lower(&self, name: &str) -> PathBuf {
+    pub(crate) fn lower(&self, name: &str) -> PathBuf {
         self.dir.path().join("lower").join(name)
     }
 
-    fn store(&self, name: &str) -> PathBuf {
+    pub(crate) fn store(&self, name: &str) -> PathBuf {
         self.dir.path().join("store").join(name)
     }
 
-    fn open(&self) -> Cow {
+    pub(crate) fn open(&self) -> Cow {
         open(&self.store(""), &[self.lower("")])
     }
 }
@@ -77,7 +76,7 @@ fn put(dir: &Arc<CowDir>, name: &CStr, text: &str) {
     File::from(file).write_all(text.as_bytes()).unwrap();
 }
 
-fn names_in(path: &Path) -> Vec<String> {
+pub(crate) fn names_in(path: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(path)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -348,9 +347,9 @@ fn new_files_inherit_as_in_a_plain_directory() -> Test {
         drop(sys::fs::openat(plain.as_fd(), file, flags, 0o666).unwrap());
         sys::fs::mkdirat(plain.as_fd(), dir, 0o777).unwrap();
         for name in [file, dir] {
-            let inherited = |dir: &OwnedFd| {
-                let stat = sys::fs::fstatat(dir.as_fd(), name, 0).unwrap();
-                let held = sys::fs::openat(dir.as_fd(), name, libc::O_RDONLY, 0).unwrap();
+            let inherited = |dir: BorrowedFd<'_>| {
+                let stat = sys::fs::fstatat(dir, name, 0).unwrap();
+                let held = sys::fs::openat(dir, name, libc::O_RDONLY, 0).unwrap();
                 let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held));
                 let path = CString::new(path).unwrap();
                 let list = |name| {
@@ -365,7 +364,11 @@ fn new_files_inherit_as_in_a_plain_directory() -> Test {
                 );
                 (format!("{:o}", stat.st_mode), stat.st_gid, lists)
             };
-            assert_eq!(inherited(&d.top().unwrap()), inherited(&plain), "{name:?}");
+            assert_eq!(
+                inherited(d.top().unwrap()),
+                inherited(plain.as_fd()),
+                "{name:?}"
+            );
         }
     }
     Ok(())
@@ -487,6 +490,19 @@ fn changes_of_a_lower_show() -> Test {
     Ok(())
 }
 
+fn a_file_of_a_lower_gets_no_name_in_the_upper() -> Test {
+    let place = Place::new();
+    fs::write(place.lower("f"), "x").unwrap();
+    let cow = place.open();
+    let file = cow.root().open(c"f", libc::O_RDONLY, 0).unwrap();
+    assert_eq!(
+        cow.root().link_fd(file.as_fd(), c"mine").unwrap_err(),
+        Errno::EXDEV
+    );
+    assert_eq!(names_in(&place.store("upper")), [""; 0]);
+    Ok(())
+}
+
 fn a_moved_directory_stays_the_same() -> Test {
     let place = Place::new();
     let cow = place.open();
@@ -509,139 +525,5 @@ fn a_moved_directory_stays_the_same() -> Test {
     a.rmdir(c"in").unwrap();
     assert_eq!(inner.path(), None);
     assert_eq!(inner.mkdir(c"x", 0o755).unwrap_err(), Errno::ENOENT);
-    Ok(())
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-
-const FILES: usize = 40;
-
-fn content(n: usize) -> Vec<u8> {
-    format!("file {n}\n").into_bytes().repeat(3000)
-}
-
-fn c_name(n: usize) -> CString {
-    CString::new(format!("f{n}")).unwrap()
-}
-
-/// What is killed: copies up, removes, makes anew, as fast as it can.
-pub(crate) fn busy(side: &str, lowers: &[PathBuf]) -> ExitCode {
-    let cow = open(Path::new(side), lowers);
-    let mut random = Random::new();
-    println!("ready");
-    loop {
-        let dir = CString::new(format!("d{}", random.below(3))).unwrap();
-        let name = c_name(random.below(FILES as u64) as usize);
-        let Ok(d) = cow.root().open_dir(&dir) else {
-            let _ = cow.root().mkdir(&dir, 0o555);
-            continue;
-        };
-        let _ = match random.below(8) {
-            0..4 => d.copy_up(&name).map(drop),
-            4 => d.unlink(&name),
-            5 => d.rename(&name, cow.root(), &name, 0),
-            6 => cow.root().link(&name, &d, &name),
-            _ => {
-                for n in 0..FILES {
-                    let _ = d.unlink(&c_name(n));
-                }
-                cow.root().rmdir(&dir)
-            }
-        };
-    }
-}
-
-/// Killed at any moment, it leaves whole files and nothing that stands in the way.
-fn being_killed_tears_nothing() -> Test {
-    let mut random = Random::new();
-    for round in 0..12 {
-        let place = Place::new();
-        for d in 0..3 {
-            fs::create_dir(place.lower(&format!("d{d}"))).unwrap();
-            for n in 0..FILES {
-                fs::write(place.lower(&format!("d{d}/f{n}")), content(n)).unwrap();
-            }
-        }
-        for _ in 0..3 {
-            let mut child = Command::new(std::env::current_exe().unwrap())
-                .env("SBOX_COW_ROLE", "busy")
-                .env("SBOX_COW_SIDE", place.store(""))
-                .env("SBOX_COW_LOWERS", place.lower(""))
-                .stdout(std::process::Stdio::piped())
-                .spawn()
-                .unwrap();
-            let mut ready = [0; 5];
-            child.stdout.take().unwrap().read_exact(&mut ready).unwrap();
-            std::thread::sleep(Duration::from_micros(random.below(30_000)));
-            child.kill().unwrap();
-            child.wait().unwrap();
-            let cow = place.open();
-            assert_eq!(names_in(&place.store("work")), [""; 0]);
-            check_whole(cow.root(), round);
-        }
-    }
-    Ok(())
-}
-
-fn check_whole(dir: &Arc<CowDir>, round: u64) {
-    for (name, kind) in crate::tree::engine_names(dir).unwrap() {
-        if kind == libc::DT_DIR {
-            check_whole(&dir.open_dir(&name).unwrap(), round);
-            continue;
-        }
-        let n = name.to_str().unwrap()[1..].parse().unwrap();
-        let mut found = vec![];
-        let file = dir.open(&name, libc::O_RDONLY, 0).unwrap();
-        File::from(file).read_to_end(&mut found).unwrap();
-        assert!(
-            found == content(n),
-            "round {round}: {name:?} has {} bytes",
-            found.len()
-        );
-    }
-}
-
-/// Many threads want the same files: each is copied once, and all see that copy.
-fn threads_copy_once() -> Test {
-    let place = Place::new();
-    fs::create_dir_all(place.lower("d/e")).unwrap();
-    for n in 0..FILES {
-        fs::write(place.lower(&format!("d/e/f{n}")), content(n)).unwrap();
-        fs::hard_link(
-            place.lower(&format!("d/e/f{n}")),
-            place.lower(&format!("g{n}")),
-        )
-        .unwrap();
-    }
-    let cow = place.open();
-    std::thread::scope(|scope| {
-        for at in 0..8 {
-            let root = cow.root();
-            scope.spawn(move || {
-                for n in 0..FILES {
-                    let n = (n * 7 + at) % FILES;
-                    let e = root.open_dir(c"d").unwrap().open_dir(c"e").unwrap();
-                    let (dir, name) = match at % 2 {
-                        0 => (e, c_name(n)),
-                        _ => (Arc::clone(root), CString::new(format!("g{n}")).unwrap()),
-                    };
-                    let file = dir.open(&name, libc::O_WRONLY, 0).unwrap();
-                    File::from(file)
-                        .write_all_at(&[b'0' + at as u8], at as u64)
-                        .unwrap();
-                }
-            });
-        }
-    });
-    for n in 0..FILES {
-        let found = fs::read(place.store(&format!("upper/d/e/f{n}"))).unwrap();
-        assert_eq!(&found[..8], b"01234567", "no write was lost");
-        assert_eq!(found[8..], content(n)[8..]);
-        let meta = |path: &str| fs::metadata(place.store(path)).unwrap().ino();
-        assert_eq!(
-            meta(&format!("upper/d/e/f{n}")),
-            meta(&format!("upper/g{n}"))
-        );
-    }
     Ok(())
 }

@@ -19,8 +19,10 @@
 mod support;
 
 mod cases;
+mod crashes;
 mod ops;
 mod oracle;
+mod sides;
 mod tree;
 
 use std::process::ExitCode;

@@ -5,7 +5,8 @@
 //! `unshare -m`, else with a user namespace, where its capabilities are dropped once the overlay is
 //! mounted. It draws the same operations from the same seed and prints its answers.
 
-use crate::ops::{self, Engine, Kernel, Op};
+use crate::ops::{self, Op};
+use crate::sides::{Engine, Kernel};
 use crate::support::{self, Named, Random, Skip, Test};
 use crate::tree;
 use sbox::sys;
@@ -224,7 +225,7 @@ pub(crate) fn child(role: &str) -> ExitCode {
     let mut lines = vec![];
     if role == "busy" {
         let lowers = [PathBuf::from(variable("SBOX_COW_LOWERS"))];
-        return crate::cases::busy(&variable("SBOX_COW_SIDE"), &lowers);
+        return crate::crashes::busy(&variable("SBOX_COW_SIDE"), &lowers);
     }
     if role == "read" {
         let lowers: Vec<_> = variable("SBOX_COW_LOWERS")

@@ -73,8 +73,12 @@ impl CowDir {
         }
     }
 
-    /// link(2) of an open file to `name`: the way of a nameless file (open(2), `O_TMPFILE`) to one.
+    /// link(2) of an open file without a name (open(2), `O_TMPFILE`) to `name`. EXDEV for others: one
+    /// that has a name may be a lower's, and a link in the upper would let the guest write to it.
     pub fn link_fd(self: &Arc<Self>, file: BorrowedFd<'_>, name: &CStr) -> sys::Result<()> {
+        if sys::fs::fstat(file)?.st_nlink != 0 {
+            return Err(Errno::EXDEV);
+        }
         let path = layer::fd_path(file)?;
         self.make(name, Kind::Other, |dir, name| {
             sys::fs::linkat(dir, &path, dir, name, libc::AT_SYMLINK_FOLLOW)

@@ -10,7 +10,7 @@ use crate::sys::{self, Errno};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// A directory of a copy-on-write tree, held: it stays the same directory when it is moved.
 ///
@@ -20,13 +20,14 @@ pub struct CowDir {
     pub(super) store: Arc<Store>,
     /// The lowers' directories that shine through, topmost first.
     pub(super) lowers: Box<[LowerDir]>,
+    /// The upper's directory, made when something here changes first. Then it stays the same.
+    upper: OnceLock<Arc<UpperDir>>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     above: Option<(Arc<CowDir>, CString)>,
-    upper: Option<Arc<UpperDir>>,
     removed: bool,
     // Keys are chosen by guests: hashed with a secret.
     children: HashMap<CString, Weak<CowDir>>,
@@ -48,10 +49,8 @@ impl CowDir {
         Ok(Arc::new(Self {
             store,
             lowers: found.into(),
-            state: Mutex::new(State {
-                upper: Some(upper),
-                ..State::default()
-            }),
+            upper: OnceLock::from(upper),
+            state: Mutex::default(),
         }))
     }
 
@@ -63,11 +62,10 @@ impl CowDir {
 
     /// The topmost layer's directory (`O_PATH`), for calls that only look: its attributes are the
     /// merged directory's.
-    pub fn top(&self) -> sys::Result<OwnedFd> {
-        let _gate = self.store.look();
-        match (self.upper(), self.lowers.first()) {
-            (Some(upper), _) => sys::fs::dup_above(upper.fd.as_fd(), 0),
-            (None, Some(lower)) => sys::fs::dup_above(lower.fd.as_fd(), 0),
+    pub fn top(&self) -> sys::Result<BorrowedFd<'_>> {
+        match (self.upper.get(), self.lowers.first()) {
+            (Some(upper), _) => Ok(upper.fd.as_fd()),
+            (None, Some(lower)) => Ok(lower.fd.as_fd()),
             (None, None) => Err(Errno::ENOENT),
         }
     }
@@ -100,6 +98,12 @@ impl CowDir {
             .map(|(dir, _)| Arc::clone(dir))
     }
 
+    /// True if the host directory with this identity has a part in this one.
+    pub fn has_layer(&self, inode: Inode) -> bool {
+        self.upper.get().is_some_and(|upper| upper.inode == inode)
+            || self.lowers.iter().any(|lower| lower.inode == inode)
+    }
+
     /// True if both are records of one directory.
     pub fn is_same(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
@@ -111,7 +115,7 @@ impl CowDir {
 
     /// This directory's part of the upper, if it has one yet.
     pub(super) fn upper(&self) -> Option<Arc<UpperDir>> {
-        lock(&self.state).upper.clone()
+        self.upper.get().cloned()
     }
 
     /// True if the upper alone says what is here.
@@ -182,9 +186,9 @@ impl CowDir {
         let new = Arc::new(Self {
             store: Arc::clone(&self.store),
             lowers: lowers.into(),
+            upper: upper.map_or_else(OnceLock::new, OnceLock::from),
             state: Mutex::new(State {
                 above: Some((Arc::clone(self), name.to_owned())),
-                upper,
                 ..State::default()
             }),
         });
@@ -193,9 +197,8 @@ impl CowDir {
     }
 
     fn consists_of(&self, upper: Option<&Arc<UpperDir>>, lowers: &[LowerDir]) -> bool {
-        let state = lock(&self.state);
-        !state.removed
-            && state.upper.as_ref().map(|u| u.inode) == upper.map(|u| u.inode)
+        !self.is_removed()
+            && self.upper.get().map(|u| u.inode) == upper.map(|u| u.inode)
             && self
                 .lowers
                 .iter()
@@ -251,8 +254,8 @@ impl CowDir {
                     self.store.adopt(fd)?
                 }
             };
-            lock(&dir.state).upper = Some(Arc::clone(&made));
-            upper = made;
+            // The gate is ours alone, so nobody else has set it.
+            upper = Arc::clone(dir.upper.get_or_init(|| made));
         }
         Ok(upper)
     }
@@ -278,16 +281,12 @@ impl CowDir {
         drop(before); // perhaps the last hold on the old parent: with no lock taken
     }
 
-    /// This directory as the caller sees it: the topmost layer's.
+    /// Asks the topmost layer's directory something.
     pub(super) fn with_top<T>(
         &self,
         ask: impl FnOnce(BorrowedFd<'_>) -> sys::Result<T>,
     ) -> sys::Result<T> {
-        match (self.upper(), self.lowers.first()) {
-            (Some(upper), _) => ask(upper.fd.as_fd()),
-            (None, Some(lower)) => ask(lower.fd.as_fd()),
-            (None, None) => Err(Errno::ENOENT),
-        }
+        ask(self.top()?)
     }
 
     /// The inode number that `..` of a listing has.

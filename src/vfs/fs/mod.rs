@@ -107,6 +107,7 @@ impl Vfs {
     pub fn stand_in<'d>(&self, dir: &'d Dir) -> sys::Result<BorrowedFd<'d>> {
         match &dir.kind {
             DirKind::Host { fd, .. } => Ok(fd.as_fd()),
+            DirKind::Cow(dir) => dir.top(),
             DirKind::Synth { what, placeholder } => {
                 if let Some(fd) = placeholder.get() {
                     return Ok(fd.as_fd());
@@ -130,12 +131,11 @@ impl Vfs {
     pub fn stat(&self, place: &Place<'_>) -> sys::Result<Option<libc::stat>> {
         let stat = match place {
             Place::Name { dir, name, .. } => {
-                let fd = dir.host().ok_or(Errno::ENOENT)?;
                 // A slash behind the name would make the kernel follow a link there.
                 let bare = name.to_bytes().strip_suffix(b"/");
                 let bare = bare.and_then(|bare| CString::new(bare).ok());
                 let name = bare.as_deref().unwrap_or(name);
-                match sys::fs::fstatat(fd, name, libc::AT_SYMLINK_NOFOLLOW) {
+                match dir.stat_name(name) {
                     Err(Errno::ENOENT) => return Ok(None),
                     other => other?,
                 }
@@ -236,6 +236,9 @@ impl Vfs {
         let copy = |fd: BorrowedFd<'_>| sys::fs::dup_above(fd, super::FIRST_FD);
         match place {
             Place::Name { dir, name, .. } => {
+                if let Some(cow) = dir.cow() {
+                    return cow.handle(name);
+                }
                 sys::fs::openat(dir.host().ok_or(Errno::ENOENT)?, name, flags, 0)
             }
             Place::Dir(dir, _) => copy(self.stand_in(dir)?),

@@ -11,6 +11,7 @@ pub mod diff;
 pub mod discard;
 pub mod doctor;
 pub mod exit;
+mod keep;
 pub mod layers;
 pub mod man;
 pub mod run;
@@ -41,7 +42,7 @@ struct Cli {
 
 #[derive(clap::Subcommand)]
 enum Verb {
-    Run(run::Args),
+    Run(Box<run::Args>),
     Diff(diff::Args),
     Commit(commit::Args),
     Discard(discard::Args),

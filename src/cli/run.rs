@@ -1,6 +1,7 @@
 //! `sbox run -- PROG`: a program in a sandbox.
 
 use super::exit::Exit;
+use super::keep::Keeper;
 use crate::supervisor::view::{View, Wish};
 use crate::supervisor::{self, Error, Outcome, Setup};
 use crate::sys::Errno;
@@ -9,18 +10,19 @@ use crate::trace::{Log, tell};
 use clap::{ArgMatches, FromArgMatches};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Run a program that sees only what you list
 ///
-/// Without flags it sees the system directories read-only, the current directory read-only, a
+/// Without flags it sees the system directories read-only, the current directory copy-on-write, a
 /// private /tmp, its own processes, no home and no network.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   sbox run -- python3 script.py
   sbox run --rw . -- make -j4
+  sbox run --cow ~/proj=try -- npm install
   sbox run --ro ~/data --hide ~/data/keys --tmpfs ~/.cache -- ./analyse
   sbox run --net host --env API=http://localhost:8000 -- ./client
 
@@ -39,6 +41,15 @@ pub struct Args {
     /// Show a host path at another place
     #[arg(long, value_name = "SRC:DST[:ro]", value_parser = parse_bind)]
     bind: Vec<Wish>,
+    /// Show a host directory writable; changes go to a layer, see sbox diff
+    #[arg(long, value_name = "DIR[=LAYER]", value_parser = parse_cow)]
+    cow: Vec<Wish>,
+    /// Keep the changes in the layer of this name
+    #[arg(long, value_name = "LAYER", conflicts_with = "discard")]
+    pub(super) keep: Option<String>,
+    /// Drop the changes at the end
+    #[arg(long)]
+    pub(super) discard: bool,
     /// Put a private, empty directory there, dropped at the end
     #[arg(long, value_name = "PATH")]
     tmpfs: Vec<PathBuf>,
@@ -56,7 +67,7 @@ pub struct Args {
     verbose: bool,
     /// Don't say what is enforced
     #[arg(short, long)]
-    quiet: bool,
+    pub(super) quiet: bool,
     /// At the end, count the calls and the time they took
     #[arg(long)]
     stats: bool,
@@ -65,7 +76,7 @@ pub struct Args {
     log: Option<PathBuf>,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "PROG")]
-    command: Vec<OsString>,
+    pub(super) command: Vec<OsString>,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +103,19 @@ fn parse_bind(text: &str) -> Result<Wish, String> {
     }
 }
 
+/// The name of a layer has no slash: `a=b/c` is a directory.
+#[expect(clippy::unnecessary_wraps, reason = "the shape that clap wants")]
+fn parse_cow(text: &str) -> Result<Wish, std::convert::Infallible> {
+    let (dir, layer) = match text.rsplit_once('=') {
+        Some((dir, layer)) if !dir.is_empty() && !layer.contains('/') => (dir, Some(layer)),
+        _ => (text, None),
+    };
+    Ok(Wish::CopyOnWrite {
+        dir: dir.into(),
+        layer: layer.map(str::to_owned),
+    })
+}
+
 /// Flags in the order in which they were given: of two for one place the later wins.
 fn wishes(args: &Args, matches: &ArgMatches) -> Vec<Wish> {
     let mut all: Vec<(usize, Wish)> = Vec::new();
@@ -103,6 +127,7 @@ fn wishes(args: &Args, matches: &ArgMatches) -> Vec<Wish> {
     add("rw", args.rw.iter().cloned().map(Wish::ReadWrite).collect());
     add("hide", args.hide.iter().cloned().map(Wish::Hide).collect());
     add("bind", args.bind.clone());
+    add("cow", args.cow.clone());
     add(
         "tmpfs",
         args.tmpfs.iter().cloned().map(Wish::Tmpfs).collect(),
@@ -155,23 +180,31 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
-    match prepare(&args, matches) {
-        Ok(setup) => finish(supervisor::run(setup), &args).into(),
+    let mut keeper = Keeper::new(&args);
+    match prepare(&args, matches, &mut keeper) {
+        Ok(setup) => {
+            let exit = finish(supervisor::run(setup), &args);
+            keeper.settle(&args);
+            exit.into()
+        }
         Err(message) => {
             tell(&message);
+            keeper.drop_new();
             Exit::Internal.into()
         }
     }
 }
 
-fn prepare(args: &Args, matches: &ArgMatches) -> Result<Setup, String> {
+fn prepare(args: &Args, matches: &ArgMatches, keeper: &mut Keeper) -> Result<Setup, String> {
     refuse_datagram_stdio()?;
     let net = match args.net {
         NetArg::None => Net::None,
         NetArg::Host => Net::Host,
     };
+    let mut store_for = |dir: &Path, layer: Option<&str>| keeper.store_for(dir, layer);
+    let cwd = args.cwd.as_deref();
     let view =
-        View::build(&wishes(args, matches), args.cwd.as_deref(), net).map_err(|e| e.to_string())?;
+        View::build(&wishes(args, matches), cwd, net, &mut store_for).map_err(|e| e.to_string())?;
     let log = match &args.log {
         None => None,
         Some(path) => {

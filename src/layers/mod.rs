@@ -16,7 +16,7 @@
 mod changes;
 mod commit;
 
-pub use changes::{Aspect, Change, Kind, Node, changes};
+pub use changes::{Aspect, Change, Depth, Kind, Node, changes, compare};
 pub use commit::{Committed, commit};
 
 use crate::sys::Errno;
@@ -342,6 +342,12 @@ impl Layer {
             Err((_, Errno::EWOULDBLOCK)) => Err(Error::InUse(self.name.clone())),
             Err((_, errno)) => Err(Error::of(format!("layer '{}'", self.name))(errno)),
         }
+    }
+
+    /// The claim of the run that has used the layer itself and is over: its threads may not all have let go
+    /// of it yet.
+    pub fn own(&self) -> Claim {
+        Claim(None)
     }
 
     /// Removes the layer and all that it holds.

@@ -3,7 +3,8 @@
 use crate::policy::{Access, Policy, Rule, RuleId};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
-use crate::vfs::mount::{HostObject, Mount, MountTable, PrivateDir, Source};
+use crate::vfs::cow::Sync;
+use crate::vfs::mount::{CowTree, HostObject, Mount, MountTable, PrivateDir, Source};
 use crate::vfs::path::{VPath, components, strip_prefix};
 use crate::vfs::{Scratch, Vfs};
 use std::ffi::CString;
@@ -32,7 +33,25 @@ pub enum Wish {
     },
     /// `--tmpfs P`
     Tmpfs(PathBuf),
+    /// `--cow DIR[=LAYER]`
+    CopyOnWrite {
+        /// On the host.
+        dir: PathBuf,
+        /// Which layer keeps the changes; `None`: a new one.
+        layer: Option<String>,
+    },
 }
+
+/// Where the changes of a copy-on-write directory go.
+pub struct Store {
+    /// A directory on the host, whose contents are the engine's.
+    pub path: PathBuf,
+    /// What of it must survive a crash of the machine.
+    pub sync: Sync,
+}
+
+/// Finds a store for the changes of a directory, by the name of a layer or a new one.
+pub type StoreFor<'s> = &'s mut dyn FnMut(&Path, Option<&str>) -> Result<Store, String>;
 
 /// Why a view can't be built: what was asked for, and what is wrong with it.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +98,8 @@ struct Builder {
     mounts: Vec<Mount>,
     scratch: Scratch,
     tmpfs: u32,
+    /// Directories of the host that are ours: the layers of this run.
+    own: Vec<PathBuf>,
 }
 
 impl Builder {
@@ -122,6 +143,52 @@ impl Builder {
         self.mount(at, Source::Private(dir), Access::ALL, origin);
     }
 
+    /// Shows `dir` copy-on-write, and under other names links to it.
+    fn copy_on_write(
+        &mut self,
+        dir: &Path,
+        layer: Option<&str>,
+        origin: &str,
+        store_for: StoreFor<'_>,
+    ) -> Result<(), ViewError> {
+        let fail = |why: String| ViewError {
+            what: origin.to_owned(),
+            why,
+        };
+        let raw = |errno: Errno| fail(errno.desc().into());
+        let real = fs::canonicalize(dir).map_err(|e| fail(e.to_string()))?;
+        let open = |path: &Path| {
+            let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+            HostObject::open(&path)
+        };
+        let lower = open(&real).map_err(raw)?;
+        let stat = crate::sys::fs::fstat(lower.fd.as_fd()).map_err(raw)?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
+            return Err(raw(Errno::ENOTDIR));
+        }
+        let store = store_for(&real, layer).map_err(fail)?;
+        let held = open(&store.path).map_err(raw)?;
+        let tree = CowTree::open(&held, vec![lower], store.sync).map_err(|errno| {
+            fail(match errno {
+                Errno::EBUSY => "another run uses its layer".into(),
+                errno => format!("its layer {}: {}", store.path.display(), errno.desc()),
+            })
+        })?;
+        let Some(at) = VPath::clean(real.as_os_str().as_bytes()) else {
+            return Err(raw(Errno::EINVAL));
+        };
+        let source = Source::Cow(tree);
+        self.mount(at.clone(), source, Access::ALL, origin.to_owned());
+        for other in places(dir, origin)? {
+            if other != at {
+                let text = Source::Symlink(at.as_bytes().into());
+                self.mount(other, text, Access::READ_ONLY, origin.to_owned());
+            }
+        }
+        self.own.push(store.path);
+        Ok(())
+    }
+
     fn system(&mut self) -> Result<(), ViewError> {
         for dir in SYSTEM {
             let Some(at) = VPath::clean(dir.as_bytes()) else {
@@ -158,8 +225,12 @@ impl Builder {
         }
     }
 
-    fn wish(&mut self, wish: &Wish) -> Result<(), ViewError> {
+    fn wish(&mut self, wish: &Wish, store_for: StoreFor<'_>) -> Result<(), ViewError> {
         match wish {
+            Wish::CopyOnWrite { dir, layer } => {
+                let origin = format!("flag --cow {}", dir.display());
+                self.copy_on_write(dir, layer.as_deref(), &origin, store_for)
+            }
             Wish::ReadOnly(path) => {
                 let origin = format!("flag --ro {}", path.display());
                 for at in places(path, &origin)? {
@@ -202,21 +273,28 @@ impl Builder {
         }
     }
 
-    /// What we keep for ourselves below the host's temporary directory is in no view, whatever of the
-    /// host is: a guest that could write there would choose what we open.
-    fn hide_scratch(&mut self) {
-        let base = self.scratch.base().as_os_str().as_bytes().to_vec();
-        let places: Vec<VPath> = self
+    /// What we keep for ourselves on the host is in no view, whatever else is: a guest that could write
+    /// there would choose what we open. Of layers that is the directory of all of them.
+    fn hide_own(&mut self) {
+        let layers = self.own.iter().filter_map(|layer| layer.parent());
+        let layers = layers.map(|dir| fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()));
+        let own: Vec<PathBuf> = layers.chain([self.scratch.base().to_owned()]).collect();
+        let mut places = Vec::new();
+        for (mount, own) in self
             .mounts
             .iter()
-            .filter_map(|mount| match &mount.source {
-                Source::Dir(object) => {
-                    let rest = strip_prefix(&base, &object.path.0)?;
-                    Some(components(rest).fold(mount.at.clone(), |at, name| at.join(name)))
-                }
-                _ => None,
-            })
-            .collect();
+            .flat_map(|m| own.iter().map(move |o| (m, o)))
+        {
+            let shown: Vec<&[u8]> = match &mount.source {
+                Source::Dir(object) => vec![&object.path.0],
+                Source::Cow(tree) => tree.layers.iter().map(|path| &*path.0).collect(),
+                _ => continue,
+            };
+            let own = own.as_os_str().as_bytes();
+            let rests = shown.iter().filter_map(|shown| strip_prefix(own, shown));
+            let at = |rest| components(rest).fold(mount.at.clone(), |at, name| at.join(name));
+            places.extend(rests.map(at));
+        }
         for at in places {
             self.mount(at, Source::Hidden, Access::NONE, "sbox's own files".into());
         }
@@ -226,7 +304,7 @@ impl Builder {
         self.mounts.iter().any(|m| {
             matches!(
                 m.source,
-                Source::Dir(_) | Source::Private(_) | Source::File(_)
+                Source::Dir(_) | Source::Private(_) | Source::Cow(_) | Source::File(_)
             ) && path.below(&m.at).is_some()
         })
     }
@@ -262,8 +340,13 @@ fn absolute(path: &Path, origin: &str) -> Result<VPath, ViewError> {
 }
 
 impl View {
-    /// Builds the view. `cwd` is a path of the view; `None`: the caller's own, shown read-only.
-    pub fn build(wishes: &[Wish], cwd: Option<&Path>, net: Net) -> Result<Self, ViewError> {
+    /// Builds the view. `cwd` is a path of the view; `None`: the caller's own, shown copy-on-write.
+    pub fn build(
+        wishes: &[Wish],
+        cwd: Option<&Path>,
+        net: Net,
+        store_for: StoreFor<'_>,
+    ) -> Result<Self, ViewError> {
         let scratch = Scratch::new().map_err(|e| ViewError {
             what: "making a private directory for temporary files".into(),
             why: e.to_string(),
@@ -273,6 +356,7 @@ impl View {
             mounts: Vec::new(),
             scratch,
             tmpfs: 0,
+            own: Vec::new(),
         };
         let synthetic = b.rule(Access::READ_ONLY, "the view's own directories".into());
         b.system()?;
@@ -302,9 +386,9 @@ impl View {
             b.resolver()?;
         }
         for wish in wishes {
-            b.wish(wish)?;
+            b.wish(wish, store_for)?;
         }
-        b.hide_scratch();
+        b.hide_own();
         notes.extend(wishes.iter().map(describe));
         notes.push(match net {
             Net::None => "no network".to_owned(),
@@ -350,7 +434,7 @@ impl Builder {
         let here = std::env::current_dir().map_err(|e| fail(e.to_string()))?;
         let at = VPath::clean(here.as_os_str().as_bytes()).unwrap_or_else(VPath::root);
         let wished = wishes.iter().any(|w| match w {
-            Wish::ReadOnly(p) | Wish::ReadWrite(p) => {
+            Wish::ReadOnly(p) | Wish::ReadWrite(p) | Wish::CopyOnWrite { dir: p, .. } => {
                 absolute(p, "").is_ok_and(|p| at.below(&p).is_some())
             }
             Wish::Bind { target, .. } => {
@@ -395,5 +479,6 @@ fn describe(wish: &Wish) -> String {
             format!("{} at {} {how}", source.display(), target.display())
         }
         Wish::Tmpfs(p) => format!("{} private and empty", p.display()),
+        Wish::CopyOnWrite { dir, .. } => format!("{} copy-on-write", dir.display()),
     }
 }

@@ -34,7 +34,7 @@ pub(super) enum Done {
 pub(super) enum Sleeper {
     /// open(2) of a FIFO, which waits for the other end (fifo(7)).
     OpenFifo {
-        dir: OwnedFd,
+        held: OwnedFd,
         name: std::ffi::CString,
         flags: i32,
     },
@@ -50,8 +50,8 @@ impl Sleeper {
     /// Does it, sleeping. EINTR when the thread was told to give up.
     pub(super) fn run(&self) -> sys::Result<Reply> {
         match self {
-            Self::OpenFifo { dir, name, flags } => {
-                let fd = sys::fs::openat(dir.as_fd(), name, *flags, 0)?;
+            Self::OpenFifo { held, name, flags } => {
+                let fd = sys::fs::openat(held.as_fd(), name, *flags & !libc::O_NOFOLLOW, 0)?;
                 Ok(Reply::AddFd {
                     fd,
                     cloexec: flags & libc::O_CLOEXEC != 0,
@@ -210,7 +210,7 @@ impl Hands<'_> {
     fn open(&mut self, place: &Place<'_>, flags: i32, mode: u32, fifo: bool) -> sys::Result<Done> {
         let cloexec = flags & libc::O_CLOEXEC != 0;
         if flags & libc::O_PATH != 0 {
-            let fd = self.open_path(place)?;
+            let fd = self.open_path(place, flags)?;
             return Ok(Done::HandOver { fd, cloexec });
         }
         // fifo(7): opening for both never waits, nor does O_NONBLOCK.
@@ -232,31 +232,26 @@ impl Hands<'_> {
     }
 
     fn open_fifo(&self, place: &Place<'_>, flags: i32) -> sys::Result<Done> {
-        let (dir, name) = match place {
-            Place::Name { dir, name, .. } => {
-                let dir = dir.host().ok_or(Errno::ENOENT)?;
-                (sys::fs::dup_above(dir, 3)?, (*name).to_owned())
-            }
-            other => {
-                let handle = self.vfs.handle(other)?;
-                let name = self.vfs.fd_path(handle.as_fd())?;
-                (handle, name)
-            }
-        };
-        let nofollow = if matches!(place, Place::Name { .. }) {
-            libc::O_NOFOLLOW
-        } else {
-            0
-        };
-        let flags = (flags & !(libc::O_CREAT | libc::O_TRUNC)) | libc::O_NOCTTY | nofollow;
-        Ok(Done::Sleeps(Sleeper::OpenFifo { dir, name, flags }))
+        let held = self.vfs.handle(place)?;
+        let name = self.vfs.fd_path(held.as_fd())?;
+        let flags = (flags & !(libc::O_CREAT | libc::O_TRUNC)) | libc::O_NOCTTY;
+        Ok(Done::Sleeps(Sleeper::OpenFifo { held, name, flags }))
     }
 
     /// A descriptor that names a place and does nothing else (open(2), `O_PATH`).
-    fn open_path(&self, place: &Place<'_>) -> sys::Result<OwnedFd> {
+    fn open_path(&self, place: &Place<'_>, flags: i32) -> sys::Result<OwnedFd> {
         match place {
-            Place::Name { .. } | Place::File(_) | Place::Synth(_) => self.vfs.handle(place),
-            Place::Dir(dir, _) => self.vfs.reopen(self.vfs.stand_in(dir)?, libc::O_PATH),
+            // With the flags asked for: fcntl(2), F_GETFL, shows them.
+            Place::Name { dir, name, .. } => {
+                sys::fs::open_no_link(dir.host().ok_or(Errno::ENOENT)?, name, flags, 0)
+            }
+            Place::File(_) | Place::Synth(_) => self.vfs.handle(place),
+            Place::Dir(dir, _) => {
+                let stand_in = self.vfs.stand_in(dir)?;
+                // Where the guest may not search, `.` is not found. DIFFERS: F_GETFL lacks O_NOFOLLOW then.
+                sys::fs::openat(stand_in, c".", flags, 0)
+                    .or_else(|_| self.vfs.reopen(stand_in, flags & !libc::O_NOFOLLOW))
+            }
             Place::Open(fd) => self.vfs.reopen(fd.as_fd(), libc::O_PATH),
             // Links that only the view knows have no object. DIFFERS: the kernel's have.
             Place::Link { .. } | Place::Magic(_) => Err(Errno::ELOOP),
@@ -275,15 +270,14 @@ impl Hands<'_> {
         match place {
             Place::Name { dir, name, .. } => {
                 let dir = dir.host().ok_or(Errno::ENOENT)?;
-                let guard = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-                let fd = sys::fs::openat(dir, name, guard, mode)?;
+                let fd = sys::fs::open_no_link(dir, name, flags | libc::O_NONBLOCK, mode)?;
                 if asked & libc::O_NONBLOCK == 0 {
                     sys::fs::set_status_flags(fd.as_fd(), asked & STATUS_FLAGS)?;
                 }
                 Ok(fd)
             }
             Place::Dir(dir, _) => match dir.host() {
-                Some(fd) => sys::fs::openat(fd, c".", flags & !libc::O_NOFOLLOW, mode),
+                Some(fd) => sys::fs::openat(fd, c".", flags, mode),
                 None if flags & libc::O_TMPFILE == libc::O_TMPFILE => Err(Errno::EROFS),
                 None => self
                     .vfs

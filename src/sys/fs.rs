@@ -20,6 +20,28 @@ pub fn openat(dir: BorrowedFd<'_>, name: &CStr, flags: i32, mode: u32) -> Result
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
+/// openat2(2) (Linux 5.6) of a name that must not be a symbolic link. Unlike `O_NOFOLLOW`, which
+/// stays in the descriptor's flags, this leaves no trace for fcntl(2), `F_GETFL`.
+pub fn open_no_link(dir: BorrowedFd<'_>, name: &CStr, flags: i32, mode: u32) -> Result<OwnedFd> {
+    // SAFETY: all-zero is a valid `open_how`.
+    let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
+    how.flags = u64::from((flags | libc::O_CLOEXEC) as u32);
+    how.mode = mode.into();
+    how.resolve = libc::RESOLVE_NO_SYMLINKS;
+    // SAFETY: `name` is NUL-terminated, `how` is one `struct open_how` of the size told.
+    let fd = check(unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        )
+    })?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
 /// open(2) of a host path of our own (never one of the guest's).
 pub fn open(path: &CStr, flags: i32) -> Result<OwnedFd> {
     // SAFETY: AT_FDCWD is not a descriptor that could be closed under us.

@@ -41,8 +41,9 @@ pub fn chdir<'a>(cx: &Cx<'a>, path: UserPath<'a>) -> Result<Plan<'a>, Errno> {
         Place::Dir(dir, _) => enter(dir),
         Place::Name { .. } => {
             // The name is no link; walk into it as a directory to hold it.
-            let start = cx.start(libc::AT_FDCWD, path.0)?;
-            enter(cx.vfs.directory(cx.caller(), &start, path.0)?)
+            let path = path.text()?;
+            let start = cx.start(libc::AT_FDCWD, path)?;
+            enter(cx.vfs.directory(cx.caller(), &start, path)?)
         }
         _ => Err(Errno::ENOTDIR),
     }

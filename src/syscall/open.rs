@@ -3,7 +3,9 @@
 use super::args::{DirFd, Mode, OpenFlags, ResolveHow, Size, UserPath};
 use super::plan::{Act, Cx, Errno, Plan};
 use crate::policy::Access;
-use crate::vfs::{Follow, Found, Place, Scope};
+use crate::vfs::{Follow, Found, Last, Place, Scope};
+use bumpalo::Bump;
+use std::ffi::CStr;
 
 /// open(2): openat(2) from the working directory.
 pub fn open<'a>(
@@ -144,22 +146,34 @@ fn plan<'a>(
     } else {
         Follow::Last
     };
+    let path = path.text()?;
     // RESOLVE_IN_ROOT starts absolute paths at the directory too.
-    let start = if scope == Scope::default() {
-        cx.start(dir.0, path.0)?
-    } else {
+    let start = if scope.is_in_root() && !path.is_empty() {
         cx.base(dir.0)?
+    } else {
+        cx.start(dir.0, path)?
     };
-    if creates && ends_in_slash_after_name(path.0.to_bytes()) {
-        return Err(Errno::EISDIR);
+    if creates && let Some(bare) = without_slash(path, cx.arena) {
+        // Once the way there is found.
+        let (who, never) = (cx.caller(), Follow::Never);
+        let found = cx
+            .vfs
+            .find_within(who, &start, bare, never, scope, cx.arena)?;
+        if !matches!(
+            found.place,
+            Place::Dir(_, Last::Dot | Last::DotDot | Last::Root)
+        ) {
+            return Err(Errno::EISDIR);
+        }
     }
     let Found { place, stat } =
         cx.vfs
-            .find_within(cx.caller(), &start, path.0, follow, scope, cx.arena)?;
+            .find_within(cx.caller(), &start, path, follow, scope, cx.arena)?;
     let rule = cx.vfs.rule(&place);
     let Some(stat) = stat else {
         return match &place {
             _ if !creates => Err(Errno::ENOENT),
+            Place::Absent { dir, .. } if cx.vfs.is_in_proc(dir) => Err(Errno::ENOENT),
             Place::Absent { hidden, .. } => {
                 let errno = if *hidden { Errno::EPERM } else { Errno::EACCES };
                 Ok(Plan::ask(Access::CREATE, rule, Act::Fail(errno)))
@@ -234,7 +248,14 @@ fn plan<'a>(
     ))
 }
 
-/// `name/`, but not `/`, `./` or `../`: those are directories anyway.
-fn ends_in_slash_after_name(path: &[u8]) -> bool {
-    path.last() == Some(&b'/') && path.iter().any(|&b| b != b'/')
+/// `name` for `name/`; nothing for a path that ends otherwise.
+fn without_slash<'a>(path: &CStr, arena: &'a Bump) -> Option<&'a CStr> {
+    let bytes = path.to_bytes();
+    let end = bytes.iter().rposition(|&b| b != b'/')? + 1;
+    if end == bytes.len() {
+        return None;
+    }
+    let copy = arena.alloc_slice_fill_copy(end + 1, 0);
+    copy.get_mut(..end)?.copy_from_slice(bytes.get(..end)?);
+    CStr::from_bytes_with_nul(copy).ok()
 }

@@ -9,6 +9,7 @@ use crate::policy::Access;
 use crate::sys;
 use crate::sys::fs::KernelStruct;
 use crate::vfs::{Follow, Found, Place};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const CWD: DirFd = DirFd(libc::AT_FDCWD);
@@ -47,7 +48,7 @@ pub(super) fn named<'a>(
     path: OptPath<'a>,
     flags: i32,
 ) -> Result<Named<'a>, Errno> {
-    let empty = path.0.is_none_or(|p| p.0.is_empty());
+    let empty = path.0.is_none_or(UserPath::is_empty);
     match path.0 {
         _ if empty && flags & libc::AT_EMPTY_PATH != 0 => {
             if dir.0 == libc::AT_FDCWD {
@@ -67,8 +68,9 @@ pub(super) fn existing<'a>(
     path: UserPath<'a>,
     follow: Follow,
 ) -> Result<(Place<'a>, libc::stat), Errno> {
-    let start = cx.start(dir.0, path.0)?;
-    match cx.vfs.find(cx.caller(), &start, path.0, follow, cx.arena)? {
+    let path = path.text()?;
+    let start = cx.start(dir.0, path)?;
+    match cx.vfs.find(cx.caller(), &start, path, follow, cx.arena)? {
         Found {
             place,
             stat: Some(stat),
@@ -154,9 +156,10 @@ pub fn statx<'a>(
         Named::Cwd => of_fd(cx.vfs.stand_in(&*cx.base(dir.0)?)?)?,
         Named::Path(path) => {
             let follow = follow(flags.0);
-            let start = cx.start(dir.0, path.0)?;
-            let slash = path.0.to_bytes().last() == Some(&b'/');
-            match cx.vfs.locate(cx.caller(), &start, path.0, cx.arena)? {
+            let path = path.text()?;
+            let start = cx.start(dir.0, path)?;
+            let slash = path.to_bytes().last() == Some(&b'/');
+            match cx.vfs.locate(cx.caller(), &start, path, cx.arena)? {
                 // The common case in one call: a name, no link at its end.
                 Place::Name { dir, name, .. } if !slash => {
                     let fd = dir.host().ok_or(Errno::ENOENT)?;
@@ -183,11 +186,11 @@ fn is_link(stat: &libc::statx) -> bool {
 fn through_handle<'a>(
     cx: &Cx<'a>,
     start: &std::sync::Arc<crate::vfs::Dir>,
-    path: UserPath<'a>,
+    path: &'a CStr,
     follow: Follow,
     look: impl Fn(BorrowedFd<'_>) -> sys::Result<libc::statx>,
 ) -> Result<libc::statx, Errno> {
-    let found = cx.vfs.find(cx.caller(), start, path.0, follow, cx.arena)?;
+    let found = cx.vfs.find(cx.caller(), start, path, follow, cx.arena)?;
     let stat = found.stat.ok_or(Errno::ENOENT)?;
     if let Place::Link { .. } = found.place {
         return Ok(sys::fs::statx_from(&stat));
@@ -274,14 +277,15 @@ pub fn readlinkat<'a>(
         .ok()
         .filter(|&s| s > 0)
         .ok_or(Errno::EINVAL)?;
-    if path.0.is_empty() && dir.0 != libc::AT_FDCWD {
+    if path.is_empty() && dir.0 != libc::AT_FDCWD {
         return read_held_link(cx, dir, buf, size);
     }
-    let start = cx.start(dir.0, path.0)?;
-    let place = if path.0.to_bytes().last() == Some(&b'/') {
+    let text = path.text()?;
+    let start = cx.start(dir.0, text)?;
+    let place = if text.to_bytes().last() == Some(&b'/') {
         existing(cx, dir, path, Follow::Never)?.0
     } else {
-        cx.vfs.locate(cx.caller(), &start, path.0, cx.arena)?
+        cx.vfs.locate(cx.caller(), &start, text, cx.arena)?
     };
     let text: &[u8] = match &place {
         Place::Name { dir, name, .. } => {
@@ -303,7 +307,7 @@ fn read_held_link<'a>(
     buf: OutBuf,
     size: usize,
 ) -> Result<Plan<'a>, Errno> {
-    let fd = cx.task.descriptor(dir.0).map_err(|_| Errno::ENOENT)?;
+    let fd = cx.task.descriptor(dir.0)?;
     if sys::fs::fstat(fd.as_fd())?.st_mode & libc::S_IFMT != libc::S_IFLNK {
         return Err(Errno::ENOENT);
     }
@@ -328,7 +332,7 @@ fn xattr_answer<'a>(
     object: &Object<'a>,
     out: u64,
     size: u64,
-    read: impl Fn(&std::ffi::CStr, &mut [u8]) -> sys::Result<usize>,
+    read: impl Fn(&CStr, &mut [u8]) -> sys::Result<usize>,
 ) -> Result<Plan<'a>, Errno> {
     let room = cx
         .arena
@@ -358,9 +362,10 @@ pub fn getxattr<'a>(
     value: OutBuf,
     size: Size,
 ) -> Result<Plan<'a>, Errno> {
+    let name = name.text()?;
     let object = object(cx, CWD, OptPath(Some(path)), 0)?;
     xattr_answer(cx, &object, value.0, size.0, |p, buf| {
-        sys::fs::getxattr(p, name.0, buf)
+        sys::fs::getxattr(p, name, buf)
     })
 }
 
@@ -372,9 +377,10 @@ pub fn lgetxattr<'a>(
     value: OutBuf,
     size: Size,
 ) -> Result<Plan<'a>, Errno> {
+    let name = name.text()?;
     let object = object(cx, CWD, OptPath(Some(path)), libc::AT_SYMLINK_NOFOLLOW)?;
     xattr_answer(cx, &object, value.0, size.0, |p, buf| {
-        sys::fs::getxattr(p, name.0, buf)
+        sys::fs::getxattr(p, name, buf)
     })
 }
 
@@ -393,10 +399,11 @@ pub fn getxattrat<'a>(
     if args.flags != 0 {
         return Err(Errno::EINVAL);
     }
+    let name = name.text()?;
     let object = object(cx, dir, path, flags.0)?;
     let size = u64::from(args.size);
     xattr_answer(cx, &object, args.value, size, |p, buf| {
-        sys::fs::getxattr(p, name.0, buf)
+        sys::fs::getxattr(p, name, buf)
     })
 }
 

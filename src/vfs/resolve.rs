@@ -18,7 +18,7 @@ use crate::policy::RuleId;
 use crate::sys::{self, Errno};
 use bumpalo::Bump;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
@@ -56,6 +56,11 @@ impl Scope {
             return Err(Errno::EAGAIN);
         }
         Ok(Self(resolve))
+    }
+
+    /// True if absolute paths start at the directory too.
+    pub fn is_in_root(self) -> bool {
+        self.has(libc::RESOLVE_IN_ROOT)
     }
 
     const fn has(self, flag: u64) -> bool {
@@ -300,7 +305,8 @@ impl<'v> Walk<'v> {
     /// One component of a path, which must lead to a directory.
     fn step(&mut self, dir: &Arc<Dir>, name: &[u8]) -> sys::Result<Arc<Dir>> {
         match name {
-            b"" | b"." => return Ok(Arc::clone(dir)),
+            b"" => return Ok(Arc::clone(dir)),
+            b"." => return self.vfs.may_search(dir).map(|()| Arc::clone(dir)),
             b".." => return self.parent(dir),
             _ => {}
         }
@@ -501,12 +507,9 @@ impl<'v> Walk<'v> {
         let Some(path) = &dir.path else {
             return self.parent_of_removed(&dir);
         };
-        // The kernel asks for search permission here, by looking `..` up.
-        if let Some(fd) = dir.host() {
-            match sys::fs::faccessat2(fd, c".", libc::X_OK, libc::AT_EACCESS) {
-                Err(Errno::ENOENT) => return self.parent_of_removed(&dir),
-                other => other?,
-            }
+        self.vfs.may_search(&dir)?;
+        if dir.host().is_some_and(is_removed) {
+            return self.parent_of_removed(&dir);
         }
         self.above(path)
     }
@@ -545,7 +548,10 @@ impl<'v> Walk<'v> {
         let (head, last) = split(bare);
         let dir = self.dir(&start, head)?;
         match last {
-            b"." => return Ok(Place::Dir(dir, Last::Dot)),
+            b"." => {
+                self.vfs.may_search(&dir)?;
+                return Ok(Place::Dir(dir, Last::Dot));
+            }
             b".." => return Ok(Place::Dir(self.parent(&dir)?, Last::DotDot)),
             _ => {}
         }
@@ -657,8 +663,12 @@ impl<'v> Walk<'v> {
             let dir = trail.last().cloned().ok_or(Errno::EIO)?;
             let is_last = work.is_empty();
             match name.as_slice() {
-                b"." => continue,
+                b"." => {
+                    self.vfs.may_search(&dir)?;
+                    continue;
+                }
                 b".." if confined => {
+                    self.vfs.may_search(&dir)?;
                     if trail.len() > 1 {
                         trail.pop();
                     } else if scope.has(libc::RESOLVE_BENEATH) {
@@ -780,6 +790,10 @@ impl<'v> Walk<'v> {
     }
 }
 
+fn is_removed(dir: BorrowedFd<'_>) -> bool {
+    sys::fs::fstat(dir).is_ok_and(|stat| stat.st_nlink == 0)
+}
+
 fn is_link(stat: &libc::stat) -> bool {
     stat.st_mode & libc::S_IFMT == libc::S_IFLNK
 }
@@ -808,6 +822,22 @@ impl Vfs {
             generation: super::ALWAYS,
             seen: Mutex::new(Instant::now()),
         }))
+    }
+
+    /// EACCES for a directory in which the guest may not look names up. The kernel asks this where a
+    /// walk passes through, also for `.` and `..`.
+    pub fn may_search(&self, dir: &Dir) -> sys::Result<()> {
+        let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
+        dir.host()
+            .map_or(Ok(()), |fd| sys::fs::faccessat2(fd, c"", libc::X_OK, flags))
+    }
+
+    /// EACCES for a directory in which the guest may not make names.
+    pub fn may_make(&self, dir: &Dir) -> sys::Result<()> {
+        let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
+        dir.host().map_or(Ok(()), |fd| {
+            sys::fs::faccessat2(fd, c"", libc::W_OK | libc::X_OK, flags)
+        })
     }
 
     pub(super) fn node_at(&self, path: &VPath) -> Option<NodeId> {

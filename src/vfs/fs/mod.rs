@@ -280,6 +280,11 @@ impl Vfs {
         }
     }
 
+    /// True for `/proc` and what lies in it, where nothing can be made.
+    pub fn is_in_proc(&self, dir: &Dir) -> bool {
+        matches!(dir.synth(), Some(SynthDir::Proc(_)))
+    }
+
     /// The known inode of a synthetic directory, for listings.
     pub(super) fn inode_of(&self, dir: &Arc<Dir>) -> sys::Result<Inode> {
         let stat = sys::fs::fstat(self.stand_in(dir)?)?;

@@ -230,6 +230,9 @@ fn races_leave_one_tree() -> Test {
             Generator::new(&mut of_list, home.to_str().expect("UTF-8"), uid()).list(4 * LIST);
         let inside = site.run(&list, Mode::Racing);
         let mut host = vec![];
+        let mut margin: Vec<_> = home.ancestors().collect();
+        margin.truncate(margin.len() - site.top().ancestors().count());
+        margin.iter().rev().for_each(|dir| open_up(dir));
         walk(&home, "", &mut host);
         let inside_tree: Vec<&str> = inside
             .lines

@@ -214,7 +214,10 @@ fn set_times<'a>(
     flags: i32,
 ) -> Result<Plan<'a>, Errno> {
     let object = match path.0 {
-        None if dir.0 == libc::AT_FDCWD => return Err(Errno::EFAULT),
+        None if dir.0 == libc::AT_FDCWD => {
+            check_flags(flags, AT_FLAGS)?;
+            return Err(Errno::EFAULT);
+        }
         None => {
             check_flags(flags, 0)?;
             descriptor(cx, Fd(dir.0))?

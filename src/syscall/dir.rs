@@ -100,7 +100,13 @@ fn read_dir<'a>(
 ) -> Result<Plan<'a>, Errno> {
     let dir = cx.task.descriptor(fd.0)?;
     let room = (count.0 as usize).min(MAX_ROOM);
-    if !cx.vfs.is_special(dir.as_fd())? {
+    let special = match cx.vfs.is_special(dir.as_fd()) {
+        Err(Errno::ENOTDIR) if sys::fs::status_flags(dir.as_fd())? & libc::O_PATH != 0 => {
+            return Err(Errno::EBADF);
+        }
+        other => other?,
+    };
+    if !special {
         return Ok(Plan::act(Act::ReadDir {
             dir,
             buf: buf.0,

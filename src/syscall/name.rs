@@ -31,7 +31,9 @@ fn on_one_mount(a: &Place<'_>, b: &Place<'_>) -> bool {
             Place::Name { dir, .. } | Place::Absent { dir, .. } | Place::Link { dir, .. } => {
                 Some(dir)
             }
-            Place::Dir(dir, Last::Dot | Last::DotDot | Last::Root) => Some(dir),
+            Place::Dir(dir, Last::Dot | Last::Root) => Some(dir),
+            // The name `..` stands in the directory that it leads out of, mostly on the same mount.
+            Place::Dir(dir, Last::DotDot) if dir.host().is_some() => Some(dir),
             _ => None,
         }
     }
@@ -165,7 +167,10 @@ pub fn linkat<'a>(
     flags: AtFlags,
 ) -> Result<Plan<'a>, Errno> {
     check_flags(flags.0, libc::AT_SYMLINK_FOLLOW | libc::AT_EMPTY_PATH)?;
-    let from = if old.is_empty() && flags.0 & libc::AT_EMPTY_PATH != 0 {
+    let itself = old.is_empty() && flags.0 & libc::AT_EMPTY_PATH != 0;
+    let from = if itself && old_dir.0 == libc::AT_FDCWD {
+        Place::Dir(cx.base(old_dir.0)?, Last::Dot)
+    } else if itself {
         Place::Open(Arc::new(cx.task.descriptor(old_dir.0)?))
     } else {
         let follows = flags.0 & libc::AT_SYMLINK_FOLLOW != 0;

@@ -3,9 +3,7 @@
 use super::args::{DirFd, Mode, OpenFlags, ResolveHow, Size, UserPath};
 use super::plan::{Act, Cx, Errno, Plan};
 use crate::policy::Access;
-use crate::vfs::{Follow, Found, Last, Place, Scope};
-use bumpalo::Bump;
-use std::ffi::CStr;
+use crate::vfs::{Follow, Found, Place, Scope};
 
 /// open(2): openat(2) from the working directory.
 pub fn open<'a>(
@@ -141,31 +139,20 @@ fn plan<'a>(
     }
     let creates = flags & libc::O_CREAT != 0;
     let exclusive = creates && flags & libc::O_EXCL != 0;
-    let follow = if flags & libc::O_NOFOLLOW != 0 || exclusive {
-        Follow::Never
-    } else {
-        Follow::Last
-    };
     let path = path.text()?;
+    let never = flags & libc::O_NOFOLLOW != 0 || exclusive;
+    let follow = match (creates, never) {
+        (true, _) if path.to_bytes().ends_with(b"/") => Follow::Make,
+        (_, true) => Follow::Never,
+        (true, false) => Follow::Make,
+        (false, false) => Follow::Last,
+    };
     // RESOLVE_IN_ROOT starts absolute paths at the directory too.
     let start = if scope.is_in_root() && !path.is_empty() {
         cx.base(dir.0)?
     } else {
         cx.start(dir.0, path)?
     };
-    if creates && let Some(bare) = without_slash(path, cx.arena) {
-        // Once the way there is found.
-        let (who, never) = (cx.caller(), Follow::Never);
-        let found = cx
-            .vfs
-            .find_within(who, &start, bare, never, scope, cx.arena)?;
-        if !matches!(
-            found.place,
-            Place::Dir(_, Last::Dot | Last::DotDot | Last::Root)
-        ) {
-            return Err(Errno::EISDIR);
-        }
-    }
     let Found { place, stat } =
         cx.vfs
             .find_within(cx.caller(), &start, path, follow, scope, cx.arena)?;
@@ -226,7 +213,8 @@ fn plan<'a>(
         return Err(Errno::ENOTDIR);
     }
     // Devices exist only in the view's own /dev: a host tree is shown as if mounted `nodev`.
-    let device = kind == libc::S_IFCHR || kind == libc::S_IFBLK;
+    // A whiteout (0, 0) is none: the kernel has no driver for it (ENXIO).
+    let device = kind == libc::S_IFBLK || kind == libc::S_IFCHR && stat.st_rdev != 0;
     if device && matches!(place, Place::Name { .. }) && !path_only {
         return Err(Errno::EACCES);
     }
@@ -246,16 +234,4 @@ fn plan<'a>(
             fifo,
         },
     ))
-}
-
-/// `name` for `name/`; nothing for a path that ends otherwise.
-fn without_slash<'a>(path: &CStr, arena: &'a Bump) -> Option<&'a CStr> {
-    let bytes = path.to_bytes();
-    let end = bytes.iter().rposition(|&b| b != b'/')? + 1;
-    if end == bytes.len() {
-        return None;
-    }
-    let copy = arena.alloc_slice_fill_copy(end + 1, 0);
-    copy.get_mut(..end)?.copy_from_slice(bytes.get(..end)?);
-    CStr::from_bytes_with_nul(copy).ok()
 }

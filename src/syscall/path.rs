@@ -11,6 +11,7 @@ use crate::sys::fs::KernelStruct;
 use crate::vfs::{Follow, Found, Place};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 const CWD: DirFd = DirFd(libc::AT_FDCWD);
 
@@ -87,6 +88,10 @@ pub(super) fn object<'a>(
     flags: i32,
 ) -> Result<Object<'a>, Errno> {
     match named(cx, dir, path, flags)? {
+        // Calls that take a descriptor refuse this one, but not where it stands for a path.
+        Named::Fd(fd) if sys::fs::status_flags(fd.as_fd())? & libc::O_PATH != 0 => {
+            Ok(Object::Place(Place::Open(Arc::new(fd))))
+        }
         Named::Fd(fd) => Ok(Object::Fd(fd)),
         Named::Cwd => Ok(Object::Place(Place::Dir(
             cx.base(dir.0)?,
@@ -185,7 +190,7 @@ fn is_link(stat: &libc::statx) -> bool {
 
 fn through_handle<'a>(
     cx: &Cx<'a>,
-    start: &std::sync::Arc<crate::vfs::Dir>,
+    start: &Arc<crate::vfs::Dir>,
     path: &'a CStr,
     follow: Follow,
     look: impl Fn(BorrowedFd<'_>) -> sys::Result<libc::statx>,
@@ -231,7 +236,7 @@ pub fn faccessat2<'a>(
     let place = match named(cx, dir, OptPath(Some(path)), flags.0)? {
         Named::Path(path) => existing(cx, dir, path, follow(flags.0))?.0,
         Named::Cwd => Place::Dir(cx.base(dir.0)?, crate::vfs::Last::Dot),
-        Named::Fd(fd) => Place::Open(std::sync::Arc::new(fd)),
+        Named::Fd(fd) => Place::Open(Arc::new(fd)),
     };
     let own = matches!(
         place,

@@ -379,6 +379,14 @@ impl Vfs {
         self.identify(above, Some(dir))
     }
 
+    /// The directory above one that is no mount's root, by the kernel's `..`: for a guest that may not
+    /// search the directories on the way there. ENOENT if it has been moved out of the view.
+    pub(super) fn above_held(&self, dir: &Dir) -> sys::Result<Arc<Dir>> {
+        let fd = dir.host().ok_or(Errno::ENOENT)?;
+        let above = sys::fs::openat(fd, c"..", libc::O_PATH | libc::O_DIRECTORY, 0)?;
+        self.identify(above, None)
+    }
+
     /// Tells the cache that the guest moved or removed what was at `name` of `dir`.
     pub fn name_changed(&self, dir: &Dir, name: &[u8]) {
         if let Some(path) = &dir.path {

@@ -32,6 +32,9 @@ pub enum Follow {
     Last,
     /// The link itself is meant.
     Never,
+    /// It is, to a file that is made if it isn't there: EISDIR where the name, or the text of a
+    /// link, says by a slash that it is a directory (open(2), `O_CREAT`).
+    Make,
 }
 
 /// Limits that openat2(2) puts on a walk.
@@ -130,6 +133,24 @@ pub struct Found<'a> {
     pub place: Place<'a>,
     /// What stat(2) says of it; `None` when nothing exists there.
     pub stat: Option<libc::stat>,
+}
+
+/// The file system that a walk with `RESOLVE_NO_XDEV` must not leave.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Mount(Option<MountId>),
+    Dev,
+    Proc,
+}
+
+impl Origin {
+    fn of(dir: &Dir) -> Self {
+        match dir.synth() {
+            Some(SynthDir::Proc(_)) => Self::Proc,
+            Some(SynthDir::Dev | SynthDir::Pts) => Self::Dev,
+            _ => Self::Mount(dir.mount),
+        }
+    }
 }
 
 pub(super) struct Walk<'v> {
@@ -511,7 +532,16 @@ impl<'v> Walk<'v> {
         if dir.host().is_some_and(is_removed) {
             return self.parent_of_removed(&dir);
         }
-        self.above(path)
+        match self.above(path) {
+            // The kernel asks nothing of the directories further up.
+            Err(Errno::EACCES) if !self.is_mount(&dir) => self.vfs.above_held(&dir),
+            other => other,
+        }
+    }
+
+    fn is_mount(&self, dir: &Dir) -> bool {
+        dir.node
+            .is_some_and(|node| self.vfs.table.mount_at(node).is_some())
     }
 
     fn above(&mut self, path: &VPath) -> sys::Result<Arc<Dir>> {
@@ -578,7 +608,10 @@ impl<'v> Walk<'v> {
                 trim_end(path)
             };
             let place = self.locate(&start, bare, arena)?;
-            let follows = follow == Follow::Last || must_be_dir;
+            if follow == Follow::Make && must_be_dir {
+                self.refuse_file(&place)?;
+            }
+            let follows = follow != Follow::Never || must_be_dir;
             let link: (&Arc<Dir>, &'a [u8]) = match &place {
                 Place::Name { dir, name, .. } => {
                     let fd = dir.host().ok_or(Errno::ENOENT)?;
@@ -630,6 +663,15 @@ impl<'v> Walk<'v> {
         }
     }
 
+    /// What [`Follow::Make`] says of `name/`.
+    fn refuse_file(&self, place: &Place<'_>) -> sys::Result<()> {
+        match place {
+            Place::Dir(_, Last::Dot | Last::DotDot | Last::Root) => Ok(()),
+            Place::Name { dir, .. } => self.vfs.may_search(dir).and(Err(Errno::EISDIR)),
+            _ => Err(Errno::EISDIR),
+        }
+    }
+
     /// The walk of openat2(2) with limits: component by component, remembering where it has been.
     fn find_within<'a>(
         &mut self,
@@ -644,7 +686,7 @@ impl<'v> Walk<'v> {
         let mut trail: Vec<Arc<Dir>> = Vec::new();
         let mut base = Arc::clone(start);
         let mut must_be_dir = path.last() == Some(&b'/');
-        let origin = start.mount;
+        let origin = Origin::of(start);
         let push = |work: &mut Vec<Vec<u8>>, text: &[u8]| {
             let names: Vec<_> = components(text).map(<[u8]>::to_vec).collect();
             work.extend(names.into_iter().rev());
@@ -685,8 +727,11 @@ impl<'v> Walk<'v> {
                 _ => {}
             }
             let place = self.child(&dir, &name, arena)?;
+            if is_last && follow == Follow::Make && must_be_dir {
+                self.refuse_file(&place)?;
+            }
             if scope.has(libc::RESOLVE_NO_XDEV)
-                && matches!(&place, Place::Dir(d, _) if d.mount != origin)
+                && matches!(&place, Place::Dir(d, _) if Origin::of(d) != origin)
             {
                 return Err(Errno::EXDEV);
             }
@@ -775,13 +820,8 @@ impl<'v> Walk<'v> {
         Ok(Found { place, stat })
     }
 
-    fn check_crossing(
-        &self,
-        trail: &[Arc<Dir>],
-        origin: Option<MountId>,
-        scope: Scope,
-    ) -> sys::Result<()> {
-        let crossed = trail.last().is_some_and(|dir| dir.mount != origin);
+    fn check_crossing(&self, trail: &[Arc<Dir>], origin: Origin, scope: Scope) -> sys::Result<()> {
+        let crossed = trail.last().is_some_and(|dir| Origin::of(dir) != origin);
         if crossed && scope.has(libc::RESOLVE_NO_XDEV) {
             Err(Errno::EXDEV)
         } else {

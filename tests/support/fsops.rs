@@ -6,6 +6,7 @@ use super::Random;
 /// Plain numbers and `@N` stand for themselves; `-1` is the guest's own call, a whole directory.
 const CALLS: &str = "
 30 f  openat       AT REACH OPEN MODE
+ 3 f  openat       AT PATH LINKPATH 0
  4 f  open         REACH OPEN MODE
  3 f  creat        PATH MODE
 12 f  openat2      AT PATH HOW HOWSIZE
@@ -259,6 +260,7 @@ impl<'r> Generator<'r> {
             "AT" => self.descriptor(),
             "OPEN" => self.open_flags(),
             "OPENDIR" => flag(libc::O_DIRECTORY) | self.bits(&[(4, flag(libc::O_PATH))]),
+            "LINKPATH" => flag(libc::O_PATH | libc::O_NOFOLLOW),
             "TMPFILE" => {
                 let mode = self.pick(&[libc::O_RDWR, libc::O_RDWR, libc::O_WRONLY, libc::O_RDONLY]);
                 flag(libc::O_TMPFILE | mode) | self.bits(&[(5, flag(libc::O_EXCL))])
@@ -283,9 +285,13 @@ impl<'r> Generator<'r> {
                 (4, flag(libc::AT_SYMLINK_FOLLOW)),
                 (12, flag(libc::AT_EMPTY_PATH)),
             ]),
+            // Whether wrong flags count for a descriptor depends on the kernel (Linux 6.11).
+            "STAT" if self.one_in(5) => {
+                let empty = flag(libc::AT_EMPTY_PATH);
+                empty | self.pick(&[0, flag(libc::AT_SYMLINK_NOFOLLOW)])
+            }
             "STAT" => self.bits(&[
                 (3, flag(libc::AT_SYMLINK_NOFOLLOW)),
-                (5, flag(libc::AT_EMPTY_PATH)),
                 (20, flag(libc::AT_NO_AUTOMOUNT)),
                 (30, 0x2000),
                 (30, 0x4000),
@@ -370,6 +376,10 @@ impl<'r> Generator<'r> {
                 (60, 3),
                 (60, 0o100_000),
             ]);
+        // The links of /proc can't themselves be had by O_PATH: a limit of sbox.
+        if flags & flag(libc::O_PATH) != 0 {
+            flags &= !flag(libc::O_NOFOLLOW);
+        }
         if self.fifos || self.one_in(5) {
             flags |= flag(libc::O_NONBLOCK);
         }

@@ -178,6 +178,13 @@ impl Hands<'_> {
                     sys::fs::removexattr(&self.vfs.fd_path(handle.as_fd())?, name)?;
                 }
             },
+            Act::SetFileAttr { object, attr } => {
+                let held = match object {
+                    Object::Fd(fd) => fd,
+                    Object::Place(place) => self.vfs.handle(&place)?,
+                };
+                sys::fs::file_setattr(&self.vfs.fd_path(held.as_fd())?, &attr)?;
+            }
             Act::Access { place, mode, flags } => self.access(&place, mode, flags)?,
             Act::ChangeDir(dir) => self.task.fs().set_cwd(dir),
             Act::Bind { socket, to, asked } => self.bind(&socket, &to, asked)?,

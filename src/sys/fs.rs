@@ -388,6 +388,29 @@ pub fn fremovexattr(fd: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     check_int(unsafe { libc::fremovexattr(fd.as_raw_fd(), name.as_ptr()) }).map(drop)
 }
 
+/// Bytes of `struct file_attr`, whose fields nobody here looks at.
+pub const FILE_ATTR: usize = 24;
+/// Numbers of calls of Linux 6.17, on every architecture.
+const SYS_FILE_GETATTR: libc::c_long = 468;
+const SYS_FILE_SETATTR: libc::c_long = 469;
+
+/// file_getattr(2) (Linux 6.17) on a path of our own.
+pub fn file_getattr(path: &CStr) -> Result<[u8; FILE_ATTR]> {
+    let mut out = [0u8; FILE_ATTR];
+    let (at, to) = (path.as_ptr(), out.as_mut_ptr());
+    // SAFETY: `path` is NUL-terminated; the kernel writes at most `FILE_ATTR` bytes to `out`.
+    check(unsafe { libc::syscall(SYS_FILE_GETATTR, libc::AT_FDCWD, at, to, FILE_ATTR, 0) })?;
+    Ok(out)
+}
+
+/// file_setattr(2) (Linux 6.17) on a path of our own.
+pub fn file_setattr(path: &CStr, attr: &[u8; FILE_ATTR]) -> Result<()> {
+    let (at, from) = (path.as_ptr(), attr.as_ptr());
+    // SAFETY: `path` is NUL-terminated; the kernel reads `FILE_ATTR` bytes of `attr`.
+    check(unsafe { libc::syscall(SYS_FILE_SETATTR, libc::AT_FDCWD, at, from, FILE_ATTR, 0) })
+        .map(drop)
+}
+
 /// inotify_add_watch(2) on a path of our own; returns the watch descriptor.
 pub fn inotify_add_watch(inotify: BorrowedFd<'_>, path: &CStr, mask: u32) -> Result<usize> {
     // SAFETY: `path` is NUL-terminated.

@@ -8,7 +8,9 @@ use super::args::{
     XattrFlags,
 };
 use super::name::opt;
-use super::path::{XattrArgs, check_flags, existing, object};
+use super::path::{
+    FILE_ATTR, XattrArgs, check_file_attr_size, check_flags, existing, file_attr_object, object,
+};
 use super::plan::{Act, Cx, Errno, Object, Plan};
 use crate::policy::{Access, RuleId};
 use crate::sys;
@@ -397,14 +399,23 @@ pub fn removexattrat<'a>(
     remove_xattr(cx, || object(cx, dir, path, flags.0), name)
 }
 
-/// file_setattr(2) (Linux 6.17): not served yet; programs fall back to ioctl(2).
+/// file_setattr(2) (Linux 6.17): the flags of chattr(1), by path.
 pub fn file_setattr<'a>(
-    _: &Cx<'a>,
-    _: DirFd,
-    _: OptPath<'a>,
-    _: InBuf,
-    _: Size,
-    _: AtFlags,
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: OptPath<'a>,
+    attr: InBuf,
+    size: Size,
+    flags: AtFlags,
 ) -> Result<Plan<'a>, Errno> {
-    Err(Errno::ENOSYS)
+    check_flags(flags.0, AT_FLAGS)?;
+    let size = check_file_attr_size(size)?;
+    let bytes = cx.bytes(attr.0, size)?;
+    let (known, rest) = bytes.split_at(FILE_ATTR);
+    if rest.iter().any(|&b| b != 0) {
+        return Err(Errno::E2BIG);
+    }
+    let attr = known.try_into().map_err(|_| Errno::EINVAL)?;
+    let object = file_attr_object(cx, dir, path, flags)?;
+    change(cx, object, |object| Act::SetFileAttr { object, attr })
 }

@@ -479,16 +479,56 @@ pub fn listxattrat<'a>(
     xattr_answer(cx, &object, list.0, size.0, sys::fs::listxattr)
 }
 
-/// file_getattr(2) (Linux 6.17): not served yet; programs fall back to ioctl(2).
+/// `struct file_attr` of Linux 6.17.
+pub(super) const FILE_ATTR: usize = sys::fs::FILE_ATTR;
+
+/// EINVAL or E2BIG for a size of `struct file_attr` that no kernel has.
+pub(super) fn check_file_attr_size(size: Size) -> Result<usize, Errno> {
+    match usize::try_from(size.0) {
+        Ok(0..FILE_ATTR) => Err(Errno::EINVAL),
+        Ok(size @ FILE_ATTR..=4096) => Ok(size),
+        _ => Err(Errno::E2BIG),
+    }
+}
+
+/// What file_getattr(2) and file_setattr(2) act on. EBADF for `O_PATH`: they want a file that is open.
+pub(super) fn file_attr_object<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: OptPath<'a>,
+    flags: AtFlags,
+) -> Result<Object<'a>, Errno> {
+    match object(cx, dir, path, flags.0)? {
+        Object::Place(Place::Open(_)) if path.0.is_none_or(UserPath::is_empty) => Err(Errno::EBADF),
+        object => Ok(object),
+    }
+}
+
+/// file_getattr(2) (Linux 6.17): the flags of chattr(1), by path. An older kernel says ENOSYS itself.
 pub fn file_getattr<'a>(
-    _: &Cx<'a>,
-    _: DirFd,
-    _: OptPath<'a>,
-    _: OutBuf,
-    _: Size,
-    _: AtFlags,
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: OptPath<'a>,
+    attr: OutBuf,
+    size: Size,
+    flags: AtFlags,
 ) -> Result<Plan<'a>, Errno> {
-    Err(Errno::ENOSYS)
+    check_flags(flags.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
+    let size = check_file_attr_size(size)?;
+    let found = match file_attr_object(cx, dir, path, flags)? {
+        Object::Fd(fd) => sys::fs::file_getattr(&cx.vfs.fd_path(fd.as_fd())?)?,
+        Object::Place(place) => {
+            let handle = cx.vfs.handle(&place)?;
+            sys::fs::file_getattr(&cx.vfs.fd_path(handle.as_fd())?)?
+        }
+    };
+    // A longer structure of a later kernel: what we don't know is zero.
+    let answer = cx.arena.alloc_slice_fill_copy(size, 0u8);
+    answer
+        .get_mut(..FILE_ATTR)
+        .ok_or(Errno::EINVAL)?
+        .copy_from_slice(&found);
+    Ok(Plan::write(attr.0, answer, 0))
 }
 
 /// inotify_add_watch(2).

@@ -93,6 +93,8 @@ pub struct Vfs {
     bound: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     /// The rule of directories that exist only in the view: readable, nothing can be made there.
     synthetic_rule: RuleId,
+    /// Rules that let something be written: for people who read `/proc/mounts`, nothing is decided by it.
+    writable: Mutex<HashSet<RuleId>>,
     next_id: AtomicU64,
 }
 
@@ -153,8 +155,14 @@ impl Vfs {
             abstract_prefix: format!("sbox-{}/", std::process::id()).into_bytes(),
             bound: Mutex::default(),
             synthetic_rule,
+            writable: Mutex::default(),
             next_id,
         })
+    }
+
+    /// Tells which rules let something be written, for `/proc/mounts`.
+    pub fn tell_writable(&self, rules: impl IntoIterator<Item = RuleId>) {
+        lock(&self.writable).extend(rules);
     }
 
     /// The root directory of the view.

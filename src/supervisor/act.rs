@@ -284,7 +284,13 @@ impl Hands<'_> {
                 Ok(fd)
             }
             Place::Dir(dir, _) => match dir.host() {
-                Some(fd) => sys::fs::openat(fd, c".", flags, mode),
+                // In a directory that may be read and not searched, `.` is not found.
+                Some(fd) => match sys::fs::openat(fd, c".", flags, mode) {
+                    Err(Errno::EACCES) if flags & libc::O_TMPFILE != libc::O_TMPFILE => {
+                        self.vfs.reopen(fd, flags & !libc::O_NOFOLLOW)
+                    }
+                    other => other,
+                },
                 None if flags & libc::O_TMPFILE == libc::O_TMPFILE => Err(Errno::EROFS),
                 None => self
                     .vfs

@@ -197,7 +197,12 @@ pub fn linkat<'a>(
         None => Act::Link { from, to },
         // The kernel looks at the new name first.
         Some(_) if is_taken(cx, &to)? => return Err(Errno::EEXIST),
-        Some(errno) => Act::Fail(errno),
+        Some(errno) => {
+            if let (Errno::EPERM, Place::Name { dir, .. }) = (errno, &to) {
+                cx.vfs.may_make(dir)?;
+            }
+            Act::Fail(errno)
+        }
     };
     Ok(Plan::ask(Access::CREATE, rule, act))
 }

@@ -561,7 +561,10 @@ impl<'v> Walk<'v> {
         };
         let text = host.0.strip_suffix(b" (deleted)").ok_or(Errno::ENOENT)?;
         let path = self.vfs.table.to_view(text).ok_or(Errno::ENOENT)?;
-        self.above(&path)
+        match self.above(&path) {
+            Err(Errno::EACCES) => self.vfs.above_held(dir),
+            other => other,
+        }
     }
 
     fn locate<'a>(
@@ -872,9 +875,12 @@ impl Vfs {
             .map_or(Ok(()), |fd| sys::fs::faccessat2(fd, c"", libc::X_OK, flags))
     }
 
-    /// EACCES for a directory in which the guest may not make names.
+    /// EACCES for a directory in which the guest may not make names, ENOENT for a removed one.
     pub fn may_make(&self, dir: &Dir) -> sys::Result<()> {
         let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
+        if dir.host().is_some_and(is_removed) {
+            return Err(Errno::ENOENT);
+        }
         dir.host().map_or(Ok(()), |fd| {
             sys::fs::faccessat2(fd, c"", libc::W_OK | libc::X_OK, flags)
         })

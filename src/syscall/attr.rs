@@ -9,7 +9,7 @@ use super::args::{
 };
 use super::name::opt;
 use super::path::{
-    FILE_ATTR, XattrArgs, check_file_attr_size, check_flags, existing, file_attr_object, object,
+    FILE_ATTR, XattrArgs, check_file_attr_size, check_flags, existing, object, open_object,
 };
 use super::plan::{Act, Cx, Errno, Object, Plan};
 use crate::policy::{Access, RuleId};
@@ -342,12 +342,12 @@ pub fn setxattrat<'a>(
     args: Ptr,
     size: Size,
 ) -> Result<Plan<'a>, Errno> {
-    check_flags(flags.0, AT_FLAGS)?;
     let args = XattrArgs::read(cx, args, size)?;
+    check_flags(flags.0, AT_FLAGS)?;
     let set_flags = i32::try_from(args.flags).map_err(|_| Errno::EINVAL)?;
     set_xattr(
         cx,
-        || object(cx, dir, path, flags.0),
+        || open_object(cx, dir, path, flags),
         name,
         args.value,
         args.size.into(),
@@ -396,7 +396,7 @@ pub fn removexattrat<'a>(
     name: UserName<'a>,
 ) -> Result<Plan<'a>, Errno> {
     check_flags(flags.0, AT_FLAGS)?;
-    remove_xattr(cx, || object(cx, dir, path, flags.0), name)
+    remove_xattr(cx, || open_object(cx, dir, path, flags), name)
 }
 
 /// file_setattr(2) (Linux 6.17): the flags of chattr(1), by path.
@@ -416,6 +416,6 @@ pub fn file_setattr<'a>(
         return Err(Errno::E2BIG);
     }
     let attr = known.try_into().map_err(|_| Errno::EINVAL)?;
-    let object = file_attr_object(cx, dir, path, flags)?;
+    let object = open_object(cx, dir, path, flags)?;
     change(cx, object, |object| Act::SetFileAttr { object, attr })
 }

@@ -399,13 +399,13 @@ pub fn getxattrat<'a>(
     args: Ptr,
     size: Size,
 ) -> Result<Plan<'a>, Errno> {
-    check_flags(flags.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
     let args = XattrArgs::read(cx, args, size)?;
+    check_flags(flags.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
     if args.flags != 0 {
         return Err(Errno::EINVAL);
     }
     let name = name.text()?;
-    let object = object(cx, dir, path, flags.0)?;
+    let object = open_object(cx, dir, path, flags)?;
     let size = u64::from(args.size);
     xattr_answer(cx, &object, args.value, size, |p, buf| {
         sys::fs::getxattr(p, name, buf)
@@ -475,7 +475,7 @@ pub fn listxattrat<'a>(
     size: Size,
 ) -> Result<Plan<'a>, Errno> {
     check_flags(flags.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
-    let object = object(cx, dir, path, flags.0)?;
+    let object = open_object(cx, dir, path, flags)?;
     xattr_answer(cx, &object, list.0, size.0, sys::fs::listxattr)
 }
 
@@ -491,8 +491,9 @@ pub(super) fn check_file_attr_size(size: Size) -> Result<usize, Errno> {
     }
 }
 
-/// What file_getattr(2) and file_setattr(2) act on. EBADF for `O_PATH`: they want a file that is open.
-pub(super) fn file_attr_object<'a>(
+/// What the *xattrat calls, file_getattr(2) and file_setattr(2) act on. EBADF for an `O_PATH`
+/// descriptor: unlike fchmodat2(2) and its kin they want a file that is open.
+pub(super) fn open_object<'a>(
     cx: &Cx<'a>,
     dir: DirFd,
     path: OptPath<'a>,
@@ -515,7 +516,7 @@ pub fn file_getattr<'a>(
 ) -> Result<Plan<'a>, Errno> {
     check_flags(flags.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
     let size = check_file_attr_size(size)?;
-    let found = match file_attr_object(cx, dir, path, flags)? {
+    let found = match open_object(cx, dir, path, flags)? {
         Object::Fd(fd) => sys::fs::file_getattr(&cx.vfs.fd_path(fd.as_fd())?)?,
         Object::Place(place) => {
             let handle = cx.vfs.handle(&place)?;

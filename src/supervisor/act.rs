@@ -164,20 +164,26 @@ impl Hands<'_> {
                 name,
                 value,
                 flags,
-            } => match &object {
-                Object::Fd(fd) => sys::fs::fsetxattr(fd.as_fd(), name, value, flags)?,
-                Object::Place(place) => {
-                    let handle = self.vfs.handle(place)?;
-                    sys::fs::setxattr(&self.vfs.fd_path(handle.as_fd())?, name, value, flags)?;
+            } => {
+                match &object {
+                    Object::Fd(fd) => sys::fs::fsetxattr(fd.as_fd(), name, value, flags)?,
+                    Object::Place(place) => {
+                        let handle = self.vfs.handle(place)?;
+                        sys::fs::setxattr(&self.vfs.fd_path(handle.as_fd())?, name, value, flags)?;
+                    }
                 }
-            },
-            Act::RemoveXattr { object, name } => match &object {
-                Object::Fd(fd) => sys::fs::fremovexattr(fd.as_fd(), name)?,
-                Object::Place(place) => {
-                    let handle = self.vfs.handle(place)?;
-                    sys::fs::removexattr(&self.vfs.fd_path(handle.as_fd())?, name)?;
+                self.attribute_changed(name);
+            }
+            Act::RemoveXattr { object, name } => {
+                match &object {
+                    Object::Fd(fd) => sys::fs::fremovexattr(fd.as_fd(), name)?,
+                    Object::Place(place) => {
+                        let handle = self.vfs.handle(place)?;
+                        sys::fs::removexattr(&self.vfs.fd_path(handle.as_fd())?, name)?;
+                    }
                 }
-            },
+                self.attribute_changed(name);
+            }
             Act::SetFileAttr { object, attr } => {
                 let held = match object {
                     Object::Fd(fd) => fd,
@@ -371,7 +377,12 @@ impl Hands<'_> {
 
     fn chmod(&self, object: &Object<'_>, mode: u32) -> sys::Result<()> {
         match object {
-            Object::Fd(fd) => sys::fs::fchmod(fd.as_fd(), mode)?,
+            Object::Fd(fd) => {
+                sys::fs::fchmod(fd.as_fd(), mode)?;
+                if sys::fs::fstat(fd.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFDIR {
+                    self.vfs.permissions_changed();
+                }
+            }
             Object::Place(place) => {
                 // chmod(2) has no way to leave a link alone: hold the inode, look, then change it.
                 let handle = self.vfs.handle(place)?;
@@ -387,6 +398,13 @@ impl Hands<'_> {
             }
         }
         Ok(())
+    }
+
+    /// An access control list says who may search a directory, as its mode does (acl(5)).
+    fn attribute_changed(&self, name: &CStr) {
+        if name.to_bytes().starts_with(b"system.") {
+            self.vfs.permissions_changed();
+        }
     }
 
     fn chown(&self, object: &Object<'_>, uid: u32, gid: u32) -> sys::Result<()> {

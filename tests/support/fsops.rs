@@ -75,9 +75,9 @@ const CALLS: &str = "
  4 b2 getxattr     REACH XATTR @100 SIZE
  2 b2 lgetxattr    PATH XATTR @100 SIZE
  3 b2 fgetxattr    FD XATTR @100 SIZE
- 3 b1 listxattr    REACH @100 SIZE
- 2 b1 llistxattr   PATH @100 SIZE
- 2 b1 flistxattr   FD @100 SIZE
+ 3 b1 listxattr    REACH @8192 SIZE
+ 2 b1 llistxattr   PATH @8192 SIZE
+ 2 b1 flistxattr   FD @8192 SIZE
  2 n  removexattr  REACH XATTR
  2 n  lremovexattr PATH XATTR
  2 n  fremovexattr FD XATTR

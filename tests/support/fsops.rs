@@ -10,9 +10,9 @@ const CALLS: &str = "
  4 f  open         REACH OPEN MODE
  3 f  creat        PATH MODE
 12 f  openat2      AT PATH HOW HOWSIZE
- 6 f  openat       AT REACH OPENDIR 0
+14 f  openat       AT REACH OPENDIR 0
  4 f  openat       AT REACH TMPFILE MODE
- 9 n  close        FD
+ 5 n  close        FD
  3 f  dup          FD
 
  8 n  write        FD =0123456789 TEN
@@ -25,11 +25,11 @@ const CALLS: &str = "
  1 n  fallocate    FD FALLOCATE 0 5000
  1 n  fsync        FD
 
- 8 n  mkdirat      AT PATH MODE
+ 14 n  mkdirat      AT PATH MODE
  4 n  mkdir        PATH MODE
- 5 n  rmdir        PATH
- 6 n  unlink       PATH
- 8 n  unlinkat     AT PATH UNLINK
+ 3 n  rmdir        PATH
+ 3 n  unlink       PATH
+ 5 n  unlinkat     AT PATH UNLINK
  8 n  rename       PATH PATH
  4 n  renameat     AT PATH AT PATH
 12 n  renameat2    AT PATH AT PATH RENAME
@@ -83,11 +83,11 @@ const CALLS: &str = "
  2 n  fremovexattr FD XATTR
 
 12 n  chdir        REACH
- 6 n  fchdir       FD
+ 6 n  fchdir       DIR
  6 b0 getcwd       @4096 CWDSIZE
  3 n  umask        UMASK
- 5 d1 getdents64   FD @120 DENTS
- 6 n  -1           FD DENTS
+ 5 d1 getdents64   DIR @120 DENTS
+ 6 n  -1           DIR DENTS
 ";
 
 /// What every list begins with: something to work on.
@@ -95,18 +95,24 @@ const PRELUDE: &str = "
 0 n mkdir =a 493
 0 n mkdir =a/b 493
 0 n mkdir =b 448
-0 f4 openat -100 =a/c 577 420
-0 n write 104 =content 7
+0 f2 openat -100 =a/c 577 420
+0 n write 102 =content 7
 0 n symlink =a =d
 0 n symlink =../a/c =b/e
-0 n symlink =none =f
+0 n symlink =none =a/e
+0 n mkdir =c 493
+0 f0 openat -100 =a 65536 0
+0 f1 openat -100 =. 65536 0
 1 f0 openat -100 =a 65536 0
+1 f2 openat -100 =a/d 66 420
 1 n chdir =b
 2 f1 openat -100 =a/b 2097152 0
+2 f0 openat -100 =c 65536 0
+2 f2 openat -100 =c/d 66 420
 ";
 
 /// Names in the tree. Few, so that calls meet each other's files.
-const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 /// Names that are valid, but rarely seen.
 const ODD_NAMES: [&str; 8] = [
     "%01%ff%0a",
@@ -121,7 +127,7 @@ const ODD_NAMES: [&str; 8] = [
 /// Processes that take turns, and descriptors of each; as in the guest.
 const PROCESSES: u64 = 3;
 const SLOT: u64 = 100;
-const SLOTS: u64 = 6;
+const SLOTS: u64 = 4;
 const CWD: i64 = libc::AT_FDCWD as i64;
 /// A flag that no call knows.
 const UNKNOWN: i64 = 0x0800_0000;
@@ -200,7 +206,9 @@ impl<'r> Generator<'r> {
             .expect("a call");
         let mut words = template.split_whitespace();
         let show = match words.next().expect("how it is shown") {
-            "f" => format!("f{}", self.below(SLOTS)),
+            // Directories in the lower half, so that descriptors are mostly of the kind that is wanted.
+            "f" if template.contains("OPENDIR") => format!("f{}", self.below(SLOTS / 2)),
+            "f" => format!("f{}", SLOTS / 2 + self.below(SLOTS / 2)),
             other => other.to_owned(),
         };
         let mut line = format!("{show} {}", number(words.next().expect("a name")));
@@ -256,8 +264,9 @@ impl<'r> Generator<'r> {
             "VALUE" if self.one_in(30) => 8,
             "VALUE" => return self.pick(&["=v", "=value%ff%00", "=0123456789"]).to_owned(),
             "FD" => self.descriptor(),
-            "AT" if self.one_in(2) => CWD,
-            "AT" => self.descriptor(),
+            "AT" if !self.one_in(4) => CWD,
+            "AT" | "DIR" if !self.one_in(20) => (SLOT + self.below(SLOTS / 2)) as i64,
+            "AT" | "DIR" => self.descriptor(),
             "OPEN" => self.open_flags(),
             "OPENDIR" => flag(libc::O_DIRECTORY) | self.bits(&[(4, flag(libc::O_PATH))]),
             "LINKPATH" => flag(libc::O_PATH | libc::O_NOFOLLOW),
@@ -306,7 +315,10 @@ impl<'r> Generator<'r> {
             "SIZE" => self.pick(&[100, 100, 100, 3, 1, 0, -1]),
             "CWDSIZE" => self.pick(&[4096, 4096, 4096, 20, 1, 0]),
             "DENTS" => self.pick(&[120, 120, 64, 24, 10, 0]),
-            "UMASK" => self.pick(&[0o22, 0o22, 0, 0o77, 0o777, 0o27, 0o10022]),
+            "UMASK" => match self.below(12) {
+                0 => self.pick(&[0o777, 0o277]),
+                _ => self.pick(&[0o22, 0o22, 0, 0o77, 0o27, 0o10022]),
+            },
             "UID" | "GID" => {
                 let at = self.below(self.ids.len() as u64) as usize;
                 self.ids[at]
@@ -330,8 +342,8 @@ impl<'r> Generator<'r> {
     /// Mostly modes that keep things going.
     fn mode(&mut self) -> i64 {
         match self.below(12) {
-            0 => self.below(0o10000) as i64,
-            1 => self.pick(&[0, 0o111, 0o222, 0o333, 0o444, 0o555, 0o170_777]),
+            0 if self.one_in(4) => self.below(0o10000) as i64,
+            1 if self.one_in(4) => self.pick(&[0, 0o111, 0o222, 0o333, 0o444, 0o555, 0o170_777]),
             2 => self.pick(&[0o1777, 0o2755, 0o4755, 0o2644, 0o6711]),
             _ => self.pick(&[0o755, 0o700, 0o777, 0o775]),
         }
@@ -451,8 +463,8 @@ impl<'r> Generator<'r> {
     fn name(&mut self) -> String {
         match self.below(60) {
             0 => self.pick(&ODD_NAMES).to_owned(),
-            1 => "n".repeat(255),
-            2 => "n".repeat(256),
+            1 if self.one_in(2) => "n".repeat(255),
+            2 if self.one_in(2) => "n".repeat(256),
             _ => self.pick(&NAMES).to_owned(),
         }
     }
@@ -466,7 +478,7 @@ impl<'r> Generator<'r> {
     fn relative(&mut self) -> String {
         let mut path = self.name();
         let mut climbs = 0;
-        for _ in 0..self.pick(&[0, 0, 1, 1, 1, 2, 3]) {
+        for _ in 0..self.pick(&[0, 0, 0, 0, 0, 1, 1, 1, 2]) {
             path += self.pick(&["/", "/", "/", "/", "/", "//", "/./"]);
             if climbs < 2 && self.one_in(8) {
                 climbs += 1;

@@ -206,9 +206,14 @@ static void call(char *line) {
             arg[n] = (long)room[n];
         } else arg[n] = atol(a);
     }
-    errno = 0;
-    long r = nr < 0 ? own_call(nr, arg) : syscall(nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
-    int error = errno;
+    long r;
+    int error, tries = 0;
+    do {
+        errno = 0;
+        r = nr < 0 ? own_call(nr, arg) : syscall(nr, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+        error = errno;
+        /* openat2(2) says "try again" when anybody on this machine renames something meanwhile. */
+    } while (nr == SYS_openat2 && r == -1 && error == EAGAIN && ++tries < 1000);
     if (r == -1) say("%s", errname(error));
     else if (show == 'f') keep(r, SLOT + which);
     else {

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         job_control,
         path_errors,
         path_only_descriptors,
+        attributes_by_the_newer_calls,
         path_errors_below_a_tmpfs,
         file_operations,
         unix_sockets,
@@ -193,6 +194,10 @@ fn path_errors() -> Test {
 
 fn path_only_descriptors() -> Test {
     in_fresh_directories("opath", &[], empty)
+}
+
+fn attributes_by_the_newer_calls() -> Test {
+    in_fresh_directories("attrs", &[], empty)
 }
 
 /// The private /tmp has no host directory whose errors could shine through; compared with the host's own /tmp.

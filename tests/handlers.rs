@@ -182,7 +182,17 @@ fn a_call_asks_for_what_it_is_about_to_do() {
             vec![S("/new"), create, N(0)],
             "create view: fail EACCES",
         ),
+        ("open", vec![S("/w/none/f/"), create, N(0)], "ENOENT"),
         ("open", vec![BAD, rd, N(0)], "EFAULT"),
+        // What is wrong with a path is told when its turn comes.
+        ("open", vec![BAD, flags(libc::O_TMPFILE), N(0)], "EINVAL"),
+        ("link", vec![S("/w/none"), BAD], "ENOENT"),
+        (
+            "setxattr",
+            vec![S("/w/none"), S("user.a"), N(0), N(70_000), N(0)],
+            "E2BIG",
+        ),
+        ("setxattr", vec![BAD, S(""), N(0), N(0), N(0)], "ERANGE"),
         ("open", vec![S(""), rd, N(0)], "ENOENT"),
         ("creat", vec![S("/w/f"), N(0o644)], "write w: Open"),
         ("openat", vec![CWD, S("w/f"), rd, N(0)], "read w: Open"),
@@ -192,8 +202,19 @@ fn a_call_asks_for_what_it_is_about_to_do() {
         ("mkdir", vec![S("/n"), N(0o755)], "create view: fail EACCES"),
         (
             "mknod",
-            vec![S("/w/n"), N(i64::from(libc::S_IFCHR)), N(0)],
+            vec![S("/w/n"), N(i64::from(libc::S_IFCHR)), N(0x103)],
             "create w: fail EPERM",
+        ),
+        (
+            "mknod",
+            vec![S("/w/f"), N(i64::from(libc::S_IFCHR)), N(0x103)],
+            "EEXIST",
+        ),
+        // A whiteout is no device.
+        (
+            "mknod",
+            vec![S("/w/n"), N(i64::from(libc::S_IFCHR)), N(0)],
+            "create w: MakeNode",
         ),
         (
             "mknod",
@@ -212,11 +233,7 @@ fn a_call_asks_for_what_it_is_about_to_do() {
             vec![S("/w/f"), S("/w/g")],
             "delete w, create+delete w: Rename",
         ),
-        (
-            "rename",
-            vec![S("/w/f"), S("/g")],
-            "delete w, create+delete view: fail EXDEV",
-        ),
+        ("rename", vec![S("/w/f"), S("/g")], "EXDEV"),
         ("rename", vec![S("/w/d/."), S("/w/g")], "EBUSY"),
         ("link", vec![S("/w/f"), S("/w/g")], "create w: Link"),
         ("link", vec![S("/w/none"), S("/w/g")], "ENOENT"),

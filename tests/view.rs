@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         devices,
         own_processes_only,
         proc_links,
+        mounts_are_those_of_the_view,
     ])
 }
 
@@ -309,6 +310,67 @@ fn devices() -> Test {
     assert_eq!(
         rest,
         [" 00 00 00 00", "100", "1", "y", "clean"],
+        "{}",
+        output.all()
+    );
+    Ok(())
+}
+
+/// `df`, findmnt(8) and mount(8) read these files. Nothing of the host's mounts is in them.
+fn mounts_are_those_of_the_view() -> Test {
+    let dir = scratch();
+    let source = dir.path().join("a place");
+    fs::create_dir(&source).expect("mkdir");
+    let bind = format!("{}:/shown here:ro", text(&source));
+    let output = sh(
+        &["--bind", &bind, "--tmpfs", "/scratch", "--hide", "/etc/init.d", "--cwd", "/"],
+        "cat /proc/mounts; echo; cat /proc/self/mountinfo; echo; cat /proc/$$/task/$$/mountinfo | wc -l
+         readlink /proc/mounts; (echo x > /proc/self/mounts) 2>&1 | grep -c denied; df -P / | tail -1 | grep -c '/$'",
+    )?;
+    let said = output.stdout_text();
+    let parts: Vec<&str> = said.split("\n\n").collect();
+    let [mounts, info, rest] = parts[..] else {
+        panic!("{}", output.all());
+    };
+    let kind = |line: &str| line.split(' ').nth(2).map(str::to_owned);
+    for (at, rw) in [
+        ("/", "ro"),
+        ("/usr", "ro"),
+        ("/shown\\040here", "ro"),
+        ("/scratch", "rw"),
+        ("/tmp", "rw"),
+        ("/proc", "ro"),
+    ] {
+        let line = mounts
+            .lines()
+            .find(|l| l.split(' ').nth(1) == Some(at))
+            .unwrap_or_else(|| panic!("no {at}: {}", output.all()));
+        assert!(kind(line).is_some_and(|k| !k.is_empty()), "{line}");
+        assert!(line.ends_with(&format!(" {rw},nosuid,nodev 0 0")), "{line}");
+        let in_info = info.lines().any(|l| l.split(' ').nth(4) == Some(at));
+        assert!(in_info, "{at} in {info}");
+    }
+    // Numbers are told once, and parents before their children.
+    let mut seen = vec!["0"];
+    for line in info.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        assert!(
+            seen.contains(&fields[1]) && !seen.contains(&fields[0]),
+            "{line} in {info}"
+        );
+        seen.push(fields[0]);
+        assert_eq!(fields[3], "/", "{line}");
+    }
+    assert!(!said.contains("init.d"), "hidden: {said}");
+    assert!(
+        !said.contains("/dev/vd") && !said.contains("a\\040place"),
+        "{said}"
+    );
+    let lines = info.lines().count().to_string();
+    let rest: Vec<&str> = rest.lines().map(str::trim).collect();
+    assert_eq!(
+        rest,
+        [lines.as_str(), "self/mounts", "1", "1"],
         "{}",
         output.all()
     );

@@ -34,7 +34,7 @@ pub(super) enum Done {
 pub(super) enum Sleeper {
     /// open(2) of a FIFO, which waits for the other end (fifo(7)).
     OpenFifo {
-        dir: OwnedFd,
+        held: OwnedFd,
         name: std::ffi::CString,
         flags: i32,
     },
@@ -50,8 +50,8 @@ impl Sleeper {
     /// Does it, sleeping. EINTR when the thread was told to give up.
     pub(super) fn run(&self) -> sys::Result<Reply> {
         match self {
-            Self::OpenFifo { dir, name, flags } => {
-                let fd = sys::fs::openat(dir.as_fd(), name, *flags, 0)?;
+            Self::OpenFifo { held, name, flags } => {
+                let fd = sys::fs::openat(held.as_fd(), name, *flags & !libc::O_NOFOLLOW, 0)?;
                 Ok(Reply::AddFd {
                     fd,
                     cloexec: flags & libc::O_CLOEXEC != 0,
@@ -164,20 +164,33 @@ impl Hands<'_> {
                 name,
                 value,
                 flags,
-            } => match &object {
-                Object::Fd(fd) => sys::fs::fsetxattr(fd.as_fd(), name, value, flags)?,
-                Object::Place(place) => {
-                    let handle = self.vfs.handle(place)?;
-                    sys::fs::setxattr(&self.vfs.fd_path(handle.as_fd())?, name, value, flags)?;
+            } => {
+                match &object {
+                    Object::Fd(fd) => sys::fs::fsetxattr(fd.as_fd(), name, value, flags)?,
+                    Object::Place(place) => {
+                        let handle = self.vfs.handle(place)?;
+                        sys::fs::setxattr(&self.vfs.fd_path(handle.as_fd())?, name, value, flags)?;
+                    }
                 }
-            },
-            Act::RemoveXattr { object, name } => match &object {
-                Object::Fd(fd) => sys::fs::fremovexattr(fd.as_fd(), name)?,
-                Object::Place(place) => {
-                    let handle = self.vfs.handle(place)?;
-                    sys::fs::removexattr(&self.vfs.fd_path(handle.as_fd())?, name)?;
+                self.attribute_changed(name);
+            }
+            Act::RemoveXattr { object, name } => {
+                match &object {
+                    Object::Fd(fd) => sys::fs::fremovexattr(fd.as_fd(), name)?,
+                    Object::Place(place) => {
+                        let handle = self.vfs.handle(place)?;
+                        sys::fs::removexattr(&self.vfs.fd_path(handle.as_fd())?, name)?;
+                    }
                 }
-            },
+                self.attribute_changed(name);
+            }
+            Act::SetFileAttr { object, attr } => {
+                let held = match object {
+                    Object::Fd(fd) => fd,
+                    Object::Place(place) => self.vfs.handle(&place)?,
+                };
+                sys::fs::file_setattr(&self.vfs.fd_path(held.as_fd())?, &attr)?;
+            }
             Act::Access { place, mode, flags } => self.access(&place, mode, flags)?,
             Act::ChangeDir(dir) => self.task.fs().set_cwd(dir),
             Act::Bind { socket, to, asked } => self.bind(&socket, &to, asked)?,
@@ -210,7 +223,7 @@ impl Hands<'_> {
     fn open(&mut self, place: &Place<'_>, flags: i32, mode: u32, fifo: bool) -> sys::Result<Done> {
         let cloexec = flags & libc::O_CLOEXEC != 0;
         if flags & libc::O_PATH != 0 {
-            let fd = self.open_path(place)?;
+            let fd = self.open_path(place, flags)?;
             return Ok(Done::HandOver { fd, cloexec });
         }
         // fifo(7): opening for both never waits, nor does O_NONBLOCK.
@@ -232,31 +245,26 @@ impl Hands<'_> {
     }
 
     fn open_fifo(&self, place: &Place<'_>, flags: i32) -> sys::Result<Done> {
-        let (dir, name) = match place {
-            Place::Name { dir, name, .. } => {
-                let dir = dir.host().ok_or(Errno::ENOENT)?;
-                (sys::fs::dup_above(dir, 3)?, (*name).to_owned())
-            }
-            other => {
-                let handle = self.vfs.handle(other)?;
-                let name = self.vfs.fd_path(handle.as_fd())?;
-                (handle, name)
-            }
-        };
-        let nofollow = if matches!(place, Place::Name { .. }) {
-            libc::O_NOFOLLOW
-        } else {
-            0
-        };
-        let flags = (flags & !(libc::O_CREAT | libc::O_TRUNC)) | libc::O_NOCTTY | nofollow;
-        Ok(Done::Sleeps(Sleeper::OpenFifo { dir, name, flags }))
+        let held = self.vfs.handle(place)?;
+        let name = self.vfs.fd_path(held.as_fd())?;
+        let flags = (flags & !(libc::O_CREAT | libc::O_TRUNC)) | libc::O_NOCTTY;
+        Ok(Done::Sleeps(Sleeper::OpenFifo { held, name, flags }))
     }
 
     /// A descriptor that names a place and does nothing else (open(2), `O_PATH`).
-    fn open_path(&self, place: &Place<'_>) -> sys::Result<OwnedFd> {
+    fn open_path(&self, place: &Place<'_>, flags: i32) -> sys::Result<OwnedFd> {
         match place {
-            Place::Name { .. } | Place::File(_) | Place::Synth(_) => self.vfs.handle(place),
-            Place::Dir(dir, _) => self.vfs.reopen(self.vfs.stand_in(dir)?, libc::O_PATH),
+            // With the flags asked for: fcntl(2), F_GETFL, shows them.
+            Place::Name { dir, name, .. } => {
+                sys::fs::open_no_link(dir.host().ok_or(Errno::ENOENT)?, name, flags, 0)
+            }
+            Place::File(_) | Place::Synth(_) => self.vfs.handle(place),
+            Place::Dir(dir, _) => {
+                let stand_in = self.vfs.stand_in(dir)?;
+                // Where the guest may not search, `.` is not found. DIFFERS: F_GETFL lacks O_NOFOLLOW then.
+                sys::fs::openat(stand_in, c".", flags, 0)
+                    .or_else(|_| self.vfs.reopen(stand_in, flags & !libc::O_NOFOLLOW))
+            }
             Place::Open(fd) => self.vfs.reopen(fd.as_fd(), libc::O_PATH),
             // Links that only the view knows have no object. DIFFERS: the kernel's have.
             Place::Link { .. } | Place::Magic(_) => Err(Errno::ELOOP),
@@ -275,15 +283,20 @@ impl Hands<'_> {
         match place {
             Place::Name { dir, name, .. } => {
                 let dir = dir.host().ok_or(Errno::ENOENT)?;
-                let guard = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-                let fd = sys::fs::openat(dir, name, guard, mode)?;
+                let fd = sys::fs::open_no_link(dir, name, flags | libc::O_NONBLOCK, mode)?;
                 if asked & libc::O_NONBLOCK == 0 {
                     sys::fs::set_status_flags(fd.as_fd(), asked & STATUS_FLAGS)?;
                 }
                 Ok(fd)
             }
             Place::Dir(dir, _) => match dir.host() {
-                Some(fd) => sys::fs::openat(fd, c".", flags & !libc::O_NOFOLLOW, mode),
+                // In a directory that may be read and not searched, `.` is not found.
+                Some(fd) => match sys::fs::openat(fd, c".", flags, mode) {
+                    Err(Errno::EACCES) if flags & libc::O_TMPFILE != libc::O_TMPFILE => {
+                        self.vfs.reopen(fd, flags & !libc::O_NOFOLLOW)
+                    }
+                    other => other,
+                },
                 None if flags & libc::O_TMPFILE == libc::O_TMPFILE => Err(Errno::EROFS),
                 None => self
                     .vfs
@@ -364,7 +377,12 @@ impl Hands<'_> {
 
     fn chmod(&self, object: &Object<'_>, mode: u32) -> sys::Result<()> {
         match object {
-            Object::Fd(fd) => sys::fs::fchmod(fd.as_fd(), mode)?,
+            Object::Fd(fd) => {
+                sys::fs::fchmod(fd.as_fd(), mode)?;
+                if sys::fs::fstat(fd.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFDIR {
+                    self.vfs.permissions_changed();
+                }
+            }
             Object::Place(place) => {
                 // chmod(2) has no way to leave a link alone: hold the inode, look, then change it.
                 let handle = self.vfs.handle(place)?;
@@ -380,6 +398,13 @@ impl Hands<'_> {
             }
         }
         Ok(())
+    }
+
+    /// An access control list says who may search a directory, as its mode does (acl(5)).
+    fn attribute_changed(&self, name: &CStr) {
+        if name.to_bytes().starts_with(b"system.") {
+            self.vfs.permissions_changed();
+        }
     }
 
     fn chown(&self, object: &Object<'_>, uid: u32, gid: u32) -> sys::Result<()> {

@@ -1,6 +1,6 @@
 //! The view of a run without a policy file: defaults and flags become mounts and rules.
 
-use crate::policy::{Access, Policy, Rule, RuleId};
+use crate::policy::{Access, Ask, Policy, Rule, RuleId, Verdict};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
 use crate::vfs::cow::Sync;
@@ -400,11 +400,23 @@ impl View {
             scratch,
             ..
         } = b;
+        let writable: Vec<RuleId> = mounts
+            .iter()
+            .map(|mount| mount.rule)
+            .filter(|&rule| {
+                let ask = Ask {
+                    access: Access::WRITE,
+                    rule,
+                };
+                matches!(policy.decide(ask).verdict, Verdict::Allow)
+            })
+            .collect();
         let vfs =
             Vfs::new(MountTable::new(mounts), scratch, synthetic).map_err(|errno| ViewError {
                 what: "setting up the file system".into(),
                 why: errno.desc().into(),
             })?;
+        vfs.tell_writable(writable);
         Ok(Self {
             vfs,
             policy,

@@ -20,6 +20,28 @@ pub fn openat(dir: BorrowedFd<'_>, name: &CStr, flags: i32, mode: u32) -> Result
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
+/// openat2(2) (Linux 5.6) of a name that must not be a symbolic link. Unlike `O_NOFOLLOW`, which
+/// stays in the descriptor's flags, this leaves no trace for fcntl(2), `F_GETFL`.
+pub fn open_no_link(dir: BorrowedFd<'_>, name: &CStr, flags: i32, mode: u32) -> Result<OwnedFd> {
+    // SAFETY: all-zero is a valid `open_how`.
+    let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
+    how.flags = u64::from((flags | libc::O_CLOEXEC) as u32);
+    how.mode = mode.into();
+    how.resolve = libc::RESOLVE_NO_SYMLINKS;
+    // SAFETY: `name` is NUL-terminated, `how` is one `struct open_how` of the size told.
+    let fd = check(unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            dir.as_raw_fd(),
+            name.as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        )
+    })?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
 /// open(2) of a host path of our own (never one of the guest's).
 pub fn open(path: &CStr, flags: i32) -> Result<OwnedFd> {
     // SAFETY: AT_FDCWD is not a descriptor that could be closed under us.
@@ -406,6 +428,29 @@ pub fn fsetxattr(fd: BorrowedFd<'_>, name: &CStr, value: &[u8], flags: i32) -> R
 pub fn fremovexattr(fd: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     // SAFETY: `name` is NUL-terminated.
     check_int(unsafe { libc::fremovexattr(fd.as_raw_fd(), name.as_ptr()) }).map(drop)
+}
+
+/// Bytes of `struct file_attr`, whose fields nobody here looks at.
+pub const FILE_ATTR: usize = 24;
+/// Numbers of calls of Linux 6.17, on every architecture.
+const SYS_FILE_GETATTR: libc::c_long = 468;
+const SYS_FILE_SETATTR: libc::c_long = 469;
+
+/// file_getattr(2) (Linux 6.17) on a path of our own.
+pub fn file_getattr(path: &CStr) -> Result<[u8; FILE_ATTR]> {
+    let mut out = [0u8; FILE_ATTR];
+    let (at, to) = (path.as_ptr(), out.as_mut_ptr());
+    // SAFETY: `path` is NUL-terminated; the kernel writes at most `FILE_ATTR` bytes to `out`.
+    check(unsafe { libc::syscall(SYS_FILE_GETATTR, libc::AT_FDCWD, at, to, FILE_ATTR, 0) })?;
+    Ok(out)
+}
+
+/// file_setattr(2) (Linux 6.17) on a path of our own.
+pub fn file_setattr(path: &CStr, attr: &[u8; FILE_ATTR]) -> Result<()> {
+    let (at, from) = (path.as_ptr(), attr.as_ptr());
+    // SAFETY: `path` is NUL-terminated; the kernel reads `FILE_ATTR` bytes of `attr`.
+    check(unsafe { libc::syscall(SYS_FILE_SETATTR, libc::AT_FDCWD, at, from, FILE_ATTR, 0) })
+        .map(drop)
 }
 
 /// inotify_add_watch(2) on a path of our own; returns the watch descriptor.

@@ -193,13 +193,33 @@ impl Display for Mode {
     }
 }
 
-/// A path, copied out of the guest.
+/// A path, copied out of the guest; or why it could not be. The kernel copies a path before it looks at
+/// other arguments, but tells what went wrong with that only when it begins to walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UserPath<'a>(pub &'a CStr);
+pub struct UserPath<'a>(pub Result<&'a CStr, Errno>);
 
-/// Another string, copied out of the guest: the name of an attribute, a queue, a file system.
+/// Another string, copied out of the guest, or why not: the name of an attribute, a queue, a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UserName<'a>(pub &'a CStr);
+pub struct UserName<'a>(pub Result<&'a CStr, Errno>);
+
+impl<'a> UserPath<'a> {
+    /// The text, when its turn comes.
+    pub fn text(self) -> Result<&'a CStr, Errno> {
+        self.0
+    }
+
+    /// True for a path of no bytes.
+    pub fn is_empty(self) -> bool {
+        self.0.is_ok_and(CStr::is_empty)
+    }
+}
+
+impl<'a> UserName<'a> {
+    /// The text, when its turn comes.
+    pub fn text(self) -> Result<&'a CStr, Errno> {
+        self.0
+    }
+}
 
 /// A path where NULL has a meaning of its own: the descriptor itself (utimensat(2); with `AT_EMPTY_PATH`
 /// fstatat(2) and statx(2) since Linux 6.11, the *xattrat calls from their beginning).
@@ -210,19 +230,20 @@ impl<'a> Arg<'a> for UserPath<'a> {
     /// Copies the string out of the guest exactly once. Handlers never see the pointer, so no later
     /// step can read bytes that another guest thread has changed meanwhile.
     fn decode(cx: &Cx<'a>, raw: u64) -> Result<Self, Errno> {
-        read_cstr(cx.mem, raw, libc::PATH_MAX as usize, cx.arena).map(Self)
+        let text = read_cstr(cx.mem, raw, libc::PATH_MAX as usize, cx.arena);
+        Ok(Self(text))
     }
 }
 
 impl<'a> Arg<'a> for UserName<'a> {
-    /// ERANGE for a name without end, as xattr(7) says; no other name is that long.
+    /// ERANGE for an empty name and one without end, as xattr(7) says; no other name is that long.
     fn decode(cx: &Cx<'a>, raw: u64) -> Result<Self, Errno> {
-        read_cstr(cx.mem, raw, XATTR_NAME_MAX + 1, cx.arena)
-            .map(Self)
-            .map_err(|e| match e {
-                Errno::ENAMETOOLONG => Errno::ERANGE,
-                other => other,
-            })
+        let text = read_cstr(cx.mem, raw, XATTR_NAME_MAX + 1, cx.arena);
+        Ok(Self(match text {
+            Ok(name) if name.is_empty() => Err(Errno::ERANGE),
+            Err(Errno::ENAMETOOLONG) => Err(Errno::ERANGE),
+            other => other,
+        }))
     }
 }
 
@@ -238,13 +259,20 @@ impl<'a> Arg<'a> for OptPath<'a> {
 
 impl Display for UserPath<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        quoted(f, self.0.to_bytes())
+        string(f, self.0)
     }
 }
 
 impl Display for UserName<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        quoted(f, self.0.to_bytes())
+        string(f, self.0)
+    }
+}
+
+fn string(f: &mut Formatter<'_>, text: Result<&CStr, Errno>) -> fmt::Result {
+    match text {
+        Ok(text) => quoted(f, text.to_bytes()),
+        Err(errno) => write!(f, "{errno:?}"),
     }
 }
 

@@ -8,7 +8,9 @@ use super::args::{
     XattrFlags,
 };
 use super::name::opt;
-use super::path::{XattrArgs, check_flags, existing, object};
+use super::path::{
+    FILE_ATTR, XattrArgs, check_file_attr_size, check_flags, existing, object, open_object,
+};
 use super::plan::{Act, Cx, Errno, Object, Plan};
 use crate::policy::{Access, RuleId};
 use crate::sys;
@@ -214,7 +216,10 @@ fn set_times<'a>(
     flags: i32,
 ) -> Result<Plan<'a>, Errno> {
     let object = match path.0 {
-        None if dir.0 == libc::AT_FDCWD => return Err(Errno::EFAULT),
+        None if dir.0 == libc::AT_FDCWD => {
+            check_flags(flags, AT_FLAGS)?;
+            return Err(Errno::EFAULT);
+        }
         None => {
             check_flags(flags, 0)?;
             descriptor(cx, Fd(dir.0))?
@@ -252,9 +257,10 @@ pub fn truncate<'a>(cx: &Cx<'a>, path: UserPath<'a>, len: Off) -> Result<Plan<'a
 /// The largest value of an extended attribute, xattr(7).
 const XATTR_MAX: u64 = 65_536;
 
+/// What setxattr(2) and its kin set; looked at before the file.
 fn set_xattr<'a>(
     cx: &Cx<'a>,
-    object: Object<'a>,
+    object: impl FnOnce() -> Result<Object<'a>, Errno>,
     name: UserName<'a>,
     value: u64,
     size: u64,
@@ -263,13 +269,14 @@ fn set_xattr<'a>(
     if flags & !(libc::XATTR_CREATE | libc::XATTR_REPLACE) != 0 {
         return Err(Errno::EINVAL);
     }
+    let name = name.text()?;
     if size > XATTR_MAX {
         return Err(Errno::E2BIG);
     }
     let value: &'a [u8] = cx.bytes(value, size as usize)?;
-    change(cx, object, |object| Act::SetXattr {
+    change(cx, object()?, |object| Act::SetXattr {
         object,
-        name: name.0,
+        name,
         value,
         flags,
     })
@@ -286,7 +293,7 @@ pub fn setxattr<'a>(
 ) -> Result<Plan<'a>, Errno> {
     set_xattr(
         cx,
-        object(cx, CWD, opt(path), 0)?,
+        || object(cx, CWD, opt(path), 0),
         name,
         value.0,
         size.0,
@@ -305,7 +312,7 @@ pub fn lsetxattr<'a>(
 ) -> Result<Plan<'a>, Errno> {
     set_xattr(
         cx,
-        object(cx, CWD, opt(path), NOFOLLOW)?,
+        || object(cx, CWD, opt(path), NOFOLLOW),
         name,
         value.0,
         size.0,
@@ -322,7 +329,7 @@ pub fn fsetxattr<'a>(
     size: Size,
     flags: XattrFlags,
 ) -> Result<Plan<'a>, Errno> {
-    set_xattr(cx, descriptor(cx, fd)?, name, value.0, size.0, flags.0)
+    set_xattr(cx, || descriptor(cx, fd), name, value.0, size.0, flags.0)
 }
 
 /// setxattrat(2) (Linux 6.13).
@@ -335,22 +342,26 @@ pub fn setxattrat<'a>(
     args: Ptr,
     size: Size,
 ) -> Result<Plan<'a>, Errno> {
-    check_flags(flags.0, AT_FLAGS)?;
     let args = XattrArgs::read(cx, args, size)?;
-    let object = object(cx, dir, path, flags.0)?;
+    check_flags(flags.0, AT_FLAGS)?;
     let set_flags = i32::try_from(args.flags).map_err(|_| Errno::EINVAL)?;
-    set_xattr(cx, object, name, args.value, args.size.into(), set_flags)
+    set_xattr(
+        cx,
+        || open_object(cx, dir, path, flags),
+        name,
+        args.value,
+        args.size.into(),
+        set_flags,
+    )
 }
 
 fn remove_xattr<'a>(
     cx: &Cx<'a>,
-    object: Object<'a>,
+    object: impl FnOnce() -> Result<Object<'a>, Errno>,
     name: UserName<'a>,
 ) -> Result<Plan<'a>, Errno> {
-    change(cx, object, |object| Act::RemoveXattr {
-        object,
-        name: name.0,
-    })
+    let name = name.text()?;
+    change(cx, object()?, |object| Act::RemoveXattr { object, name })
 }
 
 /// removexattr(2).
@@ -359,7 +370,7 @@ pub fn removexattr<'a>(
     path: UserPath<'a>,
     name: UserName<'a>,
 ) -> Result<Plan<'a>, Errno> {
-    remove_xattr(cx, object(cx, CWD, opt(path), 0)?, name)
+    remove_xattr(cx, || object(cx, CWD, opt(path), 0), name)
 }
 
 /// lremovexattr(2).
@@ -368,12 +379,12 @@ pub fn lremovexattr<'a>(
     path: UserPath<'a>,
     name: UserName<'a>,
 ) -> Result<Plan<'a>, Errno> {
-    remove_xattr(cx, object(cx, CWD, opt(path), NOFOLLOW)?, name)
+    remove_xattr(cx, || object(cx, CWD, opt(path), NOFOLLOW), name)
 }
 
 /// fremovexattr(2).
 pub fn fremovexattr<'a>(cx: &Cx<'a>, fd: Fd, name: UserName<'a>) -> Result<Plan<'a>, Errno> {
-    remove_xattr(cx, descriptor(cx, fd)?, name)
+    remove_xattr(cx, || descriptor(cx, fd), name)
 }
 
 /// removexattrat(2) (Linux 6.13).
@@ -385,17 +396,26 @@ pub fn removexattrat<'a>(
     name: UserName<'a>,
 ) -> Result<Plan<'a>, Errno> {
     check_flags(flags.0, AT_FLAGS)?;
-    remove_xattr(cx, object(cx, dir, path, flags.0)?, name)
+    remove_xattr(cx, || open_object(cx, dir, path, flags), name)
 }
 
-/// file_setattr(2) (Linux 6.17): not served yet; programs fall back to ioctl(2).
+/// file_setattr(2) (Linux 6.17): the flags of chattr(1), by path.
 pub fn file_setattr<'a>(
-    _: &Cx<'a>,
-    _: DirFd,
-    _: OptPath<'a>,
-    _: InBuf,
-    _: Size,
-    _: AtFlags,
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: OptPath<'a>,
+    attr: InBuf,
+    size: Size,
+    flags: AtFlags,
 ) -> Result<Plan<'a>, Errno> {
-    Err(Errno::ENOSYS)
+    check_flags(flags.0, AT_FLAGS)?;
+    let size = check_file_attr_size(size)?;
+    let bytes = cx.bytes(attr.0, size)?;
+    let (known, rest) = bytes.split_at(FILE_ATTR);
+    if rest.iter().any(|&b| b != 0) {
+        return Err(Errno::E2BIG);
+    }
+    let attr = known.try_into().map_err(|_| Errno::EINVAL)?;
+    let object = open_object(cx, dir, path, flags)?;
+    change(cx, object, |object| Act::SetFileAttr { object, attr })
 }

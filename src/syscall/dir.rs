@@ -38,8 +38,9 @@ pub fn chdir<'a>(cx: &Cx<'a>, path: UserPath<'a>) -> Result<Plan<'a>, Errno> {
         Place::Dir(dir, _) => enter(dir),
         Place::Name { .. } => {
             // The name is no link; walk into it as a directory to hold it.
-            let start = cx.start(libc::AT_FDCWD, path.0)?;
-            enter(cx.vfs.directory(cx.caller(), &start, path.0)?)
+            let path = path.text()?;
+            let start = cx.start(libc::AT_FDCWD, path)?;
+            enter(cx.vfs.directory(cx.caller(), &start, path)?)
         }
         _ => Err(Errno::ENOTDIR),
     }
@@ -96,7 +97,13 @@ fn read_dir<'a>(
 ) -> Result<Plan<'a>, Errno> {
     let dir = cx.task.descriptor(fd.0)?;
     let room = (count.0 as usize).min(MAX_ROOM);
-    if !cx.vfs.is_special(dir.as_fd())? {
+    let special = match cx.vfs.is_special(dir.as_fd()) {
+        Err(Errno::ENOTDIR) if sys::fs::status_flags(dir.as_fd())? & libc::O_PATH != 0 => {
+            return Err(Errno::EBADF);
+        }
+        other => other?,
+    };
+    if !special {
         return Ok(Plan::act(Act::ReadDir {
             dir,
             buf: buf.0,

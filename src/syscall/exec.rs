@@ -78,24 +78,25 @@ fn plan<'a>(
 ) -> Result<Plan<'a>, Errno> {
     let (place, by_fd) = match named(cx, dir, OptPath(Some(path)), flags.0)? {
         super::path::Named::Path(path) => {
-            let start = cx.start(dir.0, path.0)?;
-            let relative_to_fd =
-                dir.0 != libc::AT_FDCWD && path.0.to_bytes().first() != Some(&b'/');
-            let place = look_up(cx, &start, path.0, follow(flags.0))?;
+            let text = path.text()?;
+            let start = cx.start(dir.0, text)?;
+            let relative_to_fd = dir.0 != libc::AT_FDCWD && text.to_bytes().first() != Some(&b'/');
+            let place = look_up(cx, &start, text, follow(flags.0))?;
             (place, relative_to_fd.then_some(dir.0))
         }
         super::path::Named::Cwd => return Err(Errno::EACCES),
         super::path::Named::Fd(fd) => (Place::Open(Arc::new(fd)), Some(dir.0)),
     };
     let is_name = matches!(place, Place::Name { .. });
+    let path = path.text()?;
     let mut program = open_program(cx, place)?;
     let mut plan = Plan::ask(Access::EXEC, program.rule, Act::Return(0));
-    let mut name = script_name(path.0, by_fd);
+    let mut name = script_name(path, by_fd);
     // A program given by descriptor alone is called after its file (Linux 6.14).
-    let comm = if path.0.is_empty() {
+    let comm = if path.is_empty() {
         program.file_name.clone()
     } else {
-        last_name(path.0.to_bytes()).to_vec()
+        last_name(path.to_bytes()).to_vec()
     };
     let mut first: Vec<Vec<u8>> = Vec::new();
     let mut depth = 0;
@@ -145,15 +146,15 @@ fn plan<'a>(
             rest: second_argument(cx, argv.0)?,
         }
     };
-    let by_path = depth == 0 && is_name && is_same_on_host(path.0, &program.stat);
+    let by_path = depth == 0 && is_name && is_same_on_host(path, &program.stat);
     plan.act = Act::Exec {
         program: OwnedFd::from(program.file),
         plan: Box::new(ExecPlan {
-            by_path: by_path.then(|| path.0.to_bytes().to_vec()),
+            by_path: by_path.then(|| path.to_bytes().to_vec()),
             slot: -1,
             program: (program.stat.st_dev, program.stat.st_ino),
             interpreter,
-            empty_at: path_at + path.0.count_bytes() as u64,
+            empty_at: path_at + path.count_bytes() as u64,
             argv,
             envp: envp.0,
             exe: program.exe,

@@ -4,14 +4,43 @@ use super::args::{AtFlags, Dev, DirFd, Mode, OptPath, RenameFlags, UnlinkFlags, 
 use super::path::{check_flags, existing};
 use super::plan::{Act, Cx, Errno, Plan};
 use crate::policy::Access;
-use crate::vfs::{Follow, Last, Place};
+use crate::vfs::{Dir, Follow, Last, Place};
 use std::sync::Arc;
 
 const CWD: DirFd = DirFd(libc::AT_FDCWD);
 
 fn locate<'a>(cx: &Cx<'a>, dir: DirFd, path: UserPath<'a>) -> Result<Place<'a>, Errno> {
-    let start = cx.start(dir.0, path.0)?;
-    cx.vfs.locate(cx.caller(), &start, path.0, cx.arena)
+    let path = path.text()?;
+    let start = cx.start(dir.0, path)?;
+    cx.vfs.locate(cx.caller(), &start, path, cx.arena)
+}
+
+/// The same for rename(2), which looks at nothing before both ways were walked.
+fn locate_parent<'a>(cx: &Cx<'a>, dir: DirFd, path: UserPath<'a>) -> Result<Place<'a>, Errno> {
+    let place = locate(cx, dir, path)?;
+    if let Place::Name { dir, .. } = &place {
+        cx.vfs.may_search(dir)?;
+    }
+    Ok(place)
+}
+
+/// False if the directories in which two names stand are known to lie on different mounts.
+fn on_one_mount(a: &Place<'_>, b: &Place<'_>) -> bool {
+    fn above<'p>(place: &'p Place<'_>) -> Option<&'p Dir> {
+        match place {
+            Place::Name { dir, .. } | Place::Absent { dir, .. } | Place::Link { dir, .. } => {
+                Some(dir)
+            }
+            Place::Dir(dir, Last::Dot | Last::Root) => Some(dir),
+            // The name `..` stands in the directory that it leads out of, mostly on the same mount.
+            Place::Dir(dir, Last::DotDot) if dir.host().is_some() => Some(dir),
+            _ => None,
+        }
+    }
+    match (above(a), above(b)) {
+        (Some(a), Some(b)) => a.same_mount(b),
+        _ => true,
+    }
 }
 
 /// A call that makes a new name at `place`: EEXIST if it is taken by something of the view's own,
@@ -24,12 +53,23 @@ fn make<'a>(
     let rule = cx.vfs.rule(&place);
     match &place {
         Place::Name { .. } => Ok(Plan::ask(Access::CREATE, rule, act(place))),
+        // proc(5) has no name that is free.
+        Place::Absent { dir, .. } if cx.vfs.is_in_proc(dir) => Err(Errno::ENOENT),
         // A hidden name in a writable directory: taken, but by nothing that can be named.
         Place::Absent { hidden: true, .. } => {
             Ok(Plan::ask(Access::CREATE, rule, Act::Fail(Errno::EPERM)))
         }
         Place::Absent { .. } => Ok(Plan::ask(Access::CREATE, rule, Act::Fail(Errno::EACCES))),
         _ => Err(Errno::EEXIST),
+    }
+}
+
+/// Whether something stands at a name that is to be made. ENOENT for `name/` where nothing does: only
+/// mkdir(2) makes that.
+fn is_taken(cx: &Cx<'_>, place: &Place<'_>) -> Result<bool, Errno> {
+    match (cx.vfs.stat(place)?, place) {
+        (None, Place::Name { name, .. }) if name.to_bytes().ends_with(b"/") => Err(Errno::ENOENT),
+        (found, _) => Ok(found.is_some()),
     }
 }
 
@@ -61,7 +101,7 @@ pub fn mknodat<'a>(
     dir: DirFd,
     path: UserPath<'a>,
     mode: Mode,
-    _: Dev,
+    dev: Dev,
 ) -> Result<Plan<'a>, Errno> {
     let kind = mode.0 & libc::S_IFMT;
     match kind {
@@ -70,9 +110,17 @@ pub fn mknodat<'a>(
         _ => return Err(Errno::EINVAL),
     }
     let place = locate(cx, dir, path)?;
-    make(cx, place, |place| match kind {
-        libc::S_IFCHR | libc::S_IFBLK => Act::Fail(Errno::EPERM),
-        _ => Act::MakeNode {
+    // The device 0, 0 is a whiteout (Linux 5.8): a mark that nobody can open.
+    let device = kind == libc::S_IFBLK || kind == libc::S_IFCHR && dev.0 != 0;
+    if device && let Place::Name { dir, .. } = &place {
+        if is_taken(cx, &place)? {
+            return Err(Errno::EEXIST);
+        }
+        cx.vfs.may_make(dir)?;
+    }
+    make(cx, place, |place| match device {
+        true => Act::Fail(Errno::EPERM),
+        false => Act::MakeNode {
             place,
             mode: mode.0,
             dev: 0,
@@ -96,14 +144,12 @@ pub fn symlinkat<'a>(
     dir: DirFd,
     path: UserPath<'a>,
 ) -> Result<Plan<'a>, Errno> {
-    if target.0.is_empty() {
+    let target = target.text()?;
+    if target.is_empty() {
         return Err(Errno::ENOENT);
     }
     let place = locate(cx, dir, path)?;
-    make(cx, place, |place| Act::MakeLink {
-        place,
-        target: target.0,
-    })
+    make(cx, place, |place| Act::MakeLink { place, target })
 }
 
 /// link(2).
@@ -121,7 +167,10 @@ pub fn linkat<'a>(
     flags: AtFlags,
 ) -> Result<Plan<'a>, Errno> {
     check_flags(flags.0, libc::AT_SYMLINK_FOLLOW | libc::AT_EMPTY_PATH)?;
-    let from = if old.0.is_empty() && flags.0 & libc::AT_EMPTY_PATH != 0 {
+    let itself = old.is_empty() && flags.0 & libc::AT_EMPTY_PATH != 0;
+    let from = if itself && old_dir.0 == libc::AT_FDCWD {
+        Place::Dir(cx.base(old_dir.0)?, Last::Dot)
+    } else if itself {
         Place::Open(Arc::new(cx.task.descriptor(old_dir.0)?))
     } else {
         let follows = flags.0 & libc::AT_SYMLINK_FOLLOW != 0;
@@ -138,16 +187,22 @@ pub fn linkat<'a>(
         return make(cx, to, |_| Act::Fail(Errno::EEXIST));
     }
     let rule = cx.vfs.rule(&to);
-    let one_mount = match (&from, &to) {
-        (Place::Name { dir: a, .. }, Place::Name { dir: b, .. }) => a.same_mount(b),
-        (Place::Open(_), _) => cx.vfs.rule(&from) == rule,
-        (Place::Dir(..), _) => return Err(Errno::EPERM),
-        _ => false,
+    let errno = match (&from, &to) {
+        (Place::Name { dir: a, .. }, Place::Name { dir: b, .. }) if a.same_mount(b) => None,
+        (Place::Open(_), _) if cx.vfs.rule(&from) == rule => None,
+        (Place::Dir(..), _) => Some(Errno::EPERM),
+        _ => Some(Errno::EXDEV),
     };
-    let act = if one_mount {
-        Act::Link { from, to }
-    } else {
-        Act::Fail(Errno::EXDEV)
+    let act = match errno {
+        None => Act::Link { from, to },
+        // The kernel looks at the new name first.
+        Some(_) if is_taken(cx, &to)? => return Err(Errno::EEXIST),
+        Some(errno) => {
+            if let (Errno::EPERM, Place::Name { dir, .. }) = (errno, &to) {
+                cx.vfs.may_make(dir)?;
+            }
+            Act::Fail(errno)
+        }
     };
     Ok(Plan::ask(Access::CREATE, rule, act))
 }
@@ -174,6 +229,9 @@ pub fn unlinkat<'a>(
     let place = locate(cx, dir, path)?;
     let rule = cx.vfs.rule(&place);
     let act = match &place {
+        Place::Absent { dir, .. } if cx.vfs.is_in_proc(dir) => return Err(Errno::ENOENT),
+        // proc(5) lets nothing be removed, though it is not mounted read-only.
+        Place::Magic(_) if !rmdir => return Err(Errno::EPERM),
         Place::Name { pinned: true, .. } if rmdir => Act::Fail(Errno::EBUSY),
         Place::Name { .. } => Act::Remove {
             place,
@@ -221,24 +279,21 @@ pub fn renameat2<'a>(
     flags: RenameFlags,
 ) -> Result<Plan<'a>, Errno> {
     let exchange = flags.0 & libc::RENAME_EXCHANGE != 0;
+    let whiteout = flags.0 & libc::RENAME_WHITEOUT != 0;
     let noreplace = flags.0 & libc::RENAME_NOREPLACE != 0;
     if flags.0 & !(libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE | libc::RENAME_WHITEOUT) != 0
         || exchange && flags.0 & (libc::RENAME_NOREPLACE | libc::RENAME_WHITEOUT) != 0
     {
         return Err(Errno::EINVAL);
     }
-    // A whiteout is a device node: it needs CAP_MKNOD, which no guest has.
-    if flags.0 & libc::RENAME_WHITEOUT != 0 {
-        return Err(Errno::EPERM);
-    }
-    let from = locate(cx, old_dir, old)?;
-    let to = locate(cx, new_dir, new)?;
+    let from = locate_parent(cx, old_dir, old)?;
+    let to = locate_parent(cx, new_dir, new)?;
     let (from_rule, to_rule) = (cx.vfs.rule(&from), cx.vfs.rule(&to));
     let unnamed = |p: &Place<'_>| matches!(p, Place::Dir(_, Last::Dot | Last::DotDot | Last::Root));
+    if !on_one_mount(&from, &to) {
+        return Err(Errno::EXDEV);
+    }
     let act = match (&from, &to) {
-        (Place::Name { dir: a, .. }, Place::Name { dir: b, .. }) if !a.same_mount(b) => {
-            Act::Fail(Errno::EXDEV)
-        }
         _ if unnamed(&from) => return Err(Errno::EBUSY),
         _ if unnamed(&to) => {
             return Err(if noreplace {
@@ -262,7 +317,7 @@ pub fn renameat2<'a>(
         }
         _ => Act::Fail(Errno::EXDEV),
     };
-    let gone = if exchange {
+    let gone = if exchange || whiteout {
         Access::DELETE.and(Access::CREATE)
     } else {
         Access::DELETE

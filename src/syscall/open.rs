@@ -139,27 +139,28 @@ fn plan<'a>(
     }
     let creates = flags & libc::O_CREAT != 0;
     let exclusive = creates && flags & libc::O_EXCL != 0;
-    let follow = if flags & libc::O_NOFOLLOW != 0 || exclusive {
-        Follow::Never
-    } else {
-        Follow::Last
+    let path = path.text()?;
+    let never = flags & libc::O_NOFOLLOW != 0 || exclusive;
+    let follow = match (creates, never) {
+        (true, _) if path.to_bytes().ends_with(b"/") => Follow::Make,
+        (_, true) => Follow::Never,
+        (true, false) => Follow::Make,
+        (false, false) => Follow::Last,
     };
     // RESOLVE_IN_ROOT starts absolute paths at the directory too.
-    let start = if scope == Scope::default() {
-        cx.start(dir.0, path.0)?
-    } else {
+    let start = if scope.is_in_root() && !path.is_empty() {
         cx.base(dir.0)?
+    } else {
+        cx.start(dir.0, path)?
     };
-    if creates && ends_in_slash_after_name(path.0.to_bytes()) {
-        return Err(Errno::EISDIR);
-    }
     let Found { place, stat } =
         cx.vfs
-            .find_within(cx.caller(), &start, path.0, follow, scope, cx.arena)?;
+            .find_within(cx.caller(), &start, path, follow, scope, cx.arena)?;
     let rule = cx.vfs.rule(&place);
     let Some(stat) = stat else {
         return match &place {
             _ if !creates => Err(Errno::ENOENT),
+            Place::Absent { dir, .. } if cx.vfs.is_in_proc(dir) => Err(Errno::ENOENT),
             Place::Absent { hidden, .. } => {
                 let errno = if *hidden { Errno::EPERM } else { Errno::EACCES };
                 Ok(Plan::ask(Access::CREATE, rule, Act::Fail(errno)))
@@ -212,7 +213,8 @@ fn plan<'a>(
         return Err(Errno::ENOTDIR);
     }
     // Devices exist only in the view's own /dev: a host tree is shown as if mounted `nodev`.
-    let device = kind == libc::S_IFCHR || kind == libc::S_IFBLK;
+    // A whiteout (0, 0) is none: the kernel has no driver for it (ENXIO).
+    let device = kind == libc::S_IFBLK || kind == libc::S_IFCHR && stat.st_rdev != 0;
     if device && matches!(place, Place::Name { .. }) && !path_only {
         return Err(Errno::EACCES);
     }
@@ -232,9 +234,4 @@ fn plan<'a>(
             fifo,
         },
     ))
-}
-
-/// `name/`, but not `/`, `./` or `../`: those are directories anyway.
-fn ends_in_slash_after_name(path: &[u8]) -> bool {
-    path.last() == Some(&b'/') && path.iter().any(|&b| b != b'/')
 }

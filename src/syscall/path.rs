@@ -9,7 +9,9 @@ use crate::policy::Access;
 use crate::sys;
 use crate::sys::fs::KernelStruct;
 use crate::vfs::{Follow, Found, Place};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 const CWD: DirFd = DirFd(libc::AT_FDCWD);
 
@@ -47,7 +49,7 @@ pub(super) fn named<'a>(
     path: OptPath<'a>,
     flags: i32,
 ) -> Result<Named<'a>, Errno> {
-    let empty = path.0.is_none_or(|p| p.0.is_empty());
+    let empty = path.0.is_none_or(UserPath::is_empty);
     match path.0 {
         _ if empty && flags & libc::AT_EMPTY_PATH != 0 => {
             if dir.0 == libc::AT_FDCWD {
@@ -67,8 +69,9 @@ pub(super) fn existing<'a>(
     path: UserPath<'a>,
     follow: Follow,
 ) -> Result<(Place<'a>, libc::stat), Errno> {
-    let start = cx.start(dir.0, path.0)?;
-    match cx.vfs.find(cx.caller(), &start, path.0, follow, cx.arena)? {
+    let path = path.text()?;
+    let start = cx.start(dir.0, path)?;
+    match cx.vfs.find(cx.caller(), &start, path, follow, cx.arena)? {
         Found {
             place,
             stat: Some(stat),
@@ -85,6 +88,10 @@ pub(super) fn object<'a>(
     flags: i32,
 ) -> Result<Object<'a>, Errno> {
     match named(cx, dir, path, flags)? {
+        // Calls that take a descriptor refuse this one, but not where it stands for a path.
+        Named::Fd(fd) if sys::fs::status_flags(fd.as_fd())? & libc::O_PATH != 0 => {
+            Ok(Object::Place(Place::Open(Arc::new(fd))))
+        }
         Named::Fd(fd) => Ok(Object::Fd(fd)),
         Named::Cwd => Ok(Object::Place(Place::Dir(
             cx.base(dir.0)?,
@@ -154,9 +161,10 @@ pub fn statx<'a>(
         Named::Cwd => of_fd(cx.vfs.stand_in(&*cx.base(dir.0)?)?)?,
         Named::Path(path) => {
             let follow = follow(flags.0);
-            let start = cx.start(dir.0, path.0)?;
-            let slash = path.0.to_bytes().last() == Some(&b'/');
-            match cx.vfs.locate(cx.caller(), &start, path.0, cx.arena)? {
+            let path = path.text()?;
+            let start = cx.start(dir.0, path)?;
+            let slash = path.to_bytes().last() == Some(&b'/');
+            match cx.vfs.locate(cx.caller(), &start, path, cx.arena)? {
                 // The common case in one call: a name, no link at its end.
                 Place::Name { dir, name, .. } if !slash && dir.host().is_some() => {
                     let fd = dir.host().ok_or(Errno::ENOENT)?;
@@ -182,12 +190,12 @@ fn is_link(stat: &libc::statx) -> bool {
 
 fn through_handle<'a>(
     cx: &Cx<'a>,
-    start: &std::sync::Arc<crate::vfs::Dir>,
-    path: UserPath<'a>,
+    start: &Arc<crate::vfs::Dir>,
+    path: &'a CStr,
     follow: Follow,
     look: impl Fn(BorrowedFd<'_>) -> sys::Result<libc::statx>,
 ) -> Result<libc::statx, Errno> {
-    let found = cx.vfs.find(cx.caller(), start, path.0, follow, cx.arena)?;
+    let found = cx.vfs.find(cx.caller(), start, path, follow, cx.arena)?;
     let stat = found.stat.ok_or(Errno::ENOENT)?;
     if let Place::Link { .. } = found.place {
         return Ok(sys::fs::statx_from(&stat));
@@ -228,7 +236,7 @@ pub fn faccessat2<'a>(
     let place = match named(cx, dir, OptPath(Some(path)), flags.0)? {
         Named::Path(path) => existing(cx, dir, path, follow(flags.0))?.0,
         Named::Cwd => Place::Dir(cx.base(dir.0)?, crate::vfs::Last::Dot),
-        Named::Fd(fd) => Place::Open(std::sync::Arc::new(fd)),
+        Named::Fd(fd) => Place::Open(Arc::new(fd)),
     };
     let own = matches!(
         place,
@@ -274,14 +282,15 @@ pub fn readlinkat<'a>(
         .ok()
         .filter(|&s| s > 0)
         .ok_or(Errno::EINVAL)?;
-    if path.0.is_empty() && dir.0 != libc::AT_FDCWD {
+    if path.is_empty() && dir.0 != libc::AT_FDCWD {
         return read_held_link(cx, dir, buf, size);
     }
-    let start = cx.start(dir.0, path.0)?;
-    let place = if path.0.to_bytes().last() == Some(&b'/') {
+    let text = path.text()?;
+    let start = cx.start(dir.0, text)?;
+    let place = if text.to_bytes().last() == Some(&b'/') {
         existing(cx, dir, path, Follow::Never)?.0
     } else {
-        cx.vfs.locate(cx.caller(), &start, path.0, cx.arena)?
+        cx.vfs.locate(cx.caller(), &start, text, cx.arena)?
     };
     let text: &[u8] = match &place {
         Place::Name { dir, name, .. } => {
@@ -303,7 +312,7 @@ fn read_held_link<'a>(
     buf: OutBuf,
     size: usize,
 ) -> Result<Plan<'a>, Errno> {
-    let fd = cx.task.descriptor(dir.0).map_err(|_| Errno::ENOENT)?;
+    let fd = cx.task.descriptor(dir.0)?;
     if sys::fs::fstat(fd.as_fd())?.st_mode & libc::S_IFMT != libc::S_IFLNK {
         return Err(Errno::ENOENT);
     }
@@ -328,7 +337,7 @@ fn xattr_answer<'a>(
     object: &Object<'a>,
     out: u64,
     size: u64,
-    read: impl Fn(&std::ffi::CStr, &mut [u8]) -> sys::Result<usize>,
+    read: impl Fn(&CStr, &mut [u8]) -> sys::Result<usize>,
 ) -> Result<Plan<'a>, Errno> {
     let room = cx
         .arena
@@ -358,9 +367,10 @@ pub fn getxattr<'a>(
     value: OutBuf,
     size: Size,
 ) -> Result<Plan<'a>, Errno> {
+    let name = name.text()?;
     let object = object(cx, CWD, OptPath(Some(path)), 0)?;
     xattr_answer(cx, &object, value.0, size.0, |p, buf| {
-        sys::fs::getxattr(p, name.0, buf)
+        sys::fs::getxattr(p, name, buf)
     })
 }
 
@@ -372,9 +382,10 @@ pub fn lgetxattr<'a>(
     value: OutBuf,
     size: Size,
 ) -> Result<Plan<'a>, Errno> {
+    let name = name.text()?;
     let object = object(cx, CWD, OptPath(Some(path)), libc::AT_SYMLINK_NOFOLLOW)?;
     xattr_answer(cx, &object, value.0, size.0, |p, buf| {
-        sys::fs::getxattr(p, name.0, buf)
+        sys::fs::getxattr(p, name, buf)
     })
 }
 
@@ -388,15 +399,16 @@ pub fn getxattrat<'a>(
     args: Ptr,
     size: Size,
 ) -> Result<Plan<'a>, Errno> {
-    check_flags(flags.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
     let args = XattrArgs::read(cx, args, size)?;
+    check_flags(flags.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
     if args.flags != 0 {
         return Err(Errno::EINVAL);
     }
-    let object = object(cx, dir, path, flags.0)?;
+    let name = name.text()?;
+    let object = open_object(cx, dir, path, flags)?;
     let size = u64::from(args.size);
     xattr_answer(cx, &object, args.value, size, |p, buf| {
-        sys::fs::getxattr(p, name.0, buf)
+        sys::fs::getxattr(p, name, buf)
     })
 }
 
@@ -463,20 +475,61 @@ pub fn listxattrat<'a>(
     size: Size,
 ) -> Result<Plan<'a>, Errno> {
     check_flags(flags.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
-    let object = object(cx, dir, path, flags.0)?;
+    let object = open_object(cx, dir, path, flags)?;
     xattr_answer(cx, &object, list.0, size.0, sys::fs::listxattr)
 }
 
-/// file_getattr(2) (Linux 6.17): not served yet; programs fall back to ioctl(2).
+/// `struct file_attr` of Linux 6.17.
+pub(super) const FILE_ATTR: usize = sys::fs::FILE_ATTR;
+
+/// EINVAL or E2BIG for a size of `struct file_attr` that no kernel has.
+pub(super) fn check_file_attr_size(size: Size) -> Result<usize, Errno> {
+    match usize::try_from(size.0) {
+        Ok(0..FILE_ATTR) => Err(Errno::EINVAL),
+        Ok(size @ FILE_ATTR..=4096) => Ok(size),
+        _ => Err(Errno::E2BIG),
+    }
+}
+
+/// What the *xattrat calls, file_getattr(2) and file_setattr(2) act on. EBADF for an `O_PATH`
+/// descriptor: unlike fchmodat2(2) and its kin they want a file that is open.
+pub(super) fn open_object<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: OptPath<'a>,
+    flags: AtFlags,
+) -> Result<Object<'a>, Errno> {
+    match object(cx, dir, path, flags.0)? {
+        Object::Place(Place::Open(_)) if path.0.is_none_or(UserPath::is_empty) => Err(Errno::EBADF),
+        object => Ok(object),
+    }
+}
+
+/// file_getattr(2) (Linux 6.17): the flags of chattr(1), by path. An older kernel says ENOSYS itself.
 pub fn file_getattr<'a>(
-    _: &Cx<'a>,
-    _: DirFd,
-    _: OptPath<'a>,
-    _: OutBuf,
-    _: Size,
-    _: AtFlags,
+    cx: &Cx<'a>,
+    dir: DirFd,
+    path: OptPath<'a>,
+    attr: OutBuf,
+    size: Size,
+    flags: AtFlags,
 ) -> Result<Plan<'a>, Errno> {
-    Err(Errno::ENOSYS)
+    check_flags(flags.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
+    let size = check_file_attr_size(size)?;
+    let found = match open_object(cx, dir, path, flags)? {
+        Object::Fd(fd) => sys::fs::file_getattr(&cx.vfs.fd_path(fd.as_fd())?)?,
+        Object::Place(place) => {
+            let handle = cx.vfs.handle(&place)?;
+            sys::fs::file_getattr(&cx.vfs.fd_path(handle.as_fd())?)?
+        }
+    };
+    // A longer structure of a later kernel: what we don't know is zero.
+    let answer = cx.arena.alloc_slice_fill_copy(size, 0u8);
+    answer
+        .get_mut(..FILE_ATTR)
+        .ok_or(Errno::EINVAL)?
+        .copy_from_slice(&found);
+    Ok(Plan::write(attr.0, answer, 0))
 }
 
 /// inotify_add_watch(2).

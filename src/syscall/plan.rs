@@ -201,6 +201,11 @@ pub enum Act<'a> {
     },
     /// removexattr(2).
     RemoveXattr { object: Object<'a>, name: &'a CStr },
+    /// file_setattr(2).
+    SetFileAttr {
+        object: Object<'a>,
+        attr: [u8; crate::sys::fs::FILE_ATTR],
+    },
     /// access(2) of something that exists.
     Access {
         place: Place<'a>,

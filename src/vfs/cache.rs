@@ -147,9 +147,17 @@ impl Cache {
             if inner.by_inode.len() >= 2 * CAPACITY {
                 inner.by_inode.clear();
             }
+            if inner.passed.len() >= 16 * CAPACITY {
+                drop(inner);
+                return self.flush();
+            }
             inner
                 .by_inode
                 .insert(inode, (Arc::downgrade(dir), Instant::now()));
+            // Its path is believed as well: by those who stand in it.
+            if let Some(path) = &dir.path {
+                inner.pass_through(path);
+            }
         }
     }
 

@@ -97,6 +97,8 @@ pub struct Vfs {
     bound: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     /// The rule of directories that exist only in the view: readable, nothing can be made there.
     synthetic_rule: RuleId,
+    /// Rules that let something be written: for people who read `/proc/mounts`, nothing is decided by it.
+    writable: Mutex<HashSet<RuleId>>,
     next_id: AtomicU64,
 }
 
@@ -174,8 +176,14 @@ impl Vfs {
             abstract_prefix: format!("sbox-{}/", std::process::id()).into_bytes(),
             bound: Mutex::default(),
             synthetic_rule,
+            writable: Mutex::default(),
             next_id,
         })
+    }
+
+    /// Tells which rules let something be written, for `/proc/mounts`.
+    pub fn tell_writable(&self, rules: impl IntoIterator<Item = RuleId>) {
+        lock(&self.writable).extend(rules);
     }
 
     /// The root directory of the view.
@@ -407,6 +415,14 @@ impl Vfs {
         }
         let above = sys::fs::openat(fd, c"..", libc::O_PATH | libc::O_DIRECTORY, 0)?;
         self.identify(above, Some(dir))
+    }
+
+    /// The directory above one that is no mount's root, by the kernel's `..`: for a guest that may not
+    /// search the directories on the way there. ENOENT if it has been moved out of the view.
+    pub(super) fn above_held(&self, dir: &Dir) -> sys::Result<Arc<Dir>> {
+        let fd = dir.host().ok_or(Errno::ENOENT)?;
+        let above = sys::fs::openat(fd, c"..", libc::O_PATH | libc::O_DIRECTORY, 0)?;
+        self.identify(above, None)
     }
 
     /// Tells the cache that the guest moved or removed what was at `name` of `dir`.

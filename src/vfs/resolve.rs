@@ -19,7 +19,7 @@ use crate::policy::RuleId;
 use crate::sys::{self, Errno};
 use bumpalo::Bump;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
@@ -33,6 +33,9 @@ pub enum Follow {
     Last,
     /// The link itself is meant.
     Never,
+    /// It is, to a file that is made if it isn't there: EISDIR where the name, or the text of a
+    /// link, says by a slash that it is a directory (open(2), `O_CREAT`).
+    Make,
 }
 
 /// Limits that openat2(2) puts on a walk.
@@ -57,6 +60,11 @@ impl Scope {
             return Err(Errno::EAGAIN);
         }
         Ok(Self(resolve))
+    }
+
+    /// True if absolute paths start at the directory too.
+    pub fn is_in_root(self) -> bool {
+        self.has(libc::RESOLVE_IN_ROOT)
     }
 
     const fn has(self, flag: u64) -> bool {
@@ -126,6 +134,24 @@ pub struct Found<'a> {
     pub place: Place<'a>,
     /// What stat(2) says of it; `None` when nothing exists there.
     pub stat: Option<libc::stat>,
+}
+
+/// The file system that a walk with `RESOLVE_NO_XDEV` must not leave.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Mount(Option<MountId>),
+    Dev,
+    Proc,
+}
+
+impl Origin {
+    fn of(dir: &Dir) -> Self {
+        match dir.synth() {
+            Some(SynthDir::Proc(_)) => Self::Proc,
+            Some(SynthDir::Dev | SynthDir::Pts) => Self::Dev,
+            _ => Self::Mount(dir.mount),
+        }
+    }
 }
 
 pub(super) struct Walk<'v> {
@@ -340,7 +366,8 @@ impl<'v> Walk<'v> {
     /// One component of a path, which must lead to a directory.
     fn step(&mut self, dir: &Arc<Dir>, name: &[u8]) -> sys::Result<Arc<Dir>> {
         match name {
-            b"" | b"." => return Ok(Arc::clone(dir)),
+            b"" => return Ok(Arc::clone(dir)),
+            b"." => return self.vfs.may_search(dir).map(|()| Arc::clone(dir)),
             b".." => return self.parent(dir),
             _ => {}
         }
@@ -606,18 +633,20 @@ impl<'v> Walk<'v> {
         let Some(path) = &dir.path else {
             return self.parent_of_removed(&dir);
         };
-        if let Some(cow) = dir.cow() {
-            let flags = libc::AT_EMPTY_PATH | libc::AT_EACCESS;
-            sys::fs::faccessat2(cow.top()?, c"", libc::X_OK, flags)?;
+        self.vfs.may_search(&dir)?;
+        if dir.host().is_some_and(is_removed) {
+            return self.parent_of_removed(&dir);
         }
-        // The kernel asks for search permission here, by looking `..` up.
-        if let Some(fd) = dir.host() {
-            match sys::fs::faccessat2(fd, c".", libc::X_OK, libc::AT_EACCESS) {
-                Err(Errno::ENOENT) => return self.parent_of_removed(&dir),
-                other => other?,
-            }
+        match self.above(path) {
+            // The kernel asks nothing of the directories further up.
+            Err(Errno::EACCES) if !self.is_mount(&dir) => self.vfs.above_held(&dir),
+            other => other,
         }
-        self.above(path)
+    }
+
+    fn is_mount(&self, dir: &Dir) -> bool {
+        dir.node
+            .is_some_and(|node| self.vfs.table.mount_at(node).is_some())
     }
 
     fn above(&mut self, path: &VPath) -> sys::Result<Arc<Dir>> {
@@ -637,7 +666,10 @@ impl<'v> Walk<'v> {
         };
         let text = host.0.strip_suffix(b" (deleted)").ok_or(Errno::ENOENT)?;
         let path = self.vfs.table.to_view(text).ok_or(Errno::ENOENT)?;
-        self.above(&path)
+        match self.above(&path) {
+            Err(Errno::EACCES) => self.vfs.above_held(dir),
+            other => other,
+        }
     }
 
     fn locate<'a>(
@@ -654,7 +686,10 @@ impl<'v> Walk<'v> {
         let (head, last) = split(bare);
         let dir = self.dir(&start, head)?;
         match last {
-            b"." => return Ok(Place::Dir(dir, Last::Dot)),
+            b"." => {
+                self.vfs.may_search(&dir)?;
+                return Ok(Place::Dir(dir, Last::Dot));
+            }
             b".." => return Ok(Place::Dir(self.parent(&dir)?, Last::DotDot)),
             _ => {}
         }
@@ -681,7 +716,10 @@ impl<'v> Walk<'v> {
                 trim_end(path)
             };
             let place = self.locate(&start, bare, arena)?;
-            let follows = follow == Follow::Last || must_be_dir;
+            if follow == Follow::Make && must_be_dir {
+                self.refuse_file(&place)?;
+            }
+            let follows = follow != Follow::Never || must_be_dir;
             let link: (&Arc<Dir>, &'a [u8]) = match &place {
                 Place::Name { dir, name, .. } => match dir.stat_name(name) {
                     Ok(stat) if follows && is_link(&stat) => {
@@ -730,6 +768,15 @@ impl<'v> Walk<'v> {
         }
     }
 
+    /// What [`Follow::Make`] says of `name/`.
+    fn refuse_file(&self, place: &Place<'_>) -> sys::Result<()> {
+        match place {
+            Place::Dir(_, Last::Dot | Last::DotDot | Last::Root) => Ok(()),
+            Place::Name { dir, .. } => self.vfs.may_search(dir).and(Err(Errno::EISDIR)),
+            _ => Err(Errno::EISDIR),
+        }
+    }
+
     /// The walk of openat2(2) with limits: component by component, remembering where it has been.
     fn find_within<'a>(
         &mut self,
@@ -744,7 +791,7 @@ impl<'v> Walk<'v> {
         let mut trail: Vec<Arc<Dir>> = Vec::new();
         let mut base = Arc::clone(start);
         let mut must_be_dir = path.last() == Some(&b'/');
-        let origin = start.mount;
+        let origin = Origin::of(start);
         let push = |work: &mut Vec<Vec<u8>>, text: &[u8]| {
             let names: Vec<_> = components(text).map(<[u8]>::to_vec).collect();
             work.extend(names.into_iter().rev());
@@ -763,8 +810,12 @@ impl<'v> Walk<'v> {
             let dir = trail.last().cloned().ok_or(Errno::EIO)?;
             let is_last = work.is_empty();
             match name.as_slice() {
-                b"." => continue,
+                b"." => {
+                    self.vfs.may_search(&dir)?;
+                    continue;
+                }
                 b".." if confined => {
+                    self.vfs.may_search(&dir)?;
                     if trail.len() > 1 {
                         trail.pop();
                     } else if scope.has(libc::RESOLVE_BENEATH) {
@@ -781,8 +832,11 @@ impl<'v> Walk<'v> {
                 _ => {}
             }
             let place = self.child(&dir, &name, arena)?;
+            if is_last && follow == Follow::Make && must_be_dir {
+                self.refuse_file(&place)?;
+            }
             if scope.has(libc::RESOLVE_NO_XDEV)
-                && matches!(&place, Place::Dir(d, _) if d.mount != origin)
+                && matches!(&place, Place::Dir(d, _) if Origin::of(d) != origin)
             {
                 return Err(Errno::EXDEV);
             }
@@ -868,19 +922,18 @@ impl<'v> Walk<'v> {
         Ok(Found { place, stat })
     }
 
-    fn check_crossing(
-        &self,
-        trail: &[Arc<Dir>],
-        origin: Option<MountId>,
-        scope: Scope,
-    ) -> sys::Result<()> {
-        let crossed = trail.last().is_some_and(|dir| dir.mount != origin);
+    fn check_crossing(&self, trail: &[Arc<Dir>], origin: Origin, scope: Scope) -> sys::Result<()> {
+        let crossed = trail.last().is_some_and(|dir| Origin::of(dir) != origin);
         if crossed && scope.has(libc::RESOLVE_NO_XDEV) {
             Err(Errno::EXDEV)
         } else {
             Ok(())
         }
     }
+}
+
+fn is_removed(dir: BorrowedFd<'_>) -> bool {
+    sys::fs::fstat(dir).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
 fn is_link(stat: &libc::stat) -> bool {
@@ -911,6 +964,25 @@ impl Vfs {
             generation: super::ALWAYS,
             seen: Mutex::new(Instant::now()),
         }))
+    }
+
+    /// EACCES for a directory in which the guest may not look names up. The kernel asks this where a
+    /// walk passes through, also for `.` and `..`.
+    pub fn may_search(&self, dir: &Dir) -> sys::Result<()> {
+        let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
+        dir.host()
+            .map_or(Ok(()), |fd| sys::fs::faccessat2(fd, c"", libc::X_OK, flags))
+    }
+
+    /// EACCES for a directory in which the guest may not make names, ENOENT for a removed one.
+    pub fn may_make(&self, dir: &Dir) -> sys::Result<()> {
+        let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
+        if dir.host().is_some_and(is_removed) {
+            return Err(Errno::ENOENT);
+        }
+        dir.host().map_or(Ok(()), |fd| {
+            sys::fs::faccessat2(fd, c"", libc::W_OK | libc::X_OK, flags)
+        })
     }
 
     pub(super) fn node_at(&self, path: &VPath) -> Option<NodeId> {

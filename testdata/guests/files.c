@@ -424,6 +424,30 @@ static void data_plane(void) {
     munmap(p, 8192);
 }
 
+/* What only a descriptor led to, and flags that nobody asked for. */
+static void held(void) {
+    char cwd[PATH_MAX];
+    mkdir("u1", 0755), mkdir("u1/u2", 0755);
+    int under = open("u1/u2", O_PATH | O_DIRECTORY), back = open(".", O_RDONLY | O_DIRECTORY);
+    fact("flags of a path", fcntl(under, F_GETFL));
+    fact("flags of a directory", fcntl(back, F_GETFL));
+    fact("into a directory", fchdir(under));
+    fact("moved under us", renameat(back, "u1/u2", back, "u3"));
+    printf("its name: %s\n", getcwd(cwd, sizeof cwd) ? strrchr(cwd, '/') + 1 : errname(errno));
+    fact("above it", access("../u1", F_OK));
+    fact("back", fchdir(back));
+    fact("a whiteout", mknod("w", S_IFCHR | 0600, 0));
+    fact("open a whiteout", open("w", O_RDONLY));
+    fact("leave a whiteout", syscall(SYS_renameat2, AT_FDCWD, "u3", AT_FDCWD, "u4", 4));
+    mode_of("in its place", "u3");
+    int fd = open("flags", O_RDWR | O_CREAT | O_APPEND, 0644);
+    fact("flags of a file", fcntl(fd, F_GETFL));
+    fact("a directory that isn't there", open("none/flags/", O_WRONLY | O_CREAT, 0644));
+    symlink("u5/", "u6");
+    fact("through a link with a slash", open("u6", O_WRONLY | O_CREAT, 0644));
+    close(fd), close(under), close(back);
+}
+
 int main(void) {
     syscall(SYS_close_range, 3, ~0U, 0);
     creation();
@@ -434,5 +458,6 @@ int main(void) {
     watches();
     how_forms();
     data_plane();
+    held();
     return finish();
 }

@@ -1,9 +1,11 @@
 //! Files that only the view knows: devices, processes, and directories on the way to mounts.
 
 mod dev;
+mod mounts;
 mod proc;
 
 pub(super) use dev::Terminal;
+pub use mounts::MountFile;
 pub use proc::{Magic, ProcDir};
 
 use super::dir::{Dir, DirKind};
@@ -55,6 +57,8 @@ pub enum SynthFile {
     Pts(u32),
     /// A file below the host's `/proc` that the view passes on.
     Proc(String),
+    /// The mounts of the view, as a file of this process.
+    Mounts(MountFile, i32),
 }
 
 /// What a name in a synthetic directory is.
@@ -166,6 +170,11 @@ impl Vfs {
         if let SynthFile::Pts(_) = file {
             return sys::fs::fstat(self.handle(&Place::Synth(file.clone()))?.as_fd());
         }
+        if let SynthFile::Mounts(_, tgid) = file {
+            // The host's has the same mode, size and owner.
+            let name = CString::new(format!("{tgid}/mounts")).map_err(|_| Errno::ENOENT)?;
+            return sys::fs::fstatat(self.proc_root.as_fd(), &name, 0);
+        }
         let (dir, name) = self.host_of(file)?;
         sys::fs::fstatat(dir, &name, 0)
     }
@@ -177,6 +186,8 @@ impl Vfs {
             SynthFile::Tty => "/dev/tty".into(),
             SynthFile::Pts(n) => format!("/dev/pts/{n}"),
             SynthFile::Proc(rel) => rel.clone(),
+            // The host's tells the host's mounts.
+            SynthFile::Mounts(..) => return Err(Errno::ENOENT),
         };
         let path = CString::new(path).map_err(|_| Errno::ENOENT)?;
         Ok((self.proc_root.as_fd(), path))
@@ -194,6 +205,10 @@ impl Vfs {
         let flags = (flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)) | libc::O_NOCTTY;
         match file {
             SynthFile::Proc(rel) if writes && !proc::is_writable(rel) => Err(Errno::EACCES),
+            SynthFile::Mounts(..) if writes => Err(Errno::EACCES),
+            SynthFile::Mounts(file, _) => {
+                self.reopen(self.open_mounts(*file)?.as_fd(), flags & !libc::O_DIRECTORY)
+            }
             SynthFile::Tty => self.open_tty(flags, who),
             SynthFile::Device("ptmx") => {
                 let (dir, name) = self.host_of(file)?;
@@ -249,6 +264,9 @@ impl Vfs {
                 let found = terminals.iter().find(|t| t.number == *n && t.lives());
                 copy(found.ok_or(Errno::ENOENT)?.slave.as_fd())
             }
+            Place::Synth(SynthFile::Mounts(file, _)) => {
+                self.reopen(self.open_mounts(*file)?.as_fd(), libc::O_PATH)
+            }
             Place::Synth(file) => {
                 let (dir, name) = self.host_of(file)?;
                 sys::fs::openat(dir, &name, libc::O_PATH, 0)
@@ -281,6 +299,11 @@ impl Vfs {
             Place::Open(fd) => self.rule_of(fd.as_fd()),
             Place::Synth(_) | Place::Magic(_) => Some(self.synthetic_rule),
         }
+    }
+
+    /// True for `/proc` and what lies in it, where nothing can be made.
+    pub fn is_in_proc(&self, dir: &Dir) -> bool {
+        matches!(dir.synth(), Some(SynthDir::Proc(_)))
     }
 
     /// The known inode of a synthetic directory, for listings.

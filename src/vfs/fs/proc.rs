@@ -3,7 +3,7 @@
 //! Files are the host's, opened by the supervisor for processes of the sandbox only; magic links are
 //! ours. What is not listed here does not exist.
 
-use super::{SynthDir, SynthFile, SynthNode};
+use super::{MountFile, SynthDir, SynthFile, SynthNode};
 use crate::sys::{self, Errno};
 use crate::vfs::resolve::{Last, Place};
 use crate::vfs::{Caller, Vfs};
@@ -161,6 +161,7 @@ pub(super) fn child(dir: ProcDir, name: &[u8], who: Caller<'_>) -> SynthNode {
     };
     match dir {
         ProcDir::Root => match text {
+            "mounts" => SynthNode::Link(b"self/mounts"[..].into()),
             "self" => SynthNode::Link(who.tgid.to_string().into_bytes().into()),
             "thread-self" => {
                 SynthNode::Link(format!("{}/task/{}", who.tgid, who.tid).into_bytes().into())
@@ -220,6 +221,9 @@ fn group_of(tid: i32, who: Caller<'_>) -> Option<i32> {
 }
 
 fn task_child(tgid: i32, relative: &str, name: &str) -> SynthNode {
+    if let Some(file) = MountFile::named(name) {
+        return SynthNode::File(SynthFile::Mounts(file, tgid));
+    }
     match name {
         "exe" => SynthNode::Magic(Magic::Exe(tgid)),
         "cwd" => SynthNode::Magic(Magic::Cwd(tgid)),
@@ -267,6 +271,7 @@ pub(super) fn names(dir: ProcDir, who: Caller<'_>) -> Vec<(Vec<u8>, u8)> {
     match dir {
         ProcDir::Root => {
             let mut all = host_names("");
+            all.push((b"mounts".to_vec(), libc::DT_LNK));
             all.push((b"self".to_vec(), libc::DT_LNK));
             all.push((b"thread-self".to_vec(), libc::DT_LNK));
             all.extend(numbers(who.tasks.groups(), libc::DT_DIR));
@@ -275,6 +280,7 @@ pub(super) fn names(dir: ProcDir, who: Caller<'_>) -> Vec<(Vec<u8>, u8)> {
         ProcDir::Group(_) | ProcDir::Task(..) => {
             let files = TASK_FILES
                 .iter()
+                .chain(&["mountinfo", "mounts"])
                 .map(|f| (f.as_bytes().to_vec(), libc::DT_REG));
             let links = ["exe", "cwd", "root"]
                 .iter()

@@ -236,12 +236,7 @@ impl Stand<'_> {
     }
 
     fn run_program(&self, job: &Job, proof: &Proof) -> Fallible<Outcome> {
-        if let Proof::Builds { directory, .. } = proof {
-            if directory.exists() {
-                fs::remove_dir_all(directory)?;
-            }
-            fs::create_dir(directory)?;
-        }
+        make_room(proof)?;
         let outcome = self.run(job)?;
         outcome.succeeded()?;
         proof.holds(&outcome)?;
@@ -254,6 +249,17 @@ impl Stand<'_> {
             &self.fixtures.scratch(),
         )
     }
+}
+
+/// Empties the directory that a build writes to.
+pub(crate) fn make_room(proof: &Proof) -> Fallible<()> {
+    if let Proof::Builds { directory, .. } = proof {
+        if directory.exists() {
+            fs::remove_dir_all(directory)?;
+        }
+        fs::create_dir(directory)?;
+    }
+    Ok(())
 }
 
 impl Proof {

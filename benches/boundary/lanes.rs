@@ -152,13 +152,24 @@ impl Lane {
         self.kind.name()
     }
 
+    /// As [`Lane::command`], in the lane of `sbox`, which counts what reaches it.
+    pub(crate) fn counting(&self, job: &Job, fixtures: &Fixtures) -> Command {
+        self.command_with(&["run", "--stats"], job, fixtures)
+    }
+
     pub(crate) fn command(&self, job: &Job, fixtures: &Fixtures) -> Command {
+        self.command_with(&[], job, fixtures)
+    }
+
+    /// `first` takes the place of as many words of the lane's own.
+    fn command_with(&self, first: &[&str], job: &Job, fixtures: &Fixtures) -> Command {
         let mut argv = job.argv.iter();
         let mut command = if self.kind.is_bare() {
             Command::new(argv.next().map_or_else(OsString::new, Clone::clone))
         } else {
             let mut command = Command::new(&self.program);
-            command.args(flags(self.kind, job, fixtures));
+            let own = flags(self.kind, job, fixtures);
+            command.args(first).args(own.iter().skip(first.len()));
             command
         };
         command

@@ -12,6 +12,7 @@ mod memory;
 mod options;
 mod report;
 mod rows;
+mod share;
 mod stats;
 
 use std::error::Error;
@@ -58,8 +59,10 @@ fn bench(options: &options::Options) -> Fallible<()> {
         .collect();
     let matrix = engine::run(&fixtures, lanes, rows, options.rounds);
     let memory = memory::all(&fixtures, &matrix.lanes, |row| options.wants(row));
+    let shares = share::all(&fixtures, &matrix);
     let report = report::Report {
         matrix,
+        shares,
         memory,
         missing,
         machine: clock.stop(),

@@ -15,6 +15,7 @@ use crate::lanes::{Kind, Missing};
 use crate::measure;
 use crate::memory::Memory;
 use crate::rows::{Row, Work};
+use crate::share::Share;
 use crate::stats::Summary;
 
 const DOCS_BEGIN: &str = "<!-- boundary:begin -->";
@@ -22,6 +23,7 @@ const DOCS_END: &str = "<!-- boundary:end -->";
 
 pub(crate) struct Report {
     pub(crate) matrix: Matrix,
+    pub(crate) shares: Vec<Share>,
     pub(crate) memory: Vec<Memory>,
     pub(crate) missing: Vec<Missing>,
     pub(crate) machine: Machine,
@@ -156,6 +158,12 @@ impl Report {
         );
         let _ = write!(
             text,
+            "\n### What the mechanism alone costs\n\nNative CPU time and one bare round trip for each call notified, \
+             over native: what no supervisor can be below.\n\n{}",
+            self.share_table()
+        );
+        let _ = write!(
+            text,
             "\n### Peak resident memory of the tool\n\n{}",
             self.memory_table()
         );
@@ -254,6 +262,35 @@ impl Report {
         table(&lines)
     }
 
+    fn share_table(&self) -> String {
+        let head = [
+            "row",
+            "calls notified",
+            "ptrace stops",
+            "mechanism alone",
+            "sbox, CPU",
+        ];
+        let mut lines = vec![head.map(str::to_owned).to_vec()];
+        for share in &self.shares {
+            let Ok(crossings) = share.crossings else {
+                continue;
+            };
+            let alone = crossings.floor(&self.matrix, share.row).map(number);
+            let sbox = self
+                .matrix
+                .ratio(share.row, Kind::Sbox, Kind::Native, Figure::Cpu)
+                .map(|ratio| number(ratio.median));
+            lines.push(vec![
+                share.row.to_owned(),
+                crossings.notified.to_string(),
+                crossings.stops.to_string(),
+                alone.unwrap_or_else(|| "–".to_owned()),
+                sbox.unwrap_or_else(|| "–".to_owned()),
+            ]);
+        }
+        table(&lines)
+    }
+
     fn memory_table(&self) -> String {
         let kinds: Vec<Kind> = self
             .compared_kinds()
@@ -300,6 +337,11 @@ impl Report {
         for (row, lane, why) in self.matrix.troubles() {
             let _ = writeln!(notes, "- fails: {lane} in {row}: {why}");
         }
+        for share in &self.shares {
+            if let Err(why) = &share.crossings {
+                let _ = writeln!(notes, "- fails: counting in {}: {why}", share.row);
+            }
+        }
         for memory in &self.memory {
             if let Err(why) = &memory.outcome {
                 let _ = writeln!(
@@ -331,6 +373,10 @@ impl Report {
             "rounds": self.matrix.rounds,
             "missing": self.missing.iter().map(|(name, why)| json!({ "lane": name, "why": why })).collect::<Vec<_>>(),
             "rows": self.matrix.rows.iter().map(|row| self.row_json(row)).collect::<Vec<_>>(),
+            "crossings": self.shares.iter().filter_map(|share| {
+                let found = share.crossings.as_ref().ok()?;
+                Some(json!({ "row": share.row, "notified": found.notified, "stops": found.stops }))
+            }).collect::<Vec<_>>(),
             "memory": self.memory.iter().map(memory_json).collect::<Vec<_>>(),
             "bars": bars::judge(self).iter().map(bar_json).collect::<Vec<_>>(),
         })

@@ -46,6 +46,8 @@ const ERESTARTNOINTR: u64 = -513i64 as u64;
 #[derive(Debug)]
 pub(super) struct Mailbox {
     thread: AtomicI32,
+    /// There are requests: looked at before each wait, as a tracer that is busy is never interrupted.
+    waiting: AtomicBool,
     requests: Mutex<Vec<Arc<Request>>>,
 }
 
@@ -61,6 +63,7 @@ impl Mailbox {
     pub(super) fn new() -> Self {
         Self {
             thread: AtomicI32::new(sp::gettid()),
+            waiting: AtomicBool::new(false),
             requests: Mutex::default(),
         }
     }
@@ -76,6 +79,7 @@ impl Mailbox {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Arc::clone(&request));
+        self.waiting.store(true, Ordering::Release);
         for _ in 0..500 {
             // The tracer sleeps in waitid(2); the signal may come right before: tell it again.
             let tracer = self.thread.load(Ordering::Acquire);
@@ -93,6 +97,9 @@ impl Mailbox {
     }
 
     fn serve(&self) {
+        if !self.waiting.swap(false, Ordering::AcqRel) {
+            return;
+        }
         for request in self
             .requests
             .lock()
@@ -111,10 +118,8 @@ pub(super) struct Tracer<'s> {
     shared: &'s Arc<Shared>,
     worker: Worker<'s>,
     first: i32,
-    /// Children whose first stop came before their parent's event: they wait for their task entry.
-    /// With each the process that made it, once that had to be asked: killed before its event, it makes
-    /// none, and nobody else would ever let the child go.
-    early: HashMap<i32, Option<i32>>,
+    /// Children whose first stop came before their parent's event, and when: they wait for their task entry.
+    early: HashMap<i32, Instant>,
     /// The first program has ended: everything that is left or still being born is killed.
     ending: bool,
     outcome: Option<Outcome>,
@@ -138,10 +143,16 @@ impl<'s> Tracer<'s> {
     /// Serves stops until no guest is left. How the first program ended.
     pub(super) fn run(mut self) -> Option<Outcome> {
         loop {
-            // Usually the parent's event is there already: only if not, ask who it is.
-            let unsure = self.early.values().any(Option::is_none);
-            match sp::wait_peek(!unsure) {
-                Ok(None) => self.ask_for_makers(),
+            self.shared.tracer.serve();
+            // Usually the parent's event is there already.
+            match sp::wait_peek(self.early.is_empty()) {
+                Ok(None) if self.early.values().any(|since| since.elapsed() < PAUSE) => {
+                    std::thread::yield_now();
+                }
+                Ok(None) => {
+                    std::thread::sleep(PAUSE);
+                    self.drop_orphans();
+                }
                 Ok(Some(Waited { tid, stop: None })) => {
                     // No worker may be using this id when it becomes free.
                     self.shared.tasks.remove(tid);
@@ -164,7 +175,7 @@ impl<'s> Tracer<'s> {
                         stats.stopped(start.elapsed());
                     }
                 }
-                Err(Errno::EINTR) => self.shared.tracer.serve(),
+                Err(Errno::EINTR) => {}
                 // ECHILD: nobody is left.
                 Err(_) => return self.outcome,
             }
@@ -173,7 +184,7 @@ impl<'s> Tracer<'s> {
 
     fn died(&mut self, tid: i32, status: i32) {
         self.early.remove(&tid);
-        self.ask_for_makers();
+        self.drop_orphans();
         if tid != self.first {
             return;
         }
@@ -187,29 +198,25 @@ impl<'s> Tracer<'s> {
         for task in self.shared.tasks.all() {
             kill(&task);
         }
-        self.drop_orphans(|_, _| true);
-    }
-
-    /// Finds out who made the children whose makers have not reported them, and kills those whose maker
-    /// is no guest any more.
-    fn ask_for_makers(&mut self) {
-        for (&child, maker) in &mut self.early {
-            // One that is dead already has no maker to be found, and is reaped like any.
-            *maker = maker.or_else(|| maker_of(child)).or(Some(0));
+        for child in std::mem::take(&mut self.early).into_keys() {
+            // ESRCH: it is dead already.
+            let _ = sp::tgkill_any(child, libc::SIGKILL);
         }
-        self.drop_orphans(|maker, tasks| !is_maker(maker, tasks));
     }
 
-    /// Kills children whose maker won't report them any more: it dies, as if it had died in time.
-    fn drop_orphans(&mut self, is_orphan: impl Fn(i32, &Registry) -> bool) {
+    /// Kills children that nobody will report any more, as if they had died in time: whoever makes one and is
+    /// killed before its event makes none, and nobody else would ever let the child go.
+    fn drop_orphans(&mut self) {
         let tasks = &self.shared.tasks;
-        self.early.retain(|&child, maker| {
-            let orphan = maker.is_some_and(|maker| is_orphan(maker, tasks));
-            if orphan {
+        self.early.retain(|&child, since| {
+            // A maker tells in microseconds. Its parent is not always the one who made it (`CLONE_PARENT`).
+            let waits = since.elapsed() < PATIENCE
+                && maker_of(child).is_some_and(|tgid| is_maker(tgid, tasks));
+            if !waits {
                 // ESRCH: it is dead already.
                 let _ = sp::tgkill_any(child, libc::SIGKILL);
             }
-            !orphan
+            waits
         });
     }
 
@@ -238,7 +245,7 @@ impl<'s> Tracer<'s> {
     /// A new child's first stop, an interrupt that was asked for, or a group stop.
     fn at_event_stop(&mut self, tid: i32, signal: i32) -> nix::Result<()> {
         if self.shared.tasks.get(tid).is_none() {
-            self.early.insert(tid, None);
+            self.early.insert(tid, Instant::now());
             // It stays in this stop, which must not be seen again.
             return sp::take_stop(tid);
         }
@@ -422,7 +429,7 @@ impl<'s> Tracer<'s> {
             return sp::tgkill_any(tid, libc::SIGKILL);
         };
         // The other threads are gone, and with them what they were about to report.
-        self.drop_orphans(|maker, _| maker == tid);
+        self.drop_orphans();
         let state = std::mem::take(&mut *task.exec());
         let verdict = match &state {
             ExecState::Running(plan) => verify::loaded_as_planned(tid, plan),
@@ -498,10 +505,15 @@ impl<'s> Tracer<'s> {
     }
 }
 
-/// True while this process may still report a child: a guest, or we, whose child it becomes if the first
+/// How long a child's maker may take to report it, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks for such a report.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// True while this process may still report a child: a living guest, or we, whose child it becomes if the first
 /// guest makes it with `CLONE_PARENT`.
 fn is_maker(tgid: i32, tasks: &Registry) -> bool {
-    tgid == std::process::id().cast_signed() || tasks.is_member(tgid)
+    tgid == std::process::id().cast_signed() || tasks.lives(tgid)
 }
 
 /// The process that a new child comes from: its own if it is a thread, else its parent.

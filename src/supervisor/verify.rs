@@ -32,19 +32,19 @@ pub(super) fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'stati
     if Mm::new(tid).read(at, &mut found) != Ok(asked.len()) || found != asked {
         return Err("the program was loaded by another path");
     }
-    /// Where the ELF interpreter was mapped; 0 for static programs.
-    const AT_BASE: u64 = 7;
-    match (auxv.get(AT_BASE), plan.interpreter) {
-        (0, None) => Ok(()),
-        (base, Some(approved)) if base != 0 => {
-            let found = sys::mem::mapped_at(&format!("/proc/{tid}/maps"), base)
-                .ok_or("the interpreter can't be seen")?;
-            if found == approved {
-                Ok(())
-            } else {
-                Err("another interpreter was loaded than approved")
-            }
-        }
-        _ => Err("an interpreter was loaded that was not approved, or none at all"),
+    let Some(approved) = &plan.mapped else {
+        return Ok(());
+    };
+    // A guest that can write to its program can give it another interpreter, or a first one: nothing else
+    // than what was approved may have been mapped, at whatever address.
+    let mapped = sys::mem::mapped_files(&format!("/proc/{tid}/maps"))
+        .ok_or("what is mapped can't be seen")?;
+    let is_mapped = |file: &(u64, u64)| mapped.iter().any(|one| one.file == *file);
+    if !mapped.iter().all(|one| approved.contains(&one.file)) {
+        return Err("something was mapped that was not approved");
     }
+    if !approved.iter().all(is_mapped) {
+        return Err("not all of what was approved is mapped");
+    }
+    Ok(())
 }

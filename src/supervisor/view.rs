@@ -139,7 +139,8 @@ impl Builder {
 
     fn tmpfs(&mut self, at: VPath, mode: u32, origin: String) {
         self.tmpfs += 1;
-        let dir = PrivateDir::new(&self.scratch, &format!("tmp{}", self.tmpfs), mode);
+        let name = CString::new(format!("tmp{}", self.tmpfs)).unwrap_or_default();
+        let dir = PrivateDir::new(&self.scratch, &name, mode);
         self.mount(at, Source::Private(dir), Access::ALL, origin);
     }
 
@@ -278,7 +279,11 @@ impl Builder {
     fn hide_own(&mut self) {
         let layers = self.own.iter().filter_map(|layer| layer.parent());
         let layers = layers.map(|dir| fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()));
-        let own: Vec<PathBuf> = layers.chain([self.scratch.base().to_owned()]).collect();
+        // Other runs of this user may have other temporary directories.
+        let base = self.scratch.base();
+        let others = ["/tmp", "/var/tmp"].map(Path::new).into_iter();
+        let others = others.filter_map(|dir| Some(dir.join(base.file_name()?)));
+        let own: Vec<PathBuf> = layers.chain(others).chain([base.to_owned()]).collect();
         let mut places = Vec::new();
         for (mount, own) in self
             .mounts

@@ -35,28 +35,42 @@ pub fn write(tid: i32, addr: u64, data: &[u8]) -> Result<usize> {
     check(unsafe { libc::process_vm_writev(tid, &local, 1, &remote, 1, 0) } as libc::c_long)
 }
 
-/// Device and inode of the file that `maps` (proc(5), `/proc/PID/maps`) shows at `address`.
-///
-/// The device is the file system's own, which is not what stat(2) says on btrfs and some overlays.
-pub fn mapped_at(maps: &str, address: u64) -> Option<(u64, u64)> {
+/// A mapping of a file.
+pub struct Mapped {
+    /// Where it lies.
+    pub at: std::ops::Range<u64>,
+    /// Device and inode. The device is the file system's own, which is not what stat(2) says on btrfs and
+    /// some overlays.
+    pub file: (u64, u64),
+}
+
+/// All mappings of files that `maps` (proc(5), `/proc/PID/maps`) shows. `None` if it can't be read, or not
+/// understood.
+pub fn mapped_files(maps: &str) -> Option<Vec<Mapped>> {
     let text = std::fs::read(maps).ok()?;
-    text.split(|&b| b == b'\n').find_map(|line| {
+    let lines = text.split(|&b| b == b'\n').filter(|line| !line.is_empty());
+    let mut all = Vec::new();
+    for line in lines {
         // from-to perms offset major:minor inode path; only the path may be anything but ASCII.
         let mut words = line.split(|&b| b == b' ').filter(|w| !w.is_empty());
         let mut word = || words.next().and_then(|w| std::str::from_utf8(w).ok());
         let (from, to) = word()?.split_once('-')?;
         let hex = |text| u64::from_str_radix(text, 16).ok();
-        if !(hex(from)?..hex(to)?).contains(&address) {
-            return None;
-        }
         let (_, _) = (word()?, word()?);
         let (major, minor) = word()?.split_once(':')?;
         let device = libc::makedev(hex(major)? as u32, hex(minor)? as u32);
-        Some((device, word()?.parse().ok()?))
-    })
+        let inode = word()?.parse().ok()?;
+        if inode != 0 {
+            all.push(Mapped {
+                at: hex(from)?..hex(to)?,
+                file: (device, inode),
+            });
+        }
+    }
+    Some(all)
 }
 
-/// Device and inode of `file` as [`mapped_at`] would show them, found by mapping it.
+/// Device and inode of `file` as [`mapped_files`] would show them, found by mapping it.
 pub fn identity_when_mapped(file: std::os::fd::BorrowedFd<'_>) -> Result<(u64, u64)> {
     use std::os::fd::AsRawFd;
     const PAGE: usize = 4096;
@@ -67,8 +81,9 @@ pub fn identity_when_mapped(file: std::os::fd::BorrowedFd<'_>) -> Result<(u64, u
     if at == libc::MAP_FAILED {
         return Err(Errno::last());
     }
-    let found = mapped_at("/proc/self/maps", at as u64);
+    let found = mapped_files("/proc/self/maps")
+        .and_then(|all| all.into_iter().find(|one| one.at.contains(&(at as u64))));
     // SAFETY: exactly what was mapped above; nobody else knows of it.
     unsafe { libc::munmap(at, PAGE) };
-    found.ok_or(Errno::EIO)
+    found.map(|one| one.file).ok_or(Errno::EIO)
 }

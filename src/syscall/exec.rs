@@ -15,6 +15,7 @@ use crate::task::{Argv, ExecPlan};
 use crate::vfs::{Follow, Found, Place};
 use goblin::elf::Elf;
 use std::ffi::{CStr, CString};
+use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -130,7 +131,7 @@ fn plan<'a>(
     };
     let interpreter = match elf_interpreter(&program.file, &head)? {
         None => None,
-        Some(path) => Some(approve_interpreter(cx, &path)?),
+        Some(path) => Some((approve_interpreter(cx, &path)?, path)),
     };
     let argv = if depth == 0 {
         Argv::Guest(argv.0)
@@ -146,14 +147,31 @@ fn plan<'a>(
             rest: second_argument(cx, argv.0)?,
         }
     };
-    let by_path = depth == 0 && is_name && is_same_on_host(path, &program.stat);
+    let by_path =
+        depth == 0 && is_name && cx.vfs.is_fixed(path) && is_same_on_host(path, &program.stat);
+    // A second name may lie where guests can write to it.
+    let is_fixed = by_path
+        && program.stat.st_nlink == 1
+        && interpreter
+            .as_ref()
+            .is_none_or(|(_, path)| cx.vfs.is_fixed(path));
+    let mapped = if is_fixed {
+        None
+    } else {
+        let own = cx.vfs.when_mapped(program.file.as_fd())?;
+        Some(
+            iter::once(own)
+                .chain(interpreter.map(|(file, _)| file))
+                .collect(),
+        )
+    };
     plan.act = Act::Exec {
         program: OwnedFd::from(program.file),
         plan: Box::new(ExecPlan {
             by_path: by_path.then(|| path.to_bytes().to_vec()),
             slot: -1,
             program: (program.stat.st_dev, program.stat.st_ino),
-            interpreter,
+            mapped,
             empty_at: path_at + path.count_bytes() as u64,
             argv,
             envp: envp.0,
@@ -372,12 +390,12 @@ fn approve_interpreter(cx: &Cx<'_>, path: &CStr) -> Result<(u64, u64), Errno> {
     if path.to_bytes().first() != Some(&b'/') {
         return Err(Errno::ENOEXEC);
     }
-    let on_host = sys::fs::open(path, libc::O_PATH).and_then(|fd| sys::fs::fstat(fd.as_fd()));
-    match on_host {
-        Ok(host) if (host.st_dev, host.st_ino) == (in_view.st_dev, in_view.st_ino) => {
-            cx.vfs.when_mapped(path, (host.st_dev, host.st_ino))
-        }
-        _ => Err(Errno::ENOEXEC),
+    let on_host = sys::fs::open(path, libc::O_PATH).map_err(|_| Errno::ENOEXEC)?;
+    let host = sys::fs::fstat(on_host.as_fd())?;
+    if (host.st_dev, host.st_ino) == (in_view.st_dev, in_view.st_ino) {
+        cx.vfs.when_mapped(on_host.as_fd())
+    } else {
+        Err(Errno::ENOEXEC)
     }
 }
 

@@ -75,8 +75,9 @@ pub struct ExecPlan {
     pub slot: i32,
     /// Device and inode of the program.
     pub program: (u64, u64),
-    /// Device and inode of its ELF interpreter; `None` for a static program.
-    pub interpreter: Option<(u64, u64)>,
+    /// Device and inode, as `/proc/PID/maps` shows them, of all files that may be mapped: the program, and
+    /// its ELF interpreter if it has one. `None`: no guest can change either, nor what leads to them.
+    pub mapped: Option<Vec<(u64, u64)>>,
     /// A NUL byte in the guest, to serve as the empty path of execveat(2).
     pub empty_at: u64,
     /// The argument vector: the guest's own, or a new one for a script's interpreter.
@@ -363,14 +364,15 @@ impl Registry {
         }
     }
 
+    /// True if a guest thread has this id, or is of this thread group.
+    pub fn lives(&self, id: i32) -> bool {
+        let tasks = self.map();
+        tasks.contains_key(&id) || tasks.values().any(|t| t.group.tgid == id)
+    }
+
     /// True if `id` is the id of a guest thread or thread group.
     pub fn is_member(&self, id: i32) -> bool {
-        let lives = |id| {
-            self.map()
-                .values()
-                .any(|t| t.tid == id || t.group.tgid == id)
-        };
-        if lives(id) {
+        if self.lives(id) {
             return true;
         }
         let mut zombies = self.zombies.lock().unwrap_or_else(PoisonError::into_inner);
@@ -379,7 +381,7 @@ impl Registry {
         };
         // The id may mean somebody else by now.
         let stat = procfs::process::Process::new(id).and_then(|p| p.stat());
-        let waits = stat.is_ok_and(|s| s.state == 'Z' && lives(s.ppid));
+        let waits = stat.is_ok_and(|s| s.state == 'Z' && self.lives(s.ppid));
         if !waits {
             zombies.remove(at);
         }

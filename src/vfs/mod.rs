@@ -19,6 +19,7 @@ mod cache;
 pub mod cow;
 mod cow_mount;
 mod dir;
+mod fixed;
 pub mod fs;
 pub mod mount;
 pub mod path;
@@ -99,6 +100,8 @@ pub struct Vfs {
     synthetic_rule: RuleId,
     /// Rules that let something be written: for people who read `/proc/mounts`, nothing is decided by it.
     writable: Mutex<HashSet<RuleId>>,
+    /// Trees of the host in which guests can change something.
+    changeable: OnceLock<Vec<Box<[u8]>>>,
     next_id: AtomicU64,
 }
 
@@ -177,11 +180,12 @@ impl Vfs {
             bound: Mutex::default(),
             synthetic_rule,
             writable: Mutex::default(),
+            changeable: OnceLock::new(),
             next_id,
         })
     }
 
-    /// Tells which rules let something be written, for `/proc/mounts`.
+    /// Tells which rules let something be written, before the first guest runs.
     pub fn tell_writable(&self, rules: impl IntoIterator<Item = RuleId>) {
         lock(&self.writable).extend(rules);
     }
@@ -243,16 +247,22 @@ impl Vfs {
         Ok(lock(&self.placeholders).contains_key(&inode) || lock(&self.mixed).contains(&inode))
     }
 
-    /// Device and inode of a host file as `/proc/PID/maps` shows them. Most file systems show what
-    /// stat(2) says; those with anonymous devices (btrfs, overlays) are asked by mapping the file.
-    pub fn when_mapped(&self, path: &std::ffi::CStr, inode: Inode) -> sys::Result<Inode> {
+    /// Device and inode of a regular host file, held by `fd`, as `/proc/PID/maps` shows them. Most file
+    /// systems show what stat(2) says; those with anonymous devices (btrfs, overlays) are asked by mapping
+    /// the file.
+    pub fn when_mapped(&self, fd: BorrowedFd<'_>) -> sys::Result<Inode> {
+        let stat = sys::fs::fstat(fd)?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return Err(Errno::EACCES);
+        }
+        let inode = (stat.st_dev, stat.st_ino);
         if libc::major(inode.0) != 0 {
             return Ok(inode);
         }
         if let Some(known) = lock(&self.mapped).get(&inode) {
             return Ok(*known);
         }
-        let file = sys::fs::open(path, libc::O_RDONLY)?;
+        let file = self.reopen(fd, libc::O_RDONLY | libc::O_NONBLOCK)?;
         let found = sys::mem::identity_when_mapped(file.as_fd())?;
         let mut mapped = lock(&self.mapped);
         if mapped.len() >= MAX_BOUND {

@@ -9,7 +9,7 @@ use super::cow::{Cow, Sync};
 use super::path::{HostPath, VPath, components, strip_prefix};
 use crate::policy::RuleId;
 use crate::sys;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
@@ -75,15 +75,17 @@ impl CowTree {
 #[derive(Debug)]
 pub struct PrivateDir {
     path: HostPath,
+    name: CString,
     mode: u32,
     made: OnceLock<OwnedFd>,
 }
 
 impl PrivateDir {
     /// The directory `name` of `scratch`, to be made with `mode`.
-    pub fn new(scratch: &Scratch, name: &str, mode: u32) -> Self {
+    pub fn new(scratch: &Scratch, name: &CStr, mode: u32) -> Self {
         Self {
             path: scratch.place(name),
+            name: name.to_owned(),
             mode,
             made: OnceLock::new(),
         }
@@ -94,7 +96,7 @@ impl PrivateDir {
         if let Some(made) = self.made.get() {
             return Ok(made.as_fd());
         }
-        let made = scratch.directory(&self.path, self.mode)?;
+        let made = scratch.directory(&self.name, self.mode)?;
         Ok(self.made.get_or_init(|| made).as_fd())
     }
 }
@@ -175,6 +177,11 @@ impl MountTable {
     )]
     pub fn len(&self) -> usize {
         self.mounts.len()
+    }
+
+    /// All mounts.
+    pub(super) fn mounts(&self) -> &[Mount] {
+        &self.mounts
     }
 
     /// The node of `/`.

@@ -4,13 +4,14 @@
 //! first put into it, and is removed at the end. Each run holds a lock on its own; what a killed
 //! supervisor left behind has no lock and is removed by the next run that makes one.
 
+use super::cow::{names_in, remove_tree};
 use super::path::HostPath;
 use crate::sys::{self, Errno};
 use nix::fcntl::{Flock, FlockArg};
-use std::ffi::{CString, OsStr};
-use std::fs::{self, DirBuilder, File};
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -22,8 +23,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct Scratch {
     /// Holds those of all runs of this user.
     base: PathBuf,
-    /// Where this run's will be.
-    path: PathBuf,
+    base_fd: OwnedFd,
+    /// The name of this run's, once it is made.
+    name: CString,
     parking: OwnedFd,
     made: OnceLock<Made>,
     making: Mutex<()>,
@@ -33,6 +35,7 @@ pub struct Scratch {
 /// What there is once something was needed.
 #[derive(Debug)]
 struct Made {
+    dir: OwnedFd,
     _lock: Option<Flock<File>>,
     synth: OwnedFd,
 }
@@ -56,11 +59,15 @@ impl Scratch {
         };
         // Another user may have made the directory first: then it is not ours to use.
         let stat = sys::fs::fstat(dir.as_fd())?;
-        if stat.st_uid != uid.as_raw() || stat.st_mode & 0o077 != 0 {
+        if stat.st_uid != uid.as_raw() {
             return Err(io::Error::other(format!(
-                "{} exists but is not a private directory of this user",
+                "{} exists and belongs to another user",
                 base.display()
             )));
+        }
+        if stat.st_mode & 0o7777 != 0o700 {
+            let path = CString::new(format!("/proc/self/fd/{}", dir.as_raw_fd()))?;
+            sys::fs::fchmodat(dir.as_fd(), &path, 0o700)?;
         }
         let empty = CString::new(EMPTY)?;
         let parking = match sys::fs::openat(dir.as_fd(), &empty, flags, 0) {
@@ -77,8 +84,9 @@ impl Scratch {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |age| age.as_nanos());
         Ok(Self {
-            path: base.join(format!("{}-{now:x}", std::process::id())),
             base,
+            base_fd: dir,
+            name: CString::new(format!("{}-{now:x}", std::process::id()))?,
             parking,
             made: OnceLock::new(),
             making: Mutex::default(),
@@ -87,17 +95,18 @@ impl Scratch {
     }
 
     /// Where the directory `name` of this run is or will be.
-    pub(super) fn place(&self, name: &str) -> HostPath {
-        HostPath(self.path.join(name).as_os_str().as_bytes().into())
+    pub(super) fn place(&self, name: &CStr) -> HostPath {
+        let parts = [
+            self.base.as_os_str().as_bytes(),
+            self.name.to_bytes(),
+            name.to_bytes(),
+        ];
+        HostPath(parts.join(&b'/').into())
     }
 
-    /// Makes the directory that was promised at `place`.
-    pub(super) fn directory(&self, place: &HostPath, mode: u32) -> sys::Result<OwnedFd> {
-        self.made()?;
-        let path = CString::new(&*place.0).map_err(|_| Errno::EINVAL)?;
-        // Two threads may need it at once: it is the same directory for both.
-        make_private(Path::new(OsStr::from_bytes(&place.0))).map_err(errno_of)?;
-        let dir = sys::fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW)?;
+    /// Makes the directory `name` of this run, or opens it: two threads may need it at once.
+    pub(super) fn directory(&self, name: &CStr, mode: u32) -> sys::Result<OwnedFd> {
+        let dir = make(self.made()?.dir.as_fd(), name)?;
         sys::fs::fchmod(dir.as_fd(), mode)?;
         Ok(dir)
     }
@@ -108,22 +117,16 @@ impl Scratch {
         if let Some(made) = self.made.get() {
             return Ok(made);
         }
-        let made = self.make().map_err(errno_of)?;
-        Ok(self.made.get_or_init(|| made))
-    }
-
-    fn make(&self) -> io::Result<Made> {
-        remove_dead_runs(&self.base);
-        DirBuilder::new().mode(0o700).create(&self.path)?;
-        let lock = File::open(&self.path)
-            .ok()
-            .and_then(|dir| Flock::lock(dir, FlockArg::LockExclusiveNonblock).ok());
-        let synth = self.path.join("synth");
-        make_private(&synth)?;
-        Ok(Made {
+        remove_dead_runs(self.base_fd.as_fd());
+        let dir = make(self.base_fd.as_fd(), &self.name)?;
+        let synth = make(dir.as_fd(), c"synth")?;
+        let lock = File::from(sys::fs::openat(dir.as_fd(), c".", DIRECTORY, 0)?);
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).ok();
+        Ok(self.made.get_or_init(|| Made {
+            dir,
             _lock: lock,
-            synth: File::open(synth)?.into(),
-        })
+            synth,
+        }))
     }
 
     /// Makes an empty directory of mode 0555, to stand for a synthetic one in a guest's hands.
@@ -151,6 +154,11 @@ impl Scratch {
         &self.base
     }
 
+    /// The host path of [`Scratch::base`].
+    pub(super) fn base_path(&self) -> Box<[u8]> {
+        self.base.as_os_str().as_bytes().into()
+    }
+
     /// An empty directory to park the guests' kernel working directory in.
     pub fn parking(&self) -> BorrowedFd<'_> {
         self.parking.as_fd()
@@ -162,7 +170,7 @@ impl Scratch {
     pub(super) fn remove(&self) {
         // The forked guest holds a copy of this value until it execs: only the maker removes.
         if sys::process::gettid() == self.owner && self.made.get().is_some() {
-            remove_tree(&self.path);
+            remove_tree(self.base_fd.as_fd(), &self.name);
         }
     }
 }
@@ -173,10 +181,6 @@ impl Drop for Scratch {
     }
 }
 
-fn errno_of(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
-}
-
 fn make_private(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
@@ -184,39 +188,32 @@ fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a tree whose directories a guest may have made unwritable.
-fn remove_tree(path: &Path) {
-    if fs::remove_dir_all(path).is_ok() {
-        return;
+const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+
+/// Makes or opens a private directory.
+fn make(dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<OwnedFd> {
+    match sys::fs::mkdirat(dir, name, 0o700) {
+        Ok(()) | Err(Errno::EEXIST) => sys::fs::openat(dir, name, DIRECTORY, 0),
+        Err(errno) => Err(errno),
     }
-    fn open_up(dir: &Path) {
-        let _ = fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700));
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                open_up(&entry.path());
-            }
-        }
-    }
-    open_up(path);
-    // What can't be removed now (a full quota, say) is tried again by the next run.
-    let _ = fs::remove_dir_all(path);
 }
 
-fn remove_dead_runs(base: &Path) {
-    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
-        if entry.file_name() == EMPTY {
+/// By held directories and names that are never followed: a guest that could write here would else choose
+/// what is removed.
+fn remove_dead_runs(base: BorrowedFd<'_>) {
+    for name in names_in(base).unwrap_or_default() {
+        if name.to_bytes() == EMPTY.as_bytes() {
             continue;
         }
-        let Ok(dir) = File::open(entry.path()) else {
+        let Ok(dir) = sys::fs::openat(base, &name, DIRECTORY, 0) else {
             continue;
         };
         // A run between mkdir and flock is younger than a moment: leave it alone.
-        let young = entry
-            .metadata()
-            .and_then(|m| m.modified())
-            .is_ok_and(|t| t.elapsed().is_ok_and(|age| age.as_secs() < 10));
-        if !young && Flock::lock(dir, FlockArg::LockExclusiveNonblock).is_ok() {
-            remove_tree(&entry.path());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |age| age.as_secs().cast_signed());
+        let young = sys::fs::fstat(dir.as_fd()).map_or(true, |stat| now - stat.st_mtime < 10);
+        if !young && Flock::lock(File::from(dir), FlockArg::LockExclusiveNonblock).is_ok() {
+            remove_tree(base, &name);
         }
     }
 }

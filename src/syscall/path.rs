@@ -87,17 +87,42 @@ pub(super) fn object<'a>(
     path: OptPath<'a>,
     flags: i32,
 ) -> Result<Object<'a>, Errno> {
-    match named(cx, dir, path, flags)? {
+    of_named(cx, dir, named(cx, dir, path, flags)?, flags)
+}
+
+fn of_named<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    named: Named<'a>,
+    flags: i32,
+) -> Result<Object<'a>, Errno> {
+    match named {
         // Calls that take a descriptor refuse this one, but not where it stands for a path.
         Named::Fd(fd) if sys::fs::status_flags(fd.as_fd())? & libc::O_PATH != 0 => {
-            Ok(Object::Place(Place::Open(Arc::new(fd))))
+            Ok(Object::Place(held(cx, fd)?))
         }
-        Named::Fd(fd) => Ok(Object::Fd(fd)),
+        Named::Fd(fd) => open_file(cx, fd),
         Named::Cwd => Ok(Object::Place(Place::Dir(
             cx.base(dir.0)?,
             crate::vfs::Last::Dot,
         ))),
         Named::Path(path) => Ok(Object::Place(existing(cx, dir, path, follow(flags))?.0)),
+    }
+}
+
+/// The place of an open file: a name, where a copy is to be changed or looked at instead of it.
+pub(super) fn held<'a>(cx: &Cx<'a>, fd: OwnedFd) -> Result<Place<'a>, Errno> {
+    match cx.vfs.place_held(fd.as_fd(), cx.arena)? {
+        Some(place) => Ok(place),
+        None => Ok(Place::Open(Arc::new(fd))),
+    }
+}
+
+/// The same for calls that take a descriptor.
+pub(super) fn open_file<'a>(cx: &Cx<'a>, fd: OwnedFd) -> Result<Object<'a>, Errno> {
+    match cx.vfs.place_held(fd.as_fd(), cx.arena)? {
+        Some(place) => Ok(Object::Place(place)),
+        None => Ok(Object::Fd(fd)),
     }
 }
 
@@ -236,7 +261,7 @@ pub fn faccessat2<'a>(
     let place = match named(cx, dir, OptPath(Some(path)), flags.0)? {
         Named::Path(path) => existing(cx, dir, path, follow(flags.0))?.0,
         Named::Cwd => Place::Dir(cx.base(dir.0)?, crate::vfs::Last::Dot),
-        Named::Fd(fd) => Place::Open(Arc::new(fd)),
+        Named::Fd(fd) => held(cx, fd)?,
     };
     let own = matches!(
         place,
@@ -325,8 +350,13 @@ fn read_held_link<'a>(
 /// statfs(2).
 pub fn statfs<'a>(cx: &Cx<'a>, path: UserPath<'a>, buf: OutBuf) -> Result<Plan<'a>, Errno> {
     let (place, _) = existing(cx, CWD, path, Follow::Last)?;
-    let handle = cx.vfs.handle(&place)?;
-    Ok(answer(cx, buf, &sys::fs::fstatfs(handle.as_fd())?))
+    let found = match &place {
+        Place::Name { dir, .. } | Place::Dir(dir, _) if dir.cow().is_some() => {
+            dir.cow().ok_or(Errno::ENOENT)?.statfs()?
+        }
+        place => sys::fs::fstatfs(cx.vfs.handle(place)?.as_fd())?,
+    };
+    Ok(answer(cx, buf, &found))
 }
 
 /// The largest value and list of extended attributes, xattr(7).
@@ -337,17 +367,14 @@ fn xattr_answer<'a>(
     object: &Object<'a>,
     out: u64,
     size: u64,
-    read: impl Fn(&CStr, &mut [u8]) -> sys::Result<usize>,
+    read: impl Fn(BorrowedFd<'_>, &mut [u8]) -> sys::Result<usize>,
 ) -> Result<Plan<'a>, Errno> {
     let room = cx
         .arena
         .alloc_slice_fill_copy(size.min(XATTR_MAX) as usize, 0u8);
     let n = match object {
-        Object::Fd(fd) => read(&cx.vfs.fd_path(fd.as_fd())?, room)?,
-        Object::Place(place) => {
-            let handle = cx.vfs.handle(place)?;
-            read(&cx.vfs.fd_path(handle.as_fd())?, room)?
-        }
+        Object::Fd(fd) => read(fd.as_fd(), room)?,
+        Object::Place(place) => read(cx.vfs.handle(place)?.as_fd(), room)?,
     };
     if size == 0 {
         return Ok(Plan::value(n as i64));
@@ -369,8 +396,8 @@ pub fn getxattr<'a>(
 ) -> Result<Plan<'a>, Errno> {
     let name = name.text()?;
     let object = object(cx, CWD, OptPath(Some(path)), 0)?;
-    xattr_answer(cx, &object, value.0, size.0, |p, buf| {
-        sys::fs::getxattr(p, name, buf)
+    xattr_answer(cx, &object, value.0, size.0, |fd, buf| {
+        cx.vfs.get_xattr(fd, name, buf)
     })
 }
 
@@ -384,8 +411,31 @@ pub fn lgetxattr<'a>(
 ) -> Result<Plan<'a>, Errno> {
     let name = name.text()?;
     let object = object(cx, CWD, OptPath(Some(path)), libc::AT_SYMLINK_NOFOLLOW)?;
-    xattr_answer(cx, &object, value.0, size.0, |p, buf| {
-        sys::fs::getxattr(p, name, buf)
+    xattr_answer(cx, &object, value.0, size.0, |fd, buf| {
+        cx.vfs.get_xattr(fd, name, buf)
+    })
+}
+
+/// fgetxattr(2).
+pub fn fgetxattr<'a>(
+    cx: &Cx<'a>,
+    fd: Fd,
+    name: UserName<'a>,
+    value: OutBuf,
+    size: Size,
+) -> Result<Plan<'a>, Errno> {
+    let name = name.text()?;
+    let object = super::attr::descriptor(cx, fd)?;
+    xattr_answer(cx, &object, value.0, size.0, |fd, buf| {
+        cx.vfs.get_xattr(fd, name, buf)
+    })
+}
+
+/// flistxattr(2).
+pub fn flistxattr<'a>(cx: &Cx<'a>, fd: Fd, list: OutBuf, size: Size) -> Result<Plan<'a>, Errno> {
+    let object = super::attr::descriptor(cx, fd)?;
+    xattr_answer(cx, &object, list.0, size.0, |fd, buf| {
+        cx.vfs.list_xattrs(fd, buf)
     })
 }
 
@@ -407,8 +457,8 @@ pub fn getxattrat<'a>(
     let name = name.text()?;
     let object = open_object(cx, dir, path, flags)?;
     let size = u64::from(args.size);
-    xattr_answer(cx, &object, args.value, size, |p, buf| {
-        sys::fs::getxattr(p, name, buf)
+    xattr_answer(cx, &object, args.value, size, |fd, buf| {
+        cx.vfs.get_xattr(fd, name, buf)
     })
 }
 
@@ -476,7 +526,9 @@ pub fn listxattrat<'a>(
 ) -> Result<Plan<'a>, Errno> {
     check_flags(flags.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
     let object = open_object(cx, dir, path, flags)?;
-    xattr_answer(cx, &object, list.0, size.0, sys::fs::listxattr)
+    xattr_answer(cx, &object, list.0, size.0, |fd, buf| {
+        cx.vfs.list_xattrs(fd, buf)
+    })
 }
 
 /// `struct file_attr` of Linux 6.17.
@@ -499,9 +551,11 @@ pub(super) fn open_object<'a>(
     path: OptPath<'a>,
     flags: AtFlags,
 ) -> Result<Object<'a>, Errno> {
-    match object(cx, dir, path, flags.0)? {
-        Object::Place(Place::Open(_)) if path.0.is_none_or(UserPath::is_empty) => Err(Errno::EBADF),
-        object => Ok(object),
+    match named(cx, dir, path, flags.0)? {
+        Named::Fd(fd) if sys::fs::status_flags(fd.as_fd())? & libc::O_PATH != 0 => {
+            Err(Errno::EBADF)
+        }
+        other => of_named(cx, dir, other, flags.0),
     }
 }
 

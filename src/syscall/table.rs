@@ -570,10 +570,10 @@ syscalls! {
       190    7  fsetxattr               Fd      Notify             (fd: Fd, name: UserName, value: InBuf, size: Size, flags: XattrFlags)         -> attr::fsetxattr;
       191    8  getxattr                Path    Notify             (path: UserPath, name: UserName, value: OutBuf, size: Size)                   -> path::getxattr;
       192    9  lgetxattr               Path    Notify             (path: UserPath, name: UserName, value: OutBuf, size: Size)                   -> path::lgetxattr;
-      193   10  fgetxattr               Fd      Native             (fd: Fd, name: UserName, value: OutBuf, size: Size);
+      193   10  fgetxattr               Fd      Notify             (fd: Fd, name: UserName, value: OutBuf, size: Size)                           -> path::fgetxattr;
       194   11  listxattr               Path    Notify             (path: UserPath, list: OutBuf, size: Size)                                    -> path::listxattr;
       195   12  llistxattr              Path    Notify             (path: UserPath, list: OutBuf, size: Size)                                    -> path::llistxattr;
-      196   13  flistxattr              Fd      Native             (fd: Fd, list: OutBuf, size: Size);
+      196   13  flistxattr              Fd      Notify             (fd: Fd, list: OutBuf, size: Size)                                           -> path::flistxattr;
       197   14  removexattr             Path    Notify             (path: UserPath, name: UserName)                                              -> attr::removexattr;
       198   15  lremovexattr            Path    Notify             (path: UserPath, name: UserName)                                              -> attr::lremovexattr;
       199   16  fremovexattr            Fd      Notify             (fd: Fd, name: UserName)                                                      -> attr::fremovexattr;

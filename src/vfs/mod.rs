@@ -18,6 +18,7 @@
 mod cache;
 pub mod cow;
 mod cow_mount;
+mod deed;
 mod dir;
 pub mod fs;
 pub mod mount;
@@ -27,6 +28,7 @@ mod resolve;
 mod scratch;
 
 pub use dir::{Dir, Inode};
+pub use mount::Layer;
 pub use readdir::Listing;
 pub(crate) use readdir::to_old_layout;
 pub use resolve::{Follow, Found, Last, Place, Scope};
@@ -202,10 +204,12 @@ impl Vfs {
         } else {
             &host.0
         };
-        let path = self.table.to_view(text)?;
-        self.table
-            .mount(self.table.covering(&path)?)
-            .map(|m| m.rule)
+        let id = match self.table.to_view(text) {
+            Some(path) => self.table.covering(&path)?,
+            // A part of a copy-on-write mount that has no place in the view: its removed files.
+            None => self.table.layer_of(text)?.0,
+        };
+        self.table.mount(id).map(|m| m.rule)
     }
 
     /// True for a host file that the view does not show: it was passed in from outside. Objects
@@ -232,15 +236,17 @@ impl Vfs {
         self.walk(who).dir_at(start, path.to_bytes())
     }
 
-    /// True if the listing of the directory `fd` differs from the kernel's: it is a placeholder, or
-    /// mounts begin in it. Every such directory was entered here before a guest could hold it.
+    /// True if the listing of the directory `fd` may differ from the kernel's: it is a placeholder, or a
+    /// layer's, or mounts begin in it. Every such directory was entered here before a guest could hold it.
     pub fn is_special(&self, fd: BorrowedFd<'_>) -> sys::Result<bool> {
         let stat = sys::fs::fstat(fd)?;
         if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
             return Err(Errno::ENOTDIR);
         }
         let inode = (stat.st_dev, stat.st_ino);
-        Ok(lock(&self.placeholders).contains_key(&inode) || lock(&self.mixed).contains(&inode))
+        Ok(lock(&self.placeholders).contains_key(&inode)
+            || lock(&self.mixed).contains(&inode)
+            || self.layer_of(fd)?.is_some())
     }
 
     /// Device and inode of a host file as `/proc/PID/maps` shows them. Most file systems show what
@@ -363,6 +369,10 @@ impl Vfs {
                 let mount = before
                     .and_then(|d| d.mount)
                     .or_else(|| self.mount_above(&fd).ok());
+                // A layer's directory is never acted on by itself. DIFFERS: the kernel finds it.
+                if mount.is_some_and(|id| self.is_cow(id)) {
+                    return Err(Errno::ENAMETOOLONG);
+                }
                 (None, None, Some(mount.ok_or(Errno::ENOENT)?))
             }
             Err(errno) => return Err(errno),

@@ -132,7 +132,11 @@ impl Vfs {
         let has_mounts = dir
             .node
             .is_some_and(|node| self.table.children(node).next().is_some());
-        if dir.host().is_some() && !has_mounts {
+        let as_the_kernel_says = match dir.cow() {
+            Some(cow) => cow.plain()?.is_some(),
+            None => dir.host().is_some(),
+        };
+        if as_the_kernel_says && !has_mounts {
             return Ok(None);
         }
         let mut listing = match dir.cow() {

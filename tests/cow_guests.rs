@@ -51,10 +51,21 @@ fn in_copy_on_write(name: &str, args: &[&str], prepare: impl Fn(&Path)) -> Test 
         .state(state.path())
         .run_sbox();
     assert_unchanged(&before, inside.path());
-    job.compare(&native, &boxed);
+    job.compare(&native.without(KNOWN), &boxed.without(KNOWN));
     boxed.assert_guest_ok(name);
     Ok(())
 }
+
+/// What is known to differ: removed and very deep directories can't be entered by descriptor; as in overlayfs, guests can make
+/// no whiteouts.
+const KNOWN: &[&str] = &[
+    "fchdir to it: ",
+    "getcwd beyond PATH_MAX: ",
+    "a whiteout: ",
+    "open a whiteout: ",
+    "leave a whiteout: ",
+    "in its place: ",
+];
 
 /// Nothing to prepare.
 fn empty(_: &Path) {}

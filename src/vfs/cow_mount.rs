@@ -90,13 +90,23 @@ impl Vfs {
     }
 
     /// Which part of which copy-on-write mount holds the file that `fd` names, by the path that the
-    /// kernel knows for it; `None` for any other file. EROFS where the path can't be had.
+    /// kernel knows for it; `None` for any other file. Where that is too long, directories are taken for
+    /// lowers' (nothing is changed through them), and of files nobody knows (EROFS).
     pub fn layer_of(&self, fd: BorrowedFd<'_>) -> sys::Result<Option<(MountId, Layer)>> {
         if !self.table.has_cow() {
             return Ok(None);
         }
-        let host = host_path(fd).map_err(|_| Errno::EROFS)?;
-        Ok(self.table.layer_of(&host.0))
+        match host_path(fd) {
+            Ok(host) => Ok(self.table.layer_of(&host.0)),
+            Err(_) => {
+                let stat = sys::fs::fstat(fd)?;
+                if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
+                    return Err(Errno::EROFS);
+                }
+                let id = self.mount_above(fd).map_err(|_| Errno::EROFS)?;
+                Ok(self.is_cow(id).then_some((id, Layer::Lower)))
+            }
+        }
     }
 
     /// The name by which a copy-on-write mount keeps a guest's attribute.

@@ -356,6 +356,7 @@ impl Vfs {
                 if let Some(id) = mount
                     && let Some(dir) = self.cow_dir_of(id, &path, inode)?
                 {
+                    self.cache.adopt(&dir, inode);
                     return Ok(dir);
                 }
                 (
@@ -368,7 +369,7 @@ impl Vfs {
             Err(Errno::ENAMETOOLONG) => {
                 let mount = before
                     .and_then(|d| d.mount)
-                    .or_else(|| self.mount_above(&fd).ok());
+                    .or_else(|| self.mount_above(fd.as_fd()).ok());
                 // A layer's directory is never acted on by itself. DIFFERS: the kernel finds it.
                 if mount.is_some_and(|id| self.is_cow(id)) {
                     return Err(Errno::ENAMETOOLONG);
@@ -399,8 +400,8 @@ impl Vfs {
     }
 
     /// The mount that holds a directory whose path is too long to be had, by climbing.
-    fn mount_above(&self, fd: &OwnedFd) -> sys::Result<mount::MountId> {
-        let mut at = sys::fs::dup_above(fd.as_fd(), FIRST_FD)?;
+    fn mount_above(&self, fd: BorrowedFd<'_>) -> sys::Result<mount::MountId> {
+        let mut at = sys::fs::dup_above(fd, FIRST_FD)?;
         // A component takes two bytes at least; no path is longer than the kernel's memory for it.
         for _ in 0..1 << 16 {
             at = sys::fs::openat(at.as_fd(), c"..", libc::O_PATH | libc::O_DIRECTORY, 0)?;

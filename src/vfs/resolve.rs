@@ -564,7 +564,12 @@ impl<'v> Walk<'v> {
                 let path = dir.path.as_ref().map(|p| p.join(name.to_bytes()));
                 let child = |node| self.vfs.table.child(node, name.to_bytes());
                 let node = dir.node.and_then(child);
-                Ok(self.cow_dir(&found, path, node, dir.rule, dir.mount))
+                let inode = found.top_inode();
+                let found = self.cow_dir(&found, path, node, dir.rule, dir.mount);
+                if let Some(inode) = inode {
+                    self.vfs.cache.adopt(&found, inode);
+                }
+                Ok(found)
             }
             Err(Errno::ENOTDIR) => self.step_on_link(dir, name),
             Err(e) => Err(e),

@@ -375,6 +375,19 @@ impl Output {
         )
     }
 
+    /// Without the lines that begin so.
+    pub(crate) fn without(&self, beginnings: &[&str]) -> Self {
+        let keep = |l: &&str| !beginnings.iter().any(|b| l.starts_with(b));
+        let text = self.stdout_text();
+        let lines: Vec<&str> = text.lines().filter(keep).collect();
+        Self {
+            status: self.status,
+            stdout: lines.join("\n").into_bytes(),
+            stderr: self.stderr.clone(),
+            elapsed: self.elapsed,
+        }
+    }
+
     /// For guests: exit status 0 and no line beginning with FAIL.
     pub(crate) fn assert_guest_ok(&self, name: &str) {
         let text = self.stdout_text();

@@ -327,7 +327,8 @@ impl CowDir {
         above.top_inode().map(|inode| inode.1)
     }
 
-    pub(super) fn top_inode(&self) -> Option<Inode> {
+    /// The identity of the topmost layer's directory.
+    pub fn top_inode(&self) -> Option<Inode> {
         let upper = self.upper().map(|u| u.inode);
         upper.or_else(|| self.lowers.first().map(|l| l.inode))
     }

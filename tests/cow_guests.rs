@@ -10,7 +10,13 @@
 
 mod support;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use std::fs;
+use std::io::{ErrorKind, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -27,6 +33,9 @@ fn main() -> ExitCode {
         unix_sockets,
         exec_forms,
         threads,
+        every_way_to_change_a_file,
+        by_descriptors_that_only_name,
+        attacks_on_what_lies_below,
     ])
 }
 
@@ -104,4 +113,72 @@ fn exec_forms() -> Test {
 
 fn threads() -> Test {
     in_copy_on_write("threads", &[], empty)
+}
+
+/// What the guest `cow` finds.
+fn filled(dir: &Path) {
+    for name in ["a", "b", "c", "h1", "read-only", "tool"] {
+        fs::write(dir.join(name), format!("text of {name}")).expect("write");
+    }
+    fs::write(dir.join("tool"), "#!/bin/sh\nexit 7\n").expect("write");
+    set_mode(&dir.join("tool"), 0o755);
+    set_mode(&dir.join("read-only"), 0o444);
+    fs::hard_link(dir.join("h1"), dir.join("h2")).expect("link");
+    symlink("a", dir.join("link")).expect("symlink");
+    for sub in ["d", "many"] {
+        fs::create_dir(dir.join(sub)).expect("mkdir");
+    }
+    for name in ["one", "two", "three"] {
+        fs::write(dir.join("d").join(name), name).expect("write");
+    }
+    for n in 0..50 {
+        fs::write(dir.join(format!("many/f{n}")), "").expect("write");
+    }
+    mkfifo(&dir.join("fifo"), Mode::from_bits_truncate(0o666)).expect("mkfifo");
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+}
+
+fn every_way_to_change_a_file() -> Test {
+    in_copy_on_write("cow", &[], filled)
+}
+
+fn by_descriptors_that_only_name() -> Test {
+    in_copy_on_write("cow", &["path"], filled)
+}
+
+/// Whatever a guest does with descriptors of the host's files, with threads that move names and with names removed: nothing of
+/// the host changes, nothing comes out of its FIFO, nobody connects to its socket.
+fn attacks_on_what_lies_below() -> Test {
+    let (program, inside, state) = (guest("cow")?, scratch(), scratch());
+    need_sbox()?;
+    let dir = inside.path();
+    filled(dir);
+    // Through a descriptor: socket paths have no more than 108 bytes.
+    let held = fs::File::open(dir).expect("open");
+    let short = format!("/proc/self/fd/{}/socket", held.as_raw_fd());
+    let listener = UnixListener::bind(&short).expect("bind");
+    listener.set_nonblocking(true).expect("nonblocking");
+    let mut fifo = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(dir.join("fifo"))
+        .expect("fifo");
+    let before = snapshot(dir);
+    let result = Job::new([&program])
+        .arg("attack")
+        .dir(dir)
+        .flags([Path::new("--cow"), dir])
+        .state(state.path())
+        .run_sbox();
+    assert_unchanged(&before, dir);
+    result.assert_guest_ok("cow attack");
+    let said = fifo.read(&mut [0u8; 100]).expect_err("the FIFO is empty");
+    assert_eq!(said.kind(), ErrorKind::WouldBlock);
+    let came = listener.accept().expect_err("nobody connected");
+    assert_eq!(came.kind(), ErrorKind::WouldBlock);
+    Ok(())
 }

@@ -101,6 +101,8 @@ pub struct Vfs {
     synthetic_rule: RuleId,
     /// Rules that let something be written: for people who read `/proc/mounts`, nothing is decided by it.
     writable: Mutex<HashSet<RuleId>>,
+    /// Listings of copy-on-write directories that are being read.
+    listed: Mutex<Vec<readdir::Listed>>,
     next_id: AtomicU64,
 }
 
@@ -179,6 +181,7 @@ impl Vfs {
             bound: Mutex::default(),
             synthetic_rule,
             writable: Mutex::default(),
+            listed: Mutex::default(),
             next_id,
         })
     }
@@ -440,8 +443,9 @@ impl Vfs {
     pub fn name_changed(&self, dir: &Dir, name: &[u8]) {
         if let Some(path) = &dir.path {
             let end = name.iter().position(|&b| b == b'/').unwrap_or(name.len());
-            self.cache
-                .name_changed(&path.join(name.get(..end).unwrap_or(name)));
+            let path = path.join(name.get(..end).unwrap_or(name));
+            self.cache.name_changed(&path);
+            self.forget_listing(&path);
         }
     }
 

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         every_way_to_change_a_file,
         by_descriptors_that_only_name,
         attacks_on_what_lies_below,
+        attributes_of_the_format_are_hidden,
     ])
 }
 
@@ -180,5 +181,24 @@ fn attacks_on_what_lies_below() -> Test {
     assert_eq!(said.kind(), ErrorKind::WouldBlock);
     let came = listener.accept().expect_err("nobody connected");
     assert_eq!(came.kind(), ErrorKind::WouldBlock);
+    Ok(())
+}
+
+/// Attributes that make a host's directory a layer are none of the guest's business, by path and by descriptor.
+fn attributes_of_the_format_are_hidden() -> Test {
+    let (program, inside, state) = (guest("cow")?, scratch(), scratch());
+    need_sbox()?;
+    filled(inside.path());
+    let job = Job::new([&program]).dir(inside.path());
+    let prepared = job.clone().arg("prepare").native();
+    prepared.assert_guest_ok("cow prepare");
+    let before = snapshot(inside.path());
+    let result = job
+        .arg("hidden")
+        .flags([Path::new("--cow"), inside.path()])
+        .state(state.path())
+        .run_sbox();
+    assert_unchanged(&before, inside.path());
+    result.assert_guest_ok("cow hidden");
     Ok(())
 }

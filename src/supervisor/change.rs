@@ -76,7 +76,11 @@ fn target<'o>(vfs: &Vfs, object: &'o Object<'_>) -> sys::Result<Target<'o>> {
         return Ok(Target::Tree(cow, name));
     }
     let held = vfs.handle(place)?;
-    let mount = not_a_lowers(vfs, held.as_fd())?;
+    let mount = match place {
+        Place::Open(_) => not_a_lowers(vfs, held.as_fd())?,
+        // Found in another mount, which says what may be done.
+        _ => None,
+    };
     Ok(Target::Held(Held::Ours(held), mount))
 }
 

@@ -9,10 +9,10 @@ use super::args::{
 };
 use super::name::opt;
 use super::path::{
-    FILE_ATTR, XattrArgs, check_file_attr_size, check_flags, existing, object, open_file,
-    open_object,
+    FILE_ATTR, check_file_attr_size, check_flags, existing, object, open_file, open_object,
 };
 use super::plan::{Act, Cx, Errno, Object, Plan};
+use super::xattr::XattrArgs;
 use crate::policy::{Access, RuleId};
 use crate::sys;
 use crate::vfs::Follow;

@@ -393,8 +393,48 @@ static void attack(void) {
     ok(1, "done");
 }
 
+/* Attributes of the format that the host's files have. */
+static const char *const formats[] = {"user.overlay.origin", "user.overlay.opaque", "user.overlay.overlay.x"};
+
+static void none_shown(const char *what, ssize_t n, const char *list) {
+    ok(n >= 0, "%s: a list", what);
+    for (const char *p = list; p < list + n; p += strlen(p) + 1)
+        ok(strncmp(p, "user.overlay.", 13) || !strcmp(p, "user.overlay.x"), "%s: %s", what, p);
+}
+
+static void hidden_attributes(void) {
+    char buf[256];
+    static const char *const names[] = {"a", "d"};
+    for (int i = 0; i < 2; i++)
+        for (int changed = 0; changed < 2; changed++) {
+            int fd = open(names[i], O_RDONLY), path = open(names[i], O_PATH);
+            none_shown("listxattr", listxattr(names[i], buf, sizeof buf), buf);
+            none_shown("flistxattr", flistxattr(fd, buf, sizeof buf), buf);
+            none_shown("/proc/self/fd", listxattr(self(path), buf, sizeof buf), buf);
+            for (int a = 0; a < 3; a++) {
+                ok(fails(getxattr(names[i], formats[a], buf, sizeof buf), ENODATA), "getxattr %s", formats[a]);
+                ok(fails(fgetxattr(fd, formats[a], buf, sizeof buf), ENODATA), "fgetxattr %s", formats[a]);
+                ok(fails(getxattr(self(path), formats[a], buf, sizeof buf), ENODATA), "through a path %s", formats[a]);
+                ok(fails(fremovexattr(fd, formats[a]), ENODATA), "fremovexattr %s", formats[a]);
+            }
+            ok(fgetxattr(fd, "user.overlay.x", buf, sizeof buf) == 1, "one that was hidden by its name");
+            /* Again with the copies. */
+            ok(fchmod(fd, 0755) == 0, "changed");
+            close(fd), close(path);
+        }
+}
+
 int main(int argc, char **argv) {
     umask(022);
+    if (argc > 1 && !strcmp(argv[1], "prepare")) {
+        for (int a = 0; a < 3; a++)
+            ok(!setxattr("a", formats[a], "z", 1, 0) && !setxattr("d", formats[a], "z", 1, 0), "prepared");
+        return finish();
+    }
+    if (argc > 1 && !strcmp(argv[1], "hidden")) {
+        hidden_attributes();
+        return finish();
+    }
     if (argc > 1 && !strcmp(argv[1], "attack")) {
         attack();
         return finish();

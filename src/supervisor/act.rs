@@ -4,13 +4,14 @@
 //! held directory, anything else through a held descriptor. If the guest has put something else
 //! there meanwhile, the call fails or acts on a name in the same directory, never elsewhere.
 
+use super::change;
 use crate::mechanism::notify::Reply;
 use crate::sys::{self, Errno};
-use crate::syscall::plan::{Act, Address, Object};
+use crate::syscall::plan::{Act, Address};
 use crate::task::{GuestMem, Task};
-use crate::vfs::{Caller, Place, Vfs};
+use crate::vfs::{Caller, Dir, Place, Vfs};
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// What performing an act came to.
@@ -127,20 +128,23 @@ impl Hands<'_> {
                 place,
                 mask,
             } => {
-                let handle = self.vfs.handle(&place)?;
+                let handle = self.watched(&place)?;
                 let path = self.vfs.fd_path(handle.as_fd())?;
                 return done(sys::fs::inotify_add_watch(inotify.as_fd(), &path, mask)? as i64);
             }
             Act::MakeDir { place, mode } => {
                 self.take_umask();
-                self.make(&place, |dir, name| sys::fs::mkdirat(dir, name, mode))?;
+                let (dir, name) = new_name(&place)?;
+                dir.make_dir(name, mode)?;
             }
             Act::MakeNode { place, mode, dev } => {
                 self.take_umask();
-                self.make(&place, |dir, name| sys::fs::mknodat(dir, name, mode, dev))?;
+                let (dir, name) = new_name(&place)?;
+                dir.make_node(name, mode, dev)?;
             }
             Act::MakeLink { place, target } => {
-                self.make(&place, |dir, name| sys::fs::symlinkat(target, dir, name))?;
+                let (dir, name) = new_name(&place)?;
+                dir.make_link(name, target)?;
             }
             Act::Link { from, to } => self.link(&from, &to)?,
             Act::Rename { from, to, flags } => self.rename(&from, &to, flags)?,
@@ -148,13 +152,19 @@ impl Hands<'_> {
                 let Place::Name { dir, name, .. } = &place else {
                     return Err(Errno::EPERM);
                 };
-                sys::fs::unlinkat(dir.host().ok_or(Errno::ENOENT)?, name, flags)?;
+                dir.remove(name, flags)?;
                 self.vfs.name_changed(dir, name.to_bytes());
             }
-            Act::Chmod { object, mode } => self.chmod(&object, mode)?,
-            Act::Chown { object, uid, gid } => self.chown(&object, uid, gid)?,
-            Act::SetTimes { object, times } => self.set_times(&object, times.as_ref())?,
+            Act::Chmod { object, mode } => change::chmod(self.vfs, &object, mode)?,
+            Act::Chown { object, uid, gid } => change::chown(self.vfs, &object, uid, gid)?,
+            Act::SetTimes { object, times } => {
+                change::set_times(self.vfs, &object, times.as_ref())?;
+            }
             Act::Truncate { place, length } => {
+                if let Some((cow, name)) = change::in_tree(&place)? {
+                    cow.truncate(&name, length)?;
+                    return done(0);
+                }
                 let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
                 let fd = self.open_now(&place, flags, 0)?;
                 sys::fs::ftruncate(fd.as_fd(), length)?;
@@ -164,33 +174,9 @@ impl Hands<'_> {
                 name,
                 value,
                 flags,
-            } => {
-                match &object {
-                    Object::Fd(fd) => sys::fs::fsetxattr(fd.as_fd(), name, value, flags)?,
-                    Object::Place(place) => {
-                        let handle = self.vfs.handle(place)?;
-                        sys::fs::setxattr(&self.vfs.fd_path(handle.as_fd())?, name, value, flags)?;
-                    }
-                }
-                self.attribute_changed(name);
-            }
-            Act::RemoveXattr { object, name } => {
-                match &object {
-                    Object::Fd(fd) => sys::fs::fremovexattr(fd.as_fd(), name)?,
-                    Object::Place(place) => {
-                        let handle = self.vfs.handle(place)?;
-                        sys::fs::removexattr(&self.vfs.fd_path(handle.as_fd())?, name)?;
-                    }
-                }
-                self.attribute_changed(name);
-            }
-            Act::SetFileAttr { object, attr } => {
-                let held = match object {
-                    Object::Fd(fd) => fd,
-                    Object::Place(place) => self.vfs.handle(&place)?,
-                };
-                sys::fs::file_setattr(&self.vfs.fd_path(held.as_fd())?, &attr)?;
-            }
+            } => change::set_xattr(self.vfs, &object, name, value, flags)?,
+            Act::RemoveXattr { object, name } => change::remove_xattr(self.vfs, &object, name)?,
+            Act::SetFileAttr { object, attr } => change::set_file_attr(self.vfs, &object, &attr)?,
             Act::Access { place, mode, flags } => self.access(&place, mode, flags)?,
             Act::ChangeDir(dir) => self.task.fs().set_cwd(dir),
             Act::Bind { socket, to, asked } => self.bind(&socket, &to, asked)?,
@@ -207,17 +193,6 @@ impl Hands<'_> {
             sys::fs::umask(wanted);
             *self.umask = wanted;
         }
-    }
-
-    fn make(
-        &self,
-        place: &Place<'_>,
-        make: impl FnOnce(BorrowedFd<'_>, &CStr) -> sys::Result<()>,
-    ) -> sys::Result<()> {
-        let Place::Name { dir, name, .. } = place else {
-            return Err(Errno::EEXIST);
-        };
-        make(dir.host().ok_or(Errno::ENOENT)?, name)
     }
 
     fn open(&mut self, place: &Place<'_>, flags: i32, mode: u32, fifo: bool) -> sys::Result<Done> {
@@ -245,7 +220,14 @@ impl Hands<'_> {
     }
 
     fn open_fifo(&self, place: &Place<'_>, flags: i32) -> sys::Result<Done> {
-        let held = self.vfs.handle(place)?;
+        let held = match place {
+            Place::Name { dir, name, .. } => dir.fifo(name, flags)?,
+            // Whoever reads or writes a lower's FIFO talks to the host.
+            Place::Open(fd) => change::not_a_lowers(self.vfs, fd.as_fd())
+                .map(|_| ())
+                .and_then(|()| self.vfs.handle(place))?,
+            _ => self.vfs.handle(place)?,
+        };
         let name = self.vfs.fd_path(held.as_fd())?;
         let flags = (flags & !(libc::O_CREAT | libc::O_TRUNC)) | libc::O_NOCTTY;
         Ok(Done::Sleeps(Sleeper::OpenFifo { held, name, flags }))
@@ -255,9 +237,7 @@ impl Hands<'_> {
     fn open_path(&self, place: &Place<'_>, flags: i32) -> sys::Result<OwnedFd> {
         match place {
             // With the flags asked for: fcntl(2), F_GETFL, shows them.
-            Place::Name { dir, name, .. } => {
-                sys::fs::open_no_link(dir.host().ok_or(Errno::ENOENT)?, name, flags, 0)
-            }
+            Place::Name { dir, name, .. } => dir.open(name, flags, 0),
             Place::File(_) | Place::Synth(_) => self.vfs.handle(place),
             Place::Dir(dir, _) => {
                 let stand_in = self.vfs.stand_in(dir)?;
@@ -278,17 +258,16 @@ impl Hands<'_> {
         if flags & (libc::O_CREAT | libc::O_TMPFILE) != 0 {
             self.take_umask();
         }
-        let asked = flags;
         let flags = flags | libc::O_NOCTTY;
         match place {
-            Place::Name { dir, name, .. } => {
-                let dir = dir.host().ok_or(Errno::ENOENT)?;
-                let fd = sys::fs::open_no_link(dir, name, flags | libc::O_NONBLOCK, mode)?;
-                if asked & libc::O_NONBLOCK == 0 {
-                    sys::fs::set_status_flags(fd.as_fd(), asked & STATUS_FLAGS)?;
+            Place::Name { dir, name, .. } => dir.open(name, flags, mode),
+            Place::Dir(dir, _) if dir.cow().is_some() => match dir.open(c".", flags, mode) {
+                Err(Errno::EACCES) if flags & libc::O_TMPFILE != libc::O_TMPFILE => {
+                    let stand_in = self.vfs.stand_in(dir)?;
+                    self.vfs.reopen(stand_in, flags & !libc::O_NOFOLLOW)
                 }
-                Ok(fd)
-            }
+                other => other,
+            },
             Place::Dir(dir, _) => match dir.host() {
                 // In a directory that may be read and not searched, `.` is not found.
                 Some(fd) => match sys::fs::openat(fd, c".", flags, mode) {
@@ -323,6 +302,16 @@ impl Hands<'_> {
     /// A descriptor of a file that the view doesn't show was passed in: reopening it must not
     /// grant more than it does.
     fn may_reopen(&self, fd: &Arc<OwnedFd>, flags: i32) -> sys::Result<()> {
+        if change::not_a_lowers(self.vfs, fd.as_fd()).is_err() {
+            // The view shows it no more: there is no copy that could be written instead.
+            let stat = sys::fs::fstat(fd.as_fd())?;
+            let is_file = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
+            let reads = flags & (libc::O_ACCMODE | libc::O_TRUNC) == libc::O_RDONLY;
+            return match is_file && reads {
+                true => Ok(()),
+                false => Err(Errno::EROFS),
+            };
+        }
         if !self.vfs.is_foreign(fd.as_fd()) {
             return Ok(());
         }
@@ -337,17 +326,15 @@ impl Hands<'_> {
     }
 
     fn link(&self, from: &Place<'_>, to: &Place<'_>) -> sys::Result<()> {
-        let Place::Name { dir, name, .. } = to else {
-            return Err(Errno::EEXIST);
-        };
-        let to = dir.host().ok_or(Errno::ENOENT)?;
+        let (to, new) = new_name(to)?;
         match from {
-            Place::Name { dir, name: old, .. } => {
-                sys::fs::linkat(dir.host().ok_or(Errno::ENOENT)?, old, to, name, 0)
-            }
+            Place::Name { dir, name, .. } => dir.link(name, to, new),
             Place::Open(fd) => {
-                let path = self.vfs.fd_path(fd.as_fd())?;
-                sys::fs::linkat(to, &path, to, name, libc::AT_SYMLINK_FOLLOW)
+                let own = change::not_a_lowers(self.vfs, fd.as_fd()).map_err(|_| Errno::EXDEV)?;
+                if own.is_some() != to.cow().is_some() {
+                    return Err(Errno::EXDEV);
+                }
+                to.link_open(fd.as_fd(), new)
             }
             _ => Err(Errno::EXDEV),
         }
@@ -365,85 +352,17 @@ impl Hands<'_> {
         else {
             return Err(Errno::EXDEV);
         };
-        let (from, to) = (
-            a.host().ok_or(Errno::ENOENT)?,
-            b.host().ok_or(Errno::ENOENT)?,
-        );
-        sys::fs::renameat2(from, old, to, new, flags)?;
+        a.rename(old, b, new, flags)?;
         self.vfs.name_changed(a, old.to_bytes());
         self.vfs.name_changed(b, new.to_bytes());
         Ok(())
     }
 
-    fn chmod(&self, object: &Object<'_>, mode: u32) -> sys::Result<()> {
-        match object {
-            Object::Fd(fd) => {
-                sys::fs::fchmod(fd.as_fd(), mode)?;
-                if sys::fs::fstat(fd.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFDIR {
-                    self.vfs.permissions_changed();
-                }
-            }
-            Object::Place(place) => {
-                // chmod(2) has no way to leave a link alone: hold the inode, look, then change it.
-                let handle = self.vfs.handle(place)?;
-                let stat = sys::fs::fstat(handle.as_fd())?;
-                if stat.st_mode & libc::S_IFMT == libc::S_IFLNK {
-                    return Err(Errno::EOPNOTSUPP);
-                }
-                let path = self.vfs.fd_path(handle.as_fd())?;
-                sys::fs::fchmodat(handle.as_fd(), &path, mode)?;
-                if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
-                    self.vfs.permissions_changed();
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// An access control list says who may search a directory, as its mode does (acl(5)).
-    fn attribute_changed(&self, name: &CStr) {
-        if name.to_bytes().starts_with(b"system.") {
-            self.vfs.permissions_changed();
-        }
-    }
-
-    fn chown(&self, object: &Object<'_>, uid: u32, gid: u32) -> sys::Result<()> {
-        let fd = match object {
-            Object::Fd(fd) => fd.as_fd(),
-            Object::Place(place) => {
-                let handle = self.vfs.handle(place)?;
-                return sys::fs::fchownat(handle.as_fd(), c"", uid, gid, libc::AT_EMPTY_PATH);
-            }
-        };
-        sys::fs::fchownat(fd, c"", uid, gid, libc::AT_EMPTY_PATH)
-    }
-
-    fn set_times(
-        &self,
-        object: &Object<'_>,
-        times: Option<&[libc::timespec; 2]>,
-    ) -> sys::Result<()> {
-        match object {
-            Object::Fd(fd) => sys::fs::utimensat(fd.as_fd(), None, times, 0),
-            Object::Place(Place::Name { dir, name, .. }) => {
-                let dir = dir.host().ok_or(Errno::ENOENT)?;
-                sys::fs::utimensat(dir, Some(name), times, libc::AT_SYMLINK_NOFOLLOW)
-            }
-            Object::Place(place) => {
-                let handle = self.vfs.handle(place)?;
-                let path = self.vfs.fd_path(handle.as_fd())?;
-                sys::fs::utimensat(handle.as_fd(), Some(&path), times, 0)
-            }
-        }
-    }
-
     fn access(&self, place: &Place<'_>, mode: i32, flags: i32) -> sys::Result<()> {
         match place {
             _ if mode == libc::F_OK => Ok(()),
-            Place::Name { dir, name, .. } => {
-                let dir = dir.host().ok_or(Errno::ENOENT)?;
-                sys::fs::faccessat2(dir, name, mode, flags | libc::AT_SYMLINK_NOFOLLOW)
-            }
+            Place::Name { dir, name, .. } => dir.access(name, mode, flags),
+            Place::Dir(dir, _) if dir.cow().is_some() => dir.access(c".", mode, flags),
             Place::Dir(dir, _) if dir.host().is_none() && mode & libc::W_OK != 0 => {
                 Err(Errno::EROFS)
             }
@@ -478,6 +397,9 @@ impl Hands<'_> {
             Address::Place(place) => {
                 // Resolved once, connected to exactly that inode.
                 let handle = self.vfs.handle(place)?;
+                // Who listens there is of the host: the changes of a copy-on-write mount stay in it.
+                // DIFFERS: overlayfs lets one connect.
+                change::not_a_lowers(self.vfs, handle.as_fd()).map_err(|_| Errno::ECONNREFUSED)?;
                 let path = self.vfs.fd_path(handle.as_fd())?;
                 (unix_address(path.as_bytes())?, Some(handle))
             }
@@ -500,18 +422,36 @@ impl Hands<'_> {
         };
         self.take_umask();
         // Relative to the held directory: this thread has a working directory of its own.
-        let here = dir.host().ok_or(Errno::ENOENT)?;
-        nix::unistd::fchdir(here)?;
-        // What the kernel will call the socket, for getsockname(2): each asked path its own text.
-        let text = self.vfs.name_bound(name.to_bytes(), asked, 108);
-        let bound = unix_address(&text).and_then(|a| sys::socket::bind(socket.as_fd(), &a));
+        let bound = dir.make_with(name, |here, name| {
+            nix::unistd::fchdir(here)?;
+            // What the kernel will call the socket, for getsockname(2): each asked path its own text.
+            let text = self.vfs.name_bound(name.to_bytes(), asked, 108);
+            sys::socket::bind(socket.as_fd(), &unix_address(&text)?)
+        });
         nix::unistd::fchdir(self.vfs.parking())?;
-        bound
+        bound.map_err(|errno| match errno {
+            Errno::EEXIST => Errno::EADDRINUSE,
+            other => other,
+        })
+    }
+
+    /// What is to be watched: of a copy-on-write mount's directory the part that changes.
+    fn watched(&self, place: &Place<'_>) -> sys::Result<OwnedFd> {
+        let handle = self.vfs.handle(place)?;
+        match change::in_tree(place)? {
+            Some((cow, name)) if change::is_dir(handle.as_fd())? => cow.copy_up(&name),
+            _ => Ok(handle),
+        }
     }
 }
 
-/// File status flags that F_SETFL can set, fcntl(2).
-const STATUS_FLAGS: i32 = libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc::O_NOATIME;
+/// Where a new name is to be made. EEXIST for what is no name of a directory.
+fn new_name<'p>(place: &'p Place<'_>) -> sys::Result<(&'p Dir, &'p CStr)> {
+    match place {
+        Place::Name { dir, name, .. } => Ok((dir, name)),
+        _ => Err(Errno::EEXIST),
+    }
+}
 
 /// `struct sockaddr_un` with a path. ENAMETOOLONG where it doesn't fit.
 fn unix_address(path: &[u8]) -> sys::Result<Vec<u8>> {

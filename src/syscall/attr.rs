@@ -9,9 +9,10 @@ use super::args::{
 };
 use super::name::opt;
 use super::path::{
-    FILE_ATTR, XattrArgs, check_file_attr_size, check_flags, existing, object, open_object,
+    FILE_ATTR, check_file_attr_size, check_flags, existing, object, open_file, open_object,
 };
 use super::plan::{Act, Cx, Errno, Object, Plan};
+use super::xattr::XattrArgs;
 use crate::policy::{Access, RuleId};
 use crate::sys;
 use crate::vfs::Follow;
@@ -44,13 +45,13 @@ fn change<'a>(
     Ok(Plan::ask(Access::META, rule, act(object)))
 }
 
-fn descriptor<'a>(cx: &Cx<'a>, fd: Fd) -> Result<Object<'a>, Errno> {
+pub(super) fn descriptor<'a>(cx: &Cx<'a>, fd: Fd) -> Result<Object<'a>, Errno> {
     let fd: OwnedFd = cx.task.descriptor(fd.0)?;
     // An O_PATH descriptor changes nothing (open(2)).
     if sys::fs::status_flags(fd.as_fd())? & libc::O_PATH != 0 {
         return Err(Errno::EBADF);
     }
-    Ok(Object::Fd(fd))
+    open_file(cx, fd)
 }
 
 /// chmod(2).

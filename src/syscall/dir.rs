@@ -113,19 +113,22 @@ fn read_dir<'a>(
     }
     let copy = dir.try_clone().map_err(|_| Errno::ENFILE)?;
     let found = cx.vfs.dir_of(copy)?;
-    Ok(Plan::act(match cx.vfs.listing(&found, cx.caller())? {
-        Some(listing) => Act::List {
-            dir,
-            listing,
-            buf: buf.0,
-            room,
-            old,
+    let at = sys::fs::lseek(dir.as_fd(), 0, libc::SEEK_CUR)?;
+    Ok(Plan::act(
+        match cx.vfs.listing_from(&found, at, cx.caller())? {
+            Some(listing) => Act::List {
+                dir,
+                listing,
+                buf: buf.0,
+                room,
+                old,
+            },
+            None => Act::ReadDir {
+                dir,
+                buf: buf.0,
+                room,
+                old,
+            },
         },
-        None => Act::ReadDir {
-            dir,
-            buf: buf.0,
-            room,
-            old,
-        },
-    }))
+    ))
 }

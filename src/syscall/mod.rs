@@ -14,3 +14,4 @@ pub mod process;
 pub mod rules;
 pub mod signal;
 pub mod table;
+pub mod xattr;

@@ -1,11 +1,10 @@
 //! Names: making, removing, renaming, linking.
 
 use super::args::{AtFlags, Dev, DirFd, Mode, OptPath, RenameFlags, UnlinkFlags, UserPath};
-use super::path::{check_flags, existing};
+use super::path::{check_flags, existing, held};
 use super::plan::{Act, Cx, Errno, Plan};
 use crate::policy::Access;
 use crate::vfs::{Dir, Follow, Last, Place};
-use std::sync::Arc;
 
 const CWD: DirFd = DirFd(libc::AT_FDCWD);
 
@@ -33,7 +32,9 @@ fn on_one_mount(a: &Place<'_>, b: &Place<'_>) -> bool {
             }
             Place::Dir(dir, Last::Dot | Last::Root) => Some(dir),
             // The name `..` stands in the directory that it leads out of, mostly on the same mount.
-            Place::Dir(dir, Last::DotDot) if dir.host().is_some() => Some(dir),
+            Place::Dir(dir, Last::DotDot) if dir.host().is_some() || dir.cow().is_some() => {
+                Some(dir)
+            }
             _ => None,
         }
     }
@@ -171,7 +172,7 @@ pub fn linkat<'a>(
     let from = if itself && old_dir.0 == libc::AT_FDCWD {
         Place::Dir(cx.base(old_dir.0)?, Last::Dot)
     } else if itself {
-        Place::Open(Arc::new(cx.task.descriptor(old_dir.0)?))
+        held(cx, cx.task.descriptor(old_dir.0)?)?
     } else {
         let follows = flags.0 & libc::AT_SYMLINK_FOLLOW != 0;
         existing(

@@ -1,8 +1,7 @@
 //! Values read by path: attributes, access, link texts, extended attributes, watches.
 
 use super::args::{
-    AccessMode, AtFlags, DirFd, Fd, InotifyMask, Int, OptPath, OutBuf, Ptr, Size, UInt, UserName,
-    UserPath,
+    AccessMode, AtFlags, DirFd, Fd, InotifyMask, Int, OptPath, OutBuf, Size, UInt, UserPath,
 };
 use super::plan::{Act, Cx, Errno, Object, Plan};
 use crate::policy::Access;
@@ -87,17 +86,42 @@ pub(super) fn object<'a>(
     path: OptPath<'a>,
     flags: i32,
 ) -> Result<Object<'a>, Errno> {
-    match named(cx, dir, path, flags)? {
+    of_named(cx, dir, named(cx, dir, path, flags)?, flags)
+}
+
+fn of_named<'a>(
+    cx: &Cx<'a>,
+    dir: DirFd,
+    named: Named<'a>,
+    flags: i32,
+) -> Result<Object<'a>, Errno> {
+    match named {
         // Calls that take a descriptor refuse this one, but not where it stands for a path.
         Named::Fd(fd) if sys::fs::status_flags(fd.as_fd())? & libc::O_PATH != 0 => {
-            Ok(Object::Place(Place::Open(Arc::new(fd))))
+            Ok(Object::Place(held(cx, fd)?))
         }
-        Named::Fd(fd) => Ok(Object::Fd(fd)),
+        Named::Fd(fd) => open_file(cx, fd),
         Named::Cwd => Ok(Object::Place(Place::Dir(
             cx.base(dir.0)?,
             crate::vfs::Last::Dot,
         ))),
         Named::Path(path) => Ok(Object::Place(existing(cx, dir, path, follow(flags))?.0)),
+    }
+}
+
+/// The place of an open file: a name, where a copy is to be changed or looked at instead of it.
+pub(super) fn held<'a>(cx: &Cx<'a>, fd: OwnedFd) -> Result<Place<'a>, Errno> {
+    match cx.vfs.place_held(fd.as_fd(), cx.arena)? {
+        Some(place) => Ok(place),
+        None => Ok(Place::Open(Arc::new(fd))),
+    }
+}
+
+/// The same for calls that take a descriptor.
+pub(super) fn open_file<'a>(cx: &Cx<'a>, fd: OwnedFd) -> Result<Object<'a>, Errno> {
+    match cx.vfs.place_held(fd.as_fd(), cx.arena)? {
+        Some(place) => Ok(Object::Place(place)),
+        None => Ok(Object::Fd(fd)),
     }
 }
 
@@ -236,7 +260,7 @@ pub fn faccessat2<'a>(
     let place = match named(cx, dir, OptPath(Some(path)), flags.0)? {
         Named::Path(path) => existing(cx, dir, path, follow(flags.0))?.0,
         Named::Cwd => Place::Dir(cx.base(dir.0)?, crate::vfs::Last::Dot),
-        Named::Fd(fd) => Place::Open(Arc::new(fd)),
+        Named::Fd(fd) => held(cx, fd)?,
     };
     let own = matches!(
         place,
@@ -325,158 +349,13 @@ fn read_held_link<'a>(
 /// statfs(2).
 pub fn statfs<'a>(cx: &Cx<'a>, path: UserPath<'a>, buf: OutBuf) -> Result<Plan<'a>, Errno> {
     let (place, _) = existing(cx, CWD, path, Follow::Last)?;
-    let handle = cx.vfs.handle(&place)?;
-    Ok(answer(cx, buf, &sys::fs::fstatfs(handle.as_fd())?))
-}
-
-/// The largest value and list of extended attributes, xattr(7).
-const XATTR_MAX: u64 = 65_536;
-
-fn xattr_answer<'a>(
-    cx: &Cx<'a>,
-    object: &Object<'a>,
-    out: u64,
-    size: u64,
-    read: impl Fn(&CStr, &mut [u8]) -> sys::Result<usize>,
-) -> Result<Plan<'a>, Errno> {
-    let room = cx
-        .arena
-        .alloc_slice_fill_copy(size.min(XATTR_MAX) as usize, 0u8);
-    let n = match object {
-        Object::Fd(fd) => read(&cx.vfs.fd_path(fd.as_fd())?, room)?,
-        Object::Place(place) => {
-            let handle = cx.vfs.handle(place)?;
-            read(&cx.vfs.fd_path(handle.as_fd())?, room)?
+    let found = match &place {
+        Place::Name { dir, .. } | Place::Dir(dir, _) if dir.cow().is_some() => {
+            dir.cow().ok_or(Errno::ENOENT)?.statfs()?
         }
+        place => sys::fs::fstatfs(cx.vfs.handle(place)?.as_fd())?,
     };
-    if size == 0 {
-        return Ok(Plan::value(n as i64));
-    }
-    Ok(Plan::write(
-        out,
-        room.get(..n).unwrap_or_default(),
-        n as i64,
-    ))
-}
-
-/// getxattr(2).
-pub fn getxattr<'a>(
-    cx: &Cx<'a>,
-    path: UserPath<'a>,
-    name: UserName<'a>,
-    value: OutBuf,
-    size: Size,
-) -> Result<Plan<'a>, Errno> {
-    let name = name.text()?;
-    let object = object(cx, CWD, OptPath(Some(path)), 0)?;
-    xattr_answer(cx, &object, value.0, size.0, |p, buf| {
-        sys::fs::getxattr(p, name, buf)
-    })
-}
-
-/// lgetxattr(2).
-pub fn lgetxattr<'a>(
-    cx: &Cx<'a>,
-    path: UserPath<'a>,
-    name: UserName<'a>,
-    value: OutBuf,
-    size: Size,
-) -> Result<Plan<'a>, Errno> {
-    let name = name.text()?;
-    let object = object(cx, CWD, OptPath(Some(path)), libc::AT_SYMLINK_NOFOLLOW)?;
-    xattr_answer(cx, &object, value.0, size.0, |p, buf| {
-        sys::fs::getxattr(p, name, buf)
-    })
-}
-
-/// getxattrat(2) (Linux 6.13).
-pub fn getxattrat<'a>(
-    cx: &Cx<'a>,
-    dir: DirFd,
-    path: OptPath<'a>,
-    flags: AtFlags,
-    name: UserName<'a>,
-    args: Ptr,
-    size: Size,
-) -> Result<Plan<'a>, Errno> {
-    let args = XattrArgs::read(cx, args, size)?;
-    check_flags(flags.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
-    if args.flags != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let name = name.text()?;
-    let object = open_object(cx, dir, path, flags)?;
-    let size = u64::from(args.size);
-    xattr_answer(cx, &object, args.value, size, |p, buf| {
-        sys::fs::getxattr(p, name, buf)
-    })
-}
-
-/// `struct xattr_args` of the *xattrat calls: a pointer, a size, flags; 16 bytes.
-pub(super) struct XattrArgs {
-    pub(super) value: u64,
-    pub(super) size: u32,
-    pub(super) flags: u32,
-}
-
-impl XattrArgs {
-    pub(super) fn read(cx: &Cx<'_>, at: Ptr, size: Size) -> Result<Self, Errno> {
-        match size.0 {
-            0..16 => return Err(Errno::EINVAL),
-            16..=4096 => {}
-            _ => return Err(Errno::E2BIG),
-        }
-        let bytes = cx.bytes(at.0, size.0 as usize)?;
-        let (head, rest) = bytes.split_at(16);
-        if rest.iter().any(|&b| b != 0) {
-            return Err(Errno::E2BIG);
-        }
-        let word = |from: usize| head.get(from..from + 4).and_then(|b| b.try_into().ok());
-        let value = head
-            .get(..8)
-            .and_then(|b| b.try_into().ok())
-            .ok_or(Errno::EFAULT)?;
-        Ok(Self {
-            value: u64::from_ne_bytes(value),
-            size: u32::from_ne_bytes(word(8).ok_or(Errno::EFAULT)?),
-            flags: u32::from_ne_bytes(word(12).ok_or(Errno::EFAULT)?),
-        })
-    }
-}
-
-/// listxattr(2).
-pub fn listxattr<'a>(
-    cx: &Cx<'a>,
-    path: UserPath<'a>,
-    list: OutBuf,
-    size: Size,
-) -> Result<Plan<'a>, Errno> {
-    listxattrat(cx, CWD, OptPath(Some(path)), AtFlags(0), list, size)
-}
-
-/// llistxattr(2).
-pub fn llistxattr<'a>(
-    cx: &Cx<'a>,
-    path: UserPath<'a>,
-    list: OutBuf,
-    size: Size,
-) -> Result<Plan<'a>, Errno> {
-    let flags = AtFlags(libc::AT_SYMLINK_NOFOLLOW);
-    listxattrat(cx, CWD, OptPath(Some(path)), flags, list, size)
-}
-
-/// listxattrat(2) (Linux 6.13).
-pub fn listxattrat<'a>(
-    cx: &Cx<'a>,
-    dir: DirFd,
-    path: OptPath<'a>,
-    flags: AtFlags,
-    list: OutBuf,
-    size: Size,
-) -> Result<Plan<'a>, Errno> {
-    check_flags(flags.0, libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH)?;
-    let object = open_object(cx, dir, path, flags)?;
-    xattr_answer(cx, &object, list.0, size.0, sys::fs::listxattr)
+    Ok(answer(cx, buf, &found))
 }
 
 /// `struct file_attr` of Linux 6.17.
@@ -499,9 +378,11 @@ pub(super) fn open_object<'a>(
     path: OptPath<'a>,
     flags: AtFlags,
 ) -> Result<Object<'a>, Errno> {
-    match object(cx, dir, path, flags.0)? {
-        Object::Place(Place::Open(_)) if path.0.is_none_or(UserPath::is_empty) => Err(Errno::EBADF),
-        object => Ok(object),
+    match named(cx, dir, path, flags.0)? {
+        Named::Fd(fd) if sys::fs::status_flags(fd.as_fd())? & libc::O_PATH != 0 => {
+            Err(Errno::EBADF)
+        }
+        other => of_named(cx, dir, other, flags.0),
     }
 }
 

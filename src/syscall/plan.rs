@@ -234,7 +234,7 @@ pub enum Act<'a> {
     /// getdents64(2) of a directory that the view makes up or adds to.
     List {
         dir: OwnedFd,
-        listing: Listing,
+        listing: Arc<Listing>,
         buf: u64,
         room: usize,
         old: bool,

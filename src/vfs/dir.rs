@@ -133,6 +133,8 @@ impl Dir {
 
     /// True when both lie on the same mount, so that a rename between them is possible.
     pub fn same_mount(&self, other: &Self) -> bool {
-        self.mount == other.mount && self.host().is_some() && other.host().is_some()
+        let hosts = self.host().is_some() && other.host().is_some();
+        let cows = self.cow().is_some() && other.cow().is_some();
+        self.mount == other.mount && (hosts || cows)
     }
 }

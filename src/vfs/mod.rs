@@ -18,6 +18,7 @@
 mod cache;
 pub mod cow;
 mod cow_mount;
+mod deed;
 mod dir;
 mod fixed;
 pub mod fs;
@@ -28,6 +29,7 @@ mod resolve;
 mod scratch;
 
 pub use dir::{Dir, Inode};
+pub use mount::Layer;
 pub use readdir::Listing;
 pub(crate) use readdir::to_old_layout;
 pub use resolve::{Follow, Found, Last, Place, Scope};
@@ -98,10 +100,12 @@ pub struct Vfs {
     bound: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     /// The rule of directories that exist only in the view: readable, nothing can be made there.
     synthetic_rule: RuleId,
-    /// Rules that let something be written: for people who read `/proc/mounts`, nothing is decided by it.
+    /// Rules that let something be written.
     writable: Mutex<HashSet<RuleId>>,
     /// Trees of the host in which guests can change something.
     changeable: OnceLock<Vec<Box<[u8]>>>,
+    /// Listings of copy-on-write directories that are being read.
+    listed: Mutex<Vec<readdir::Listed>>,
     next_id: AtomicU64,
 }
 
@@ -181,6 +185,7 @@ impl Vfs {
             synthetic_rule,
             writable: Mutex::default(),
             changeable: OnceLock::new(),
+            listed: Mutex::default(),
             next_id,
         })
     }
@@ -206,10 +211,12 @@ impl Vfs {
         } else {
             &host.0
         };
-        let path = self.table.to_view(text)?;
-        self.table
-            .mount(self.table.covering(&path)?)
-            .map(|m| m.rule)
+        let id = match self.table.to_view(text) {
+            Some(path) => self.table.covering(&path)?,
+            // A part of a copy-on-write mount that has no place in the view: its removed files.
+            None => self.table.layer_of(text)?.0,
+        };
+        self.table.mount(id).map(|m| m.rule)
     }
 
     /// True for a host file that the view does not show: it was passed in from outside. Objects
@@ -236,15 +243,17 @@ impl Vfs {
         self.walk(who).dir_at(start, path.to_bytes())
     }
 
-    /// True if the listing of the directory `fd` differs from the kernel's: it is a placeholder, or
-    /// mounts begin in it. Every such directory was entered here before a guest could hold it.
+    /// True if the listing of the directory `fd` may differ from the kernel's: it is a placeholder, or a
+    /// layer's, or mounts begin in it. Every such directory was entered here before a guest could hold it.
     pub fn is_special(&self, fd: BorrowedFd<'_>) -> sys::Result<bool> {
         let stat = sys::fs::fstat(fd)?;
         if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
             return Err(Errno::ENOTDIR);
         }
         let inode = (stat.st_dev, stat.st_ino);
-        Ok(lock(&self.placeholders).contains_key(&inode) || lock(&self.mixed).contains(&inode))
+        Ok(lock(&self.placeholders).contains_key(&inode)
+            || lock(&self.mixed).contains(&inode)
+            || self.layer_of(fd)?.is_some())
     }
 
     /// Device and inode of a regular host file, held by `fd`, as `/proc/PID/maps` shows them. Most file
@@ -360,6 +369,7 @@ impl Vfs {
                 if let Some(id) = mount
                     && let Some(dir) = self.cow_dir_of(id, &path, inode)?
                 {
+                    self.cache.adopt(&dir, inode);
                     return Ok(dir);
                 }
                 (
@@ -372,7 +382,11 @@ impl Vfs {
             Err(Errno::ENAMETOOLONG) => {
                 let mount = before
                     .and_then(|d| d.mount)
-                    .or_else(|| self.mount_above(&fd).ok());
+                    .or_else(|| self.mount_above(fd.as_fd()).ok());
+                // A layer's directory is never acted on by itself. DIFFERS: the kernel finds it.
+                if mount.is_some_and(|id| self.is_cow(id)) {
+                    return Err(Errno::ENAMETOOLONG);
+                }
                 (None, None, Some(mount.ok_or(Errno::ENOENT)?))
             }
             Err(errno) => return Err(errno),
@@ -399,8 +413,8 @@ impl Vfs {
     }
 
     /// The mount that holds a directory whose path is too long to be had, by climbing.
-    fn mount_above(&self, fd: &OwnedFd) -> sys::Result<mount::MountId> {
-        let mut at = sys::fs::dup_above(fd.as_fd(), FIRST_FD)?;
+    fn mount_above(&self, fd: BorrowedFd<'_>) -> sys::Result<mount::MountId> {
+        let mut at = sys::fs::dup_above(fd, FIRST_FD)?;
         // A component takes two bytes at least; no path is longer than the kernel's memory for it.
         for _ in 0..1 << 16 {
             at = sys::fs::openat(at.as_fd(), c"..", libc::O_PATH | libc::O_DIRECTORY, 0)?;
@@ -439,8 +453,9 @@ impl Vfs {
     pub fn name_changed(&self, dir: &Dir, name: &[u8]) {
         if let Some(path) = &dir.path {
             let end = name.iter().position(|&b| b == b'/').unwrap_or(name.len());
-            self.cache
-                .name_changed(&path.join(name.get(..end).unwrap_or(name)));
+            let path = path.join(name.get(..end).unwrap_or(name));
+            self.cache.name_changed(&path);
+            self.forget_listing(&path);
         }
     }
 

@@ -55,6 +55,17 @@ pub struct CowTree {
     pub cow: Cow,
     /// The upper's root and those of the lowers: used to find back from descriptors to the view.
     pub layers: Vec<HostPath>,
+    /// Where the store lies, whose parts but the upper have no place in the view.
+    store: HostPath,
+}
+
+/// Which part of a copy-on-write mount a host path lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// The private one, which may be changed.
+    Upper,
+    /// One that is never changed.
+    Lower,
 }
 
 impl CowTree {
@@ -67,7 +78,8 @@ impl CowTree {
             held.push(lower.fd);
         }
         let cow = Cow::open(store.fd.as_fd(), held, sync)?;
-        Ok(Self { cow, layers })
+        let store = HostPath(store.path.0.clone());
+        Ok(Self { cow, layers, store })
     }
 }
 
@@ -236,7 +248,35 @@ impl MountTable {
     /// The view's path of a host path: the deepest mount whose source holds it, provided that
     /// this mount is what the view shows there (no other mount covers it).
     pub fn to_view(&self, host: &[u8]) -> Option<VPath> {
-        let mut best: Option<(usize, VPath)> = None;
+        self.shown(host).map(|(path, ..)| path)
+    }
+
+    /// True if any mount is copy-on-write.
+    pub fn has_cow(&self) -> bool {
+        let is_cow = |mount: &Mount| matches!(mount.source, Source::Cow(_));
+        self.mounts.iter().any(is_cow)
+    }
+
+    /// The copy-on-write mount that shows a host path, and which of its parts holds it.
+    pub fn layer_of(&self, host: &[u8]) -> Option<(MountId, Layer)> {
+        for (id, mount) in self.mounts.iter().enumerate() {
+            if let Source::Cow(tree) = &mount.source
+                && strip_prefix(host, &tree.store.0).is_some()
+            {
+                return Some((id, Layer::Upper));
+            }
+        }
+        let (_, id, at) = self.shown(host)?;
+        match self.mount(id)?.source {
+            Source::Cow(_) if at == 0 => Some((id, Layer::Upper)),
+            Source::Cow(_) => Some((id, Layer::Lower)),
+            _ => None,
+        }
+    }
+
+    /// The view's path of a host path, the mount, and which of its sources holds it.
+    fn shown(&self, host: &[u8]) -> Option<(VPath, MountId, usize)> {
+        let mut best: Option<(usize, VPath, MountId, usize)> = None;
         for (id, mount) in self.mounts.iter().enumerate() {
             let sources: Vec<&[u8]> = match &mount.source {
                 Source::Dir(object) | Source::File(object) => vec![&object.path.0],
@@ -244,21 +284,21 @@ impl MountTable {
                 Source::Cow(tree) => tree.layers.iter().map(|path| &*path.0).collect(),
                 _ => continue,
             };
-            for source in sources {
+            for (at, source) in sources.into_iter().enumerate() {
                 let Some(rest) = strip_prefix(host, source) else {
                     continue;
                 };
                 let depth = source.len();
-                if best.as_ref().is_some_and(|(d, _)| *d >= depth) {
+                if best.as_ref().is_some_and(|(d, ..)| *d >= depth) {
                     continue;
                 }
                 let path = components(rest).fold(mount.at.clone(), |path, name| path.join(name));
                 if self.covering(&path) == Some(id) {
-                    best = Some((depth, path));
+                    best = Some((depth, path, id, at));
                 }
             }
         }
-        best.map(|(_, path)| path)
+        best.map(|(_, path, id, at)| (path, id, at))
     }
 }
 

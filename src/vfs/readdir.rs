@@ -8,13 +8,15 @@
 use super::dir::Dir;
 use super::fs::{SynthDir, name_hash};
 use super::mount::Source;
-use super::{Caller, Vfs};
+use super::path::VPath;
+use super::{Caller, Vfs, lock};
 use crate::sys::{self, Errno};
 use bumpalo::Bump;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A listing that the view makes: records after a position.
 #[derive(Debug)]
@@ -126,13 +128,66 @@ pub(crate) fn to_old_layout(records: &mut [u8]) {
     }
 }
 
+/// A listing that somebody is reading, of a copy-on-write directory.
+pub(super) struct Listed {
+    dir: Arc<Dir>,
+    listing: Arc<Listing>,
+    made: Instant,
+}
+
+/// So many are kept, and so long: who reads on after that gets names that came and went since.
+const MAX_LISTED: usize = 8;
+const LISTED_FOR: Duration = Duration::from_secs(2);
+
 impl Vfs {
+    /// [`Vfs::listing`] for a reader who stands at `position`. A large merged directory is not put
+    /// together again for every piece of it: what happens to names while a directory is being read
+    /// may show or not (readdir(3)).
+    pub fn listing_from(
+        &self,
+        dir: &Arc<Dir>,
+        position: i64,
+        who: Caller<'_>,
+    ) -> sys::Result<Option<Arc<Listing>>> {
+        if dir.cow().is_none() {
+            return Ok(self.listing(dir, who)?.map(Arc::new));
+        }
+        let mut listed = lock(&self.listed);
+        listed.retain(|l| l.made.elapsed() < LISTED_FOR && (position > 0 || !l.dir.is_same(dir)));
+        if let Some(known) = listed.iter().find(|l| l.dir.is_same(dir)) {
+            return Ok(Some(Arc::clone(&known.listing)));
+        }
+        drop(listed);
+        let Some(listing) = self.listing(dir, who)?.map(Arc::new) else {
+            return Ok(None);
+        };
+        let mut listed = lock(&self.listed);
+        if listed.len() >= MAX_LISTED {
+            listed.remove(0);
+        }
+        listed.push(Listed {
+            dir: Arc::clone(dir),
+            listing: Arc::clone(&listing),
+            made: Instant::now(),
+        });
+        Ok(Some(listing))
+    }
+
+    /// Lets go of a directory that is no more: its watchers wait for its end (inotify(7)).
+    pub(super) fn forget_listing(&self, path: &VPath) {
+        lock(&self.listed).retain(|l| l.dir.path() != Some(path));
+    }
+
     /// The listing of `dir` where the view differs from the kernel's; `None` if it doesn't.
     pub fn listing(&self, dir: &Arc<Dir>, who: Caller<'_>) -> sys::Result<Option<Listing>> {
         let has_mounts = dir
             .node
             .is_some_and(|node| self.table.children(node).next().is_some());
-        if dir.host().is_some() && !has_mounts {
+        let as_the_kernel_says = match dir.cow() {
+            Some(cow) => cow.plain()?.is_some(),
+            None => dir.host().is_some(),
+        };
+        if as_the_kernel_says && !has_mounts {
             return Ok(None);
         }
         let mut listing = match dir.cow() {

@@ -338,9 +338,6 @@ impl<'v> Walk<'v> {
         name: &[u8],
     ) -> Option<Arc<Dir>> {
         let dir = self.vfs.cache.expired(start, prefix)?;
-        let DirKind::Host { inode, .. } = &dir.kind else {
-            return None;
-        };
         let (above, last) = dir.path()?.split_last()?;
         // No mount begins here, so it has the rule and mount of what is above it.
         let is_plain = at.path()?.below_root() == above
@@ -355,8 +352,16 @@ impl<'v> Walk<'v> {
         let mut text = [0u8; 256];
         text.get_mut(..name.len())?.copy_from_slice(name);
         let name = CStr::from_bytes_until_nul(&text).ok()?;
-        let stat = sys::fs::fstatat(at.host()?, name, libc::AT_SYMLINK_NOFOLLOW).ok()?;
-        if (stat.st_dev, stat.st_ino) != *inode {
+        let same = match (&at.kind, &dir.kind) {
+            (DirKind::Host { fd, .. }, DirKind::Host { inode, .. }) => {
+                let flags = libc::AT_SYMLINK_NOFOLLOW;
+                let stat = sys::fs::fstatat(fd.as_fd(), name, flags).ok()?;
+                (stat.st_dev, stat.st_ino) == *inode
+            }
+            (DirKind::Cow(at), DirKind::Cow(dir)) => at.still_has(name, dir),
+            _ => false,
+        };
+        if !same {
             return None;
         }
         *super::lock(&dir.seen) = Instant::now();
@@ -379,7 +384,7 @@ impl<'v> Walk<'v> {
             Place::Absent { .. } => Err(Errno::ENOENT),
             Place::Magic(link) => {
                 self.count_link()?;
-                match self.vfs.magic_target(link, self.who)? {
+                match self.vfs.magic_target(link, self.who, &arena)? {
                     Place::Dir(found, _) => Ok(found),
                     _ => Err(Errno::ENOTDIR),
                 }
@@ -559,7 +564,12 @@ impl<'v> Walk<'v> {
                 let path = dir.path.as_ref().map(|p| p.join(name.to_bytes()));
                 let child = |node| self.vfs.table.child(node, name.to_bytes());
                 let node = dir.node.and_then(child);
-                Ok(self.cow_dir(&found, path, node, dir.rule, dir.mount))
+                let inode = found.top_inode();
+                let found = self.cow_dir(&found, path, node, dir.rule, dir.mount);
+                if let Some(inode) = inode {
+                    self.vfs.cache.adopt(&found, inode);
+                }
+                Ok(found)
             }
             Err(Errno::ENOTDIR) => self.step_on_link(dir, name),
             Err(e) => Err(e),
@@ -639,7 +649,13 @@ impl<'v> Walk<'v> {
         }
         match self.above(path) {
             // The kernel asks nothing of the directories further up.
-            Err(Errno::EACCES) if !self.is_mount(&dir) => self.vfs.above_held(&dir),
+            Err(Errno::EACCES) if !self.is_mount(&dir) => match dir.cow() {
+                Some(cow) => {
+                    let above = cow.above().ok_or(Errno::ENOENT)?;
+                    Ok(self.vfs.cow_record(&above, &dir))
+                }
+                None => self.vfs.above_held(&dir),
+            },
             other => other,
         }
     }
@@ -744,7 +760,7 @@ impl<'v> Walk<'v> {
                 Place::Link { dir, text } if follows => (dir, *text),
                 Place::Magic(link) if follows => {
                     self.count_link()?;
-                    let place = self.vfs.magic_target(*link, self.who)?;
+                    let place = self.vfs.magic_target(*link, self.who, arena)?;
                     let stat = self.vfs.stat(&place)?;
                     if must_be_dir && !matches!(place, Place::Dir(..)) {
                         return Err(Errno::ENOTDIR);
@@ -864,7 +880,7 @@ impl<'v> Walk<'v> {
                         return Err(Errno::ELOOP);
                     }
                     self.count_link()?;
-                    let place = self.vfs.magic_target(*link, self.who)?;
+                    let place = self.vfs.magic_target(*link, self.who, arena)?;
                     if is_last {
                         let stat = self.vfs.stat(&place)?;
                         return Ok(Found { place, stat });
@@ -970,6 +986,9 @@ impl Vfs {
     /// walk passes through, also for `.` and `..`.
     pub fn may_search(&self, dir: &Dir) -> sys::Result<()> {
         let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
+        if let Some(cow) = dir.cow() {
+            return cow.access(c".", libc::X_OK, flags);
+        }
         dir.host()
             .map_or(Ok(()), |fd| sys::fs::faccessat2(fd, c"", libc::X_OK, flags))
     }
@@ -979,6 +998,12 @@ impl Vfs {
         let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
         if dir.host().is_some_and(is_removed) {
             return Err(Errno::ENOENT);
+        }
+        if let Some(cow) = dir.cow() {
+            return match dir.is_removed() {
+                true => Err(Errno::ENOENT),
+                false => cow.access(c".", libc::W_OK | libc::X_OK, flags),
+            };
         }
         dir.host().map_or(Ok(()), |fd| {
             sys::fs::faccessat2(fd, c"", libc::W_OK | libc::X_OK, flags)

@@ -23,6 +23,7 @@ pub(crate) struct Job {
     flags: Vec<OsString>,
     dir: Option<PathBuf>,
     env: Vec<(String, String)>,
+    state: Option<PathBuf>,
     stdin: Vec<u8>,
     limit: Duration,
     ignore_stderr: bool,
@@ -44,6 +45,7 @@ impl Job {
             flags: vec![],
             dir: None,
             env: vec![],
+            state: None,
             stdin: vec![],
             limit: Duration::from_secs(60),
             ignore_stderr: false,
@@ -82,6 +84,12 @@ impl Job {
     /// A variable, set natively and by `--env`.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Where sbox itself keeps the layers of copy-on-write mounts.
+    pub(crate) fn state(mut self, dir: &Path) -> Self {
+        self.state = Some(dir.to_owned());
         self
     }
 
@@ -146,7 +154,9 @@ impl Job {
     pub(crate) fn sbox_command(&self) -> Command {
         let mut argv = vec![sbox().into_os_string()];
         argv.extend(self.sbox_args());
-        self.command(&argv)
+        let mut command = self.command(&argv);
+        command.envs(self.state.iter().map(|dir| ("XDG_STATE_HOME", dir)));
+        command
     }
 
     pub(crate) fn native(&self) -> Output {
@@ -363,6 +373,19 @@ impl Output {
             self.stdout_text(),
             self.stderr_text()
         )
+    }
+
+    /// Without the lines that begin so.
+    pub(crate) fn without(&self, beginnings: &[&str]) -> Self {
+        let keep = |l: &&str| !beginnings.iter().any(|b| l.starts_with(b));
+        let text = self.stdout_text();
+        let lines: Vec<&str> = text.lines().filter(keep).collect();
+        Self {
+            status: self.status,
+            stdout: lines.join("\n").into_bytes(),
+            stderr: self.stderr.clone(),
+            elapsed: self.elapsed,
+        }
     }
 
     /// For guests: exit status 0 and no line beginning with FAIL.

@@ -101,6 +101,17 @@ impl CowDir {
         Ok(list)
     }
 
+    /// Lets `change` act on `name` in the upper, if the caller owns it: for attributes that only the
+    /// owner may change.
+    pub fn change_owned<T>(
+        self: &Arc<Self>,
+        name: &CStr,
+        change: impl FnOnce(BorrowedFd<'_>) -> sys::Result<T>,
+    ) -> sys::Result<T> {
+        let file = self.for_change(name, Data::All, |_, stat| rights::must_own(stat))?;
+        change(file.as_fd())
+    }
+
     /// lsetxattr(2).
     pub fn set_xattr(
         self: &Arc<Self>,

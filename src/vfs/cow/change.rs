@@ -85,6 +85,14 @@ impl CowDir {
         })
     }
 
+    /// link(2) of an open file that the caller knows to be the upper's, to `name`.
+    pub fn link_own(self: &Arc<Self>, file: BorrowedFd<'_>, name: &CStr) -> sys::Result<()> {
+        let path = layer::fd_path(file)?;
+        self.make(name, Kind::Other, |dir, name| {
+            sys::fs::linkat(dir, &path, dir, name, libc::AT_SYMLINK_FOLLOW)
+        })
+    }
+
     /// unlink(2).
     pub fn unlink(self: &Arc<Self>, name: &CStr) -> sys::Result<()> {
         if name == c"." {

@@ -111,6 +111,8 @@ impl CowDir {
             copy.link(self.store.index.as_fd(), &key)?;
             self.store.note_indexed(layer::inode(stat));
         }
+        self.store
+            .note_copy(layer::inode(stat), copy.file.as_fd())?;
         upper.widened(0o300, || {
             upper.times_kept(|| copy.link(upper.fd.as_fd(), name))
         })?;
@@ -165,6 +167,7 @@ impl CowDir {
         let old = sys::fs::openat(dir, spelled, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
         let new = sys::fs::openat(work, &temp.name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
         copy_metadata(old.as_fd(), &hit.stat, new.as_fd())?;
+        self.store.note_copy(layer::inode(&hit.stat), new.as_fd())?;
         let upper = self.make_upper()?;
         upper.widened(0o300, || {
             upper.times_kept(|| {

@@ -196,6 +196,35 @@ impl CowDir {
         Ok(new)
     }
 
+    /// True if `name` here is still the directory `child`, which was found there before. Of the upper
+    /// nobody needs to be asked, and of lowers only what they have at the name.
+    pub fn still_has(&self, name: &CStr, child: &Arc<Self>) -> bool {
+        let _gate = self.store.look();
+        let known = lock(&self.state).children.get(name).map(Weak::as_ptr);
+        if known != Some(Arc::as_ptr(child)) || self.is_removed() || child.is_removed() {
+            return false;
+        }
+        // Of a lower the kernel asks for the right to search.
+        let upper = self.upper();
+        if upper.is_some_and(|upper| upper.check_search(self.store.permissions()).is_err()) {
+            return false;
+        }
+        let mut left = child.lowers.iter().map(|lower| lower.inode);
+        for lower in &self.lowers {
+            // Opaque below here, or all found.
+            if left.len() == 0 {
+                return true;
+            }
+            let flags = libc::AT_SYMLINK_NOFOLLOW;
+            match sys::fs::fstatat(lower.fd.as_fd(), name, flags) {
+                Err(Errno::ENOENT) => {}
+                Ok(stat) if left.next() == Some(layer::inode(&stat)) => {}
+                _ => return false,
+            }
+        }
+        left.len() == 0
+    }
+
     fn consists_of(&self, upper: Option<&Arc<UpperDir>>, lowers: &[LowerDir]) -> bool {
         !self.is_removed()
             && self.upper.get().map(|u| u.inode) == upper.map(|u| u.inode)
@@ -298,7 +327,8 @@ impl CowDir {
         above.top_inode().map(|inode| inode.1)
     }
 
-    pub(super) fn top_inode(&self) -> Option<Inode> {
+    /// The identity of the topmost layer's directory.
+    pub fn top_inode(&self) -> Option<Inode> {
         let upper = self.upper().map(|u| u.inode);
         upper.or_else(|| self.lowers.first().map(|l| l.inode))
     }

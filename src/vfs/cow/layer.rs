@@ -83,7 +83,7 @@ pub(super) fn inode(stat: &libc::stat) -> Inode {
 }
 
 /// A guest's attribute name as it is stored.
-pub(super) fn stored_name(name: &CStr) -> sys::Result<CString> {
+pub(in crate::vfs) fn stored_name(name: &CStr) -> sys::Result<CString> {
     match name.to_bytes().strip_prefix(PRIVATE) {
         None => Ok(name.to_owned()),
         Some(rest) => {

@@ -1,5 +1,6 @@
 //! Which layer has a name, and the calls that only look.
 
+use super::super::Inode;
 use super::dir::CowDir;
 use super::layer;
 use super::rights;
@@ -77,6 +78,16 @@ impl CowDir {
                 _ => Entry::Absent,
             },
         })
+    }
+
+    /// True if the file `copy` of the upper was copied from the file `lower` in this run.
+    pub fn is_copy(&self, lower: Inode, copy: Inode) -> bool {
+        self.store.is_copy(lower, copy)
+    }
+
+    /// statfs(2): of the file system that takes what is written here.
+    pub fn statfs(&self) -> sys::Result<libc::statfs> {
+        sys::fs::fstatfs(self.store.upper.as_fd())
     }
 
     /// stat(2), links not followed. `.` means this directory, here and in the calls below.

@@ -67,6 +67,7 @@ mod upper;
 
 pub(crate) use copyup::{copy_data, copy_metadata};
 pub use dir::CowDir;
+pub(super) use layer::{attribute_names, fd_path, shown_name, stored_name};
 pub use lookup::Entry;
 pub use store::Sync;
 pub(crate) use store::{names_in, names_of, open_dir, remove_tree};

@@ -74,7 +74,11 @@ impl CowDir {
         if has(flags, libc::O_DIRECTORY) && !hit.is_dir() {
             return Err(Errno::ENOTDIR);
         }
-        self.handle_of(&hit, name)
+        let (dir, spelled) = self.spot(&hit.at, name)?;
+        if hit.stat.st_mode & libc::S_IFMT == libc::S_IFLNK {
+            return self.handle_of(&hit, name);
+        }
+        sys::fs::open_no_link(dir, spelled, flags, 0)
     }
 
     fn open_nameless(self: &Arc<Self>, name: &CStr, flags: i32, mode: u32) -> sys::Result<OwnedFd> {
@@ -152,9 +156,9 @@ impl CowDir {
     /// into a lower since; the caller gets the flags it asked for.
     fn open_layer(&self, hit: &Hit, name: &CStr, flags: i32) -> sys::Result<OwnedFd> {
         let (dir, name) = self.spot(&hit.at, name)?;
-        let guard = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let guard = libc::O_NONBLOCK | libc::O_NOCTTY;
         let open = flags & !(libc::O_CREAT | libc::O_EXCL) | guard;
-        let fd = sys::fs::openat(dir, name, open, 0)?;
+        let fd = sys::fs::open_no_link(dir, name, open, 0)?;
         // Only a lower can have changed since.
         if !hit.in_upper() {
             let now = sys::fs::fstat(fd.as_fd())?;
@@ -172,7 +176,7 @@ impl CowDir {
         if has(flags, libc::O_DIRECTORY) {
             return Err(Errno::EINVAL);
         }
-        let exact = flags | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+        let exact = flags | libc::O_CREAT | libc::O_EXCL;
         self.make(name, Kind::Other, |dir, name| {
             sys::fs::openat(dir, name, exact & !libc::O_TRUNC, mode)
         })

@@ -46,9 +46,14 @@ pub(super) struct Store {
     landed: Condvar,
     /// Lower files that may have a copy in `index`.
     indexed: Mutex<FxHashSet<Inode>>,
+    /// Files of lowers that were copied in this run, and their copies.
+    copies: Mutex<FxHashMap<Inode, Inode>>,
     next_temp: AtomicU64,
     permissions: AtomicU64,
 }
+
+/// Copies that are remembered.
+const MAX_COPIES: usize = 1 << 16;
 
 /// A lower file is being copied by this thread; others wait.
 #[derive(Debug)]
@@ -104,6 +109,7 @@ impl Store {
             flights: Mutex::default(),
             landed: Condvar::new(),
             indexed: Mutex::default(),
+            copies: Mutex::default(),
             next_temp: AtomicU64::new(0),
             permissions: AtomicU64::new(0),
         };
@@ -256,6 +262,21 @@ impl Store {
 
     pub(super) fn note_indexed(&self, inode: Inode) {
         lock(&self.indexed).insert(inode);
+    }
+
+    /// Remembers that the file `copy` of the upper was made from `lower` in this run.
+    pub(super) fn note_copy(&self, lower: Inode, copy: BorrowedFd<'_>) -> sys::Result<()> {
+        let copy = layer::inode(&sys::fs::fstat(copy)?);
+        let mut copies = lock(&self.copies);
+        if copies.len() >= MAX_COPIES {
+            copies.clear(); // their originals' descriptors then change nothing any more
+        }
+        copies.insert(lower, copy);
+        Ok(())
+    }
+
+    pub(super) fn is_copy(&self, lower: Inode, copy: Inode) -> bool {
+        lock(&self.copies).get(&lower) == Some(&copy)
     }
 }
 

@@ -8,6 +8,7 @@ pub(super) use dev::Terminal;
 pub use mounts::MountFile;
 pub use proc::{Magic, ProcDir};
 
+use super::deed::bare;
 use super::dir::{Dir, DirKind};
 use super::mount::{HostObject, NodeId, Source};
 use super::path::VPath;
@@ -136,10 +137,7 @@ impl Vfs {
         let stat = match place {
             Place::Name { dir, name, .. } => {
                 // A slash behind the name would make the kernel follow a link there.
-                let bare = name.to_bytes().strip_suffix(b"/");
-                let bare = bare.and_then(|bare| CString::new(bare).ok());
-                let name = bare.as_deref().unwrap_or(name);
-                match dir.stat_name(name) {
+                match dir.stat_name(&bare(name).0) {
                     Err(Errno::ENOENT) => return Ok(None),
                     other => other?,
                 }
@@ -250,12 +248,7 @@ impl Vfs {
         let flags = libc::O_PATH | libc::O_NOFOLLOW;
         let copy = |fd: BorrowedFd<'_>| sys::fs::dup_above(fd, super::FIRST_FD);
         match place {
-            Place::Name { dir, name, .. } => {
-                if let Some(cow) = dir.cow() {
-                    return cow.handle(name);
-                }
-                sys::fs::openat(dir.host().ok_or(Errno::ENOENT)?, name, flags, 0)
-            }
+            Place::Name { dir, name, .. } => dir.handle(name),
             Place::Dir(dir, _) => copy(self.stand_in(dir)?),
             Place::File(id) => copy(self.mounted_file(*id)?.fd.as_fd()),
             Place::Open(fd) => copy(fd.as_fd()),

@@ -7,8 +7,9 @@ use super::{MountFile, SynthDir, SynthFile, SynthNode};
 use crate::sys::{self, Errno};
 use crate::vfs::resolve::{Last, Place};
 use crate::vfs::{Caller, Vfs};
+use bumpalo::Bump;
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// A directory of `/proc`.
@@ -323,11 +324,12 @@ pub(super) fn is_writable(relative: &str) -> bool {
 
 impl Vfs {
     /// What a magic link leads to: an object, not a path.
-    pub(in crate::vfs) fn magic_target(
+    pub(in crate::vfs) fn magic_target<'a>(
         &self,
         link: Magic,
         who: Caller<'_>,
-    ) -> sys::Result<Place<'static>> {
+        arena: &'a Bump,
+    ) -> sys::Result<Place<'a>> {
         match link {
             Magic::Root(_) => Ok(Place::Dir(Arc::clone(self.root()), Last::Root)),
             Magic::Cwd(tgid) => {
@@ -335,9 +337,11 @@ impl Vfs {
                 Ok(Place::Dir(self.current(&cwd), Last::Root))
             }
             Magic::Exe(tgid) => {
-                let name = CString::new(format!("{tgid}/exe")).map_err(|_| Errno::ENOENT)?;
-                let fd = sys::fs::openat(self.proc_root.as_fd(), &name, libc::O_PATH, 0)?;
-                Ok(Place::Open(Arc::new(fd)))
+                let fd = self.exe(tgid)?;
+                match self.place_held(fd.as_fd(), arena)? {
+                    Some(place) => Ok(place),
+                    None => Ok(Place::Open(Arc::new(fd))),
+                }
             }
             Magic::Fd(tgid, n) => {
                 let fd = who.tasks.descriptor(tgid, n).map_err(|_| Errno::ENOENT)?;
@@ -345,9 +349,17 @@ impl Vfs {
                 if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
                     return Ok(Place::Dir(self.dir_of(fd)?, Last::Root));
                 }
-                Ok(Place::Open(Arc::new(fd)))
+                match self.place_held(fd.as_fd(), arena)? {
+                    Some(place) => Ok(place),
+                    None => Ok(Place::Open(Arc::new(fd))),
+                }
             }
         }
+    }
+
+    fn exe(&self, tgid: i32) -> sys::Result<OwnedFd> {
+        let name = CString::new(format!("{tgid}/exe")).map_err(|_| Errno::ENOENT)?;
+        sys::fs::openat(self.proc_root.as_fd(), &name, libc::O_PATH, 0)
     }
 
     /// The text of a magic link, in the view's terms.
@@ -357,9 +369,7 @@ impl Vfs {
             Magic::Exe(tgid) => {
                 let then = who.tasks.exe(tgid).ok_or(Errno::ENOENT)?;
                 // Renamed or removed since? The kernel follows the file, not the name.
-                let Place::Open(fd) = self.magic_target(link, who)? else {
-                    return Ok(then);
-                };
+                let fd = self.exe(tgid)?;
                 match self.text_of_file(fd.as_fd())? {
                     now if now.starts_with(b"(unreachable)") => Ok(then),
                     now => Ok(now),

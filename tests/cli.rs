@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         environment_is_clean,
         environment_by_flags,
         current_directory,
+        changes_are_kept_apart,
         standard_streams,
         large_streams,
         statistics,
@@ -245,6 +246,84 @@ fn current_directory() -> Test {
     );
     let absent = sh(&["--cwd", "/no/such/place"], "pwd")?;
     assert_eq!(absent.code(), Some(125), "{}", absent.all());
+    Ok(())
+}
+
+fn changes_are_kept_apart() -> Test {
+    let (dir, state) = (scratch(), scratch());
+    std::fs::write(dir.path().join("a"), "as it was\n").expect("write");
+    let job = |script: &str, flags: &[&str]| {
+        Job::sh(script)
+            .dir(dir.path())
+            .state(state.path())
+            .flags(flags)
+    };
+    need_sbox()?;
+    let names = || {
+        let all = std::fs::read_dir(dir.path()).expect("read");
+        let mut all: Vec<_> = all.flatten().map(|e| e.file_name()).collect();
+        all.sort();
+        all
+    };
+    let layers = || {
+        let all = std::fs::read_dir(state.path().join("sbox/layers"));
+        let names = all.into_iter().flatten().flatten().map(|e| e.file_name());
+        names
+            .map(|n| n.to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
+    };
+    let look = job("cat a; ls -a", &[]).run_sbox();
+    assert_eq!(
+        look.stdout_text(),
+        "as it was\n.\n..\na\n",
+        "{}",
+        look.all()
+    );
+    assert_eq!(layers(), [""; 0], "nothing changed, nothing is kept");
+
+    let change = job("echo new > b; echo more >> a; cat a b", &["--keep", "try"]).run_sbox();
+    assert_eq!(
+        change.stdout_text(),
+        "as it was\nmore\nnew\n",
+        "{}",
+        change.all()
+    );
+    assert_eq!(names(), ["a"], "the host's directory is what it was");
+    assert_eq!(
+        std::fs::read(dir.path().join("a")).expect("read"),
+        b"as it was\n"
+    );
+    assert_eq!(layers(), ["try"]);
+
+    // The same layer again: the program goes on where it was.
+    let flag = format!("{}=try", dir.path().display());
+    let again = job("cat b; rm a", &["--cow", &flag]).run_sbox();
+    assert_eq!(again.stdout_text(), "new\n", "{}", again.all());
+    assert_eq!(names(), ["a"]);
+
+    let gone = job("rm a; echo x > y; ls", &["--discard"]).run_sbox();
+    assert_eq!(gone.stdout_text(), "y\n", "{}", gone.all());
+    assert_eq!(
+        (names().len(), layers().len()),
+        (1, 1),
+        "and nothing is left of it"
+    );
+
+    let named = job("true", &["--cow", &flag, "--discard"]).run_sbox();
+    assert_eq!(named.code(), Some(125), "{}", named.all());
+    let read_only = job("echo x > y", &["--ro", "."]).run_sbox();
+    assert!(
+        read_only.all().contains("Read-only file system"),
+        "{}",
+        read_only.all()
+    );
+    // What is kept is in no view: the program would change what sbox opens.
+    let state_flag = state.path().to_str().expect("text");
+    let hidden = job("ls $1/sbox/layers", &["--rw", state_flag])
+        .arg("sh")
+        .arg(state_flag)
+        .run_sbox();
+    assert!(hidden.all().contains("No such file"), "{}", hidden.all());
     Ok(())
 }
 

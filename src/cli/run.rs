@@ -2,6 +2,7 @@
 
 use super::exit::Exit;
 use super::keep::Keeper;
+use crate::layers::Layers;
 use crate::supervisor::view::{View, Wish};
 use crate::supervisor::{self, Error, Outcome, Setup};
 use crate::sys::Errno;
@@ -203,8 +204,11 @@ fn prepare(args: &Args, matches: &ArgMatches, keeper: &mut Keeper) -> Result<Set
     };
     let mut store_for = |dir: &Path, layer: Option<&str>| keeper.store_for(dir, layer);
     let cwd = args.cwd.as_deref();
-    let view =
-        View::build(&wishes(args, matches), cwd, net, &mut store_for).map_err(|e| e.to_string())?;
+    // Where no layer can be kept there are none to be hidden.
+    let layers = Layers::of_user().ok();
+    let layers = layers.map(|layers| layers.directory().to_owned());
+    let view = View::build(&wishes(args, matches), cwd, net, layers, &mut store_for)
+        .map_err(|e| e.to_string())?;
     let log = match &args.log {
         None => None,
         Some(path) => {

@@ -3,7 +3,7 @@
 use crate::policy::{Access, Ask, Policy, Rule, RuleId, Verdict};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
-use crate::vfs::cow::Sync;
+pub use crate::vfs::cow::Sync;
 use crate::vfs::mount::{CowTree, HostObject, Mount, MountTable, PrivateDir, Source};
 use crate::vfs::path::{VPath, components, strip_prefix};
 use crate::vfs::{Scratch, Vfs};
@@ -98,8 +98,8 @@ struct Builder {
     mounts: Vec<Mount>,
     scratch: Scratch,
     tmpfs: u32,
-    /// Directories of the host that are ours: the layers of this run.
-    own: Vec<PathBuf>,
+    /// The directory of the host that holds all layers.
+    layers: Option<PathBuf>,
 }
 
 impl Builder {
@@ -186,7 +186,6 @@ impl Builder {
                 self.mount(other, text, Access::READ_ONLY, origin.to_owned());
             }
         }
-        self.own.push(store.path);
         Ok(())
     }
 
@@ -275,10 +274,10 @@ impl Builder {
     }
 
     /// What we keep for ourselves on the host is in no view, whatever else is: a guest that could write
-    /// there would choose what we open. Of layers that is the directory of all of them.
+    /// there would choose what we open.
     fn hide_own(&mut self) {
-        let layers = self.own.iter().filter_map(|layer| layer.parent());
-        let layers = layers.map(|dir| fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned()));
+        let real = |dir: &PathBuf| fs::canonicalize(dir).unwrap_or_else(|_| dir.clone());
+        let layers = self.layers.iter().map(real);
         // Other runs of this user may have other temporary directories.
         let base = self.scratch.base();
         let others = ["/tmp", "/var/tmp"].map(Path::new).into_iter();
@@ -346,10 +345,12 @@ fn absolute(path: &Path, origin: &str) -> Result<VPath, ViewError> {
 
 impl View {
     /// Builds the view. `cwd` is a path of the view; `None`: the caller's own, shown copy-on-write.
+    /// `layers` is the host's directory of all layers.
     pub fn build(
         wishes: &[Wish],
         cwd: Option<&Path>,
         net: Net,
+        layers: Option<PathBuf>,
         store_for: StoreFor<'_>,
     ) -> Result<Self, ViewError> {
         let scratch = Scratch::new().map_err(|e| ViewError {
@@ -361,7 +362,7 @@ impl View {
             mounts: Vec::new(),
             scratch,
             tmpfs: 0,
-            own: Vec::new(),
+            layers,
         };
         let synthetic = b.rule(Access::READ_ONLY, "the view's own directories".into());
         b.system()?;
@@ -385,7 +386,7 @@ impl View {
             "default: private /dev/shm".into(),
         );
         let mut notes = vec!["system directories read-only, private /tmp".to_owned()];
-        let (start, note) = b.working_directory(wishes, cwd)?;
+        let (start, note) = b.working_directory(wishes, cwd, store_for)?;
         notes.push(note);
         if net == Net::Host {
             b.resolver()?;
@@ -437,6 +438,7 @@ impl Builder {
         &mut self,
         wishes: &[Wish],
         cwd: Option<&Path>,
+        store_for: StoreFor<'_>,
     ) -> Result<(VPath, String), ViewError> {
         let fail = |why: String| ViewError {
             what: "the working directory".into(),
@@ -472,13 +474,16 @@ impl Builder {
         if at.as_bytes() == b"/tmp" {
             return Ok((at, "starting in the private /tmp".into()));
         }
-        self.host(
-            at.clone(),
-            &here,
-            true,
-            "default: current directory read-only".into(),
-        )?;
-        Ok((at.clone(), format!("{at} read-only (--rw . lets it write)")))
+        match self.copy_on_write(&here, None, "default: current directory", store_for) {
+            Ok(()) => Ok((at.clone(), format!("{at} copy-on-write"))),
+            // It could not keep changes: then there are none.
+            Err(ViewError { why, .. }) => {
+                let origin = "default: current directory read-only".into();
+                self.host(at.clone(), &here, true, origin)?;
+                let note = format!("{at} read-only (no copy-on-write: {why})");
+                Ok((at.clone(), note))
+            }
+        }
     }
 }
 

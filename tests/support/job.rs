@@ -70,7 +70,7 @@ impl Job {
         self
     }
 
-    /// The current directory, natively and for sbox itself. By default read-only inside, as sbox has it.
+    /// The current directory, natively and for sbox itself. By default copy-on-write inside, as sbox has it.
     pub(crate) fn dir(mut self, dir: &Path) -> Self {
         self.dir = Some(dir.to_owned());
         self
@@ -155,7 +155,8 @@ impl Job {
         let mut argv = vec![sbox().into_os_string()];
         argv.extend(self.sbox_args());
         let mut command = self.command(&argv);
-        command.envs(self.state.iter().map(|dir| ("XDG_STATE_HOME", dir)));
+        let state = self.state.clone();
+        command.env("XDG_STATE_HOME", state.unwrap_or_else(super::scratch_base));
         command
     }
 

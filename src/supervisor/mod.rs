@@ -18,6 +18,7 @@ mod act;
 mod change;
 pub mod filter;
 mod inject;
+mod mailbox;
 mod service;
 mod sleep;
 pub mod spawn;
@@ -115,7 +116,7 @@ struct Shared {
     tell_denials: bool,
     stats: Option<stats::Stats>,
     sleepers: sleep::Sleepers,
-    tracer: tracer::Mailbox,
+    tracer: mailbox::Mailbox,
 }
 
 /// Runs a program in a sandbox to its end.

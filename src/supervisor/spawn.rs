@@ -9,10 +9,11 @@
 //! become the tracer
 //! ```
 
+use super::mailbox::Mailbox;
 use super::service::work;
 use super::sleep::{Sleepers, wake_signal};
 use super::stats::Stats;
-use super::tracer::{Mailbox, Tracer};
+use super::tracer::Tracer;
 use super::{Error, Outcome, Setup, Shared, filter, stats};
 use crate::mechanism::notify::Listener;
 use crate::sys::process::{self as sp, Forked};

@@ -190,7 +190,7 @@ pub fn linkat<'a>(
     let errno = match (&from, &to) {
         (Place::Name { dir: a, .. }, Place::Name { dir: b, .. }) if a.same_mount(b) => None,
         (Place::Open(_), _) if cx.vfs.rule(&from) == rule => None,
-        (Place::Dir(..), _) => Some(Errno::EPERM),
+        (Place::Dir(a, _), Place::Name { dir: b, .. }) if a.same_mount(b) => Some(Errno::EPERM),
         _ => Some(Errno::EXDEV),
     };
     let act = match errno {

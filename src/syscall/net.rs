@@ -136,7 +136,7 @@ pub fn bind<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a>, 
                     asked: path.to_bytes(),
                 },
                 crate::vfs::Place::Absent { .. } => Act::Fail(Errno::EACCES),
-                _ => Act::Fail(Errno::EADDRINUSE),
+                _ => return Err(Errno::EADDRINUSE),
             };
             return Ok(Plan::ask(Access::CREATE, rule, act));
         }

@@ -14,9 +14,13 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use sbox::syscall::table::{Mechanism, Row, TABLE};
 use support::{Job, Output, Skip, Test, guest, need_sbox, scratch};
 
@@ -24,6 +28,9 @@ fn main() -> ExitCode {
     support::main(tests![
         every_call_that_could_change_a_file_is_tried,
         nothing_changes_on_a_read_only_mount,
+        every_call_that_takes_a_path_is_asked,
+        hidden_and_absent_give_the_same_answers,
+        hidden_and_absent_take_as_long,
     ])
 }
 
@@ -243,5 +250,123 @@ fn nothing_changes_on_a_read_only_mount() -> Test {
         wrong.len(),
         wrong.join("\n")
     );
+    Ok(())
+}
+
+/// Hidden names of every sort in a directory of their own, and names of the same length that are absent.
+struct Names {
+    program: PathBuf,
+    dir: tempfile::TempDir,
+}
+
+/// What differs in the names of a pair.
+const PAIR: [&str; 2] = ["hidden", "absent"];
+
+/// What is hidden. The last is a visible link to something hidden.
+const SORTS: &[&str] = &["file", "directory", "link", "fifo", "target"];
+
+impl Names {
+    fn new() -> Result<Self, Skip> {
+        let program = guest("names")?;
+        need_sbox()?;
+        let it = Self {
+            program,
+            dir: scratch(),
+        };
+        fs::write(it.dir.path().join("mine"), "mine").expect("write");
+        let at = |sort: &str| it.path(PAIR[0], sort);
+        fs::write(at("file"), "SECRET").expect("write");
+        fs::create_dir_all(at("directory").join("below")).expect("mkdir");
+        fs::write(at("directory").join("below/more"), "SECRET").expect("write");
+        symlink("mine", at("link")).expect("symlink");
+        mkfifo(&at("fifo"), Mode::from_bits_truncate(0o600)).expect("mkfifo");
+        for which in PAIR {
+            symlink(format!("{which}-file"), it.path(which, "target")).expect("symlink");
+        }
+        Ok(it)
+    }
+
+    fn path(&self, which: &str, sort: &str) -> PathBuf {
+        self.dir.path().join(format!("{which}-{sort}"))
+    }
+
+    fn job(&self, what: &str, grant: &str) -> Job {
+        let mut job = Job::new([self.program.as_path(), Path::new(what)])
+            .dir(Path::new("/"))
+            .flags([Path::new(grant), self.dir.path()]);
+        for sort in SORTS.iter().filter(|s| **s != "target") {
+            job = job.flags([Path::new("--hide"), &self.path(PAIR[0], sort)]);
+        }
+        job
+    }
+
+    /// What is said of one name. A writable directory is asked for nothing that would make the absent name.
+    fn said(&self, grant: &str, which: &str, sort: &str) -> String {
+        let what = if grant == "--ro" { "all" } else { "keep" };
+        let output = self.job(what, grant).arg(self.path(which, sort)).run_sbox();
+        output.assert_ended("names");
+        output.stdout_text()
+    }
+}
+
+/// Calls that take a path behind a pointer.
+const ADDRESSES: &[&str] = &["connect", "bind"];
+
+fn every_call_that_takes_a_path_is_asked() -> Test {
+    let names = Names::new()?;
+    let said = names.said("--ro", "absent", "file");
+    let asked: BTreeSet<&str> = said.lines().map(call).collect();
+    let takes_a_path = |row: &&Row| {
+        let one = row
+            .params
+            .iter()
+            .any(|p| ["UserPath", "OptPath"].contains(&p.ty));
+        let lets_through = !matches!(row.mechanism, Mechanism::Refuse(_) | Mechanism::Fake);
+        lets_through && (one || ADDRESSES.contains(&row.name))
+    };
+    let paths = TABLE.iter().filter(takes_a_path).map(|row| row.name);
+    check_lists(&paths.collect(), &asked, &[]);
+    Ok(())
+}
+
+fn hidden_and_absent_give_the_same_answers() -> Test {
+    let names = Names::new()?;
+    let mut wrong = vec![];
+    let mut asked = 0;
+    for grant in ["--ro", "--rw"] {
+        for sort in SORTS {
+            let [hidden, absent] = PAIR.map(|which| names.said(grant, which, sort));
+            assert_eq!(hidden.lines().count(), absent.lines().count());
+            asked += hidden.lines().count();
+            for (h, a) in hidden.lines().zip(absent.lines()).filter(|(h, a)| h != a) {
+                // The two links are two files, and seen: their inodes differ.
+                let of_the_link = h.contains("nofollow: done") || h.starts_with("lstat");
+                if *sort == "target" && of_the_link {
+                    continue;
+                }
+                wrong.push(format!("{grant}, {sort}: hidden: {h}; absent: {a}"));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {asked} differ:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(60)].join("\n")
+    );
+    Ok(())
+}
+
+fn hidden_and_absent_take_as_long() -> Test {
+    let names = Names::new()?;
+    for sort in ["file", "directory"] {
+        let job = names.job("time", "--ro");
+        let output = job
+            .arg(names.path(PAIR[0], sort))
+            .arg(names.path(PAIR[1], sort))
+            .run_sbox();
+        print!("{}", output.stdout_text());
+        output.assert_guest_ok("names");
+    }
     Ok(())
 }

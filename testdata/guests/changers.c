@@ -278,7 +278,7 @@ static void by_link(const char *way, int fd) {
 }
 
 static void try_all(void) {
-    static const char *const names[] = {"file", "link", "dangling", "absent", "sub", "sub/", "sub/inner", "sub/..", "sub/.", ".",
+    static const char *const names[] = {"file", "link", "dangling", "absent", "absent/", "dangling/", "sub", "sub/", "sub/inner", "sub/..", "sub/.", ".",
         "dirlink", "dirlink/", "dirlink/inner", "frozen", "locked", "locked/inner", "locked/absent", "absent/below", "file/below", "fifo",
         "sub/../file", "/proc/self/cwd/file", "/proc/self/cwd/absent", "/proc/self/cwd"};
     char path[PATH_MAX + 64];

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         killed_in_fork_lets_the_run_end,
         hidden_names_are_not_listed,
         a_slash_follows_no_link_on_the_host,
+        files_that_come_and_go_are_not_made,
         own_files_are_out_of_reach,
         closed_terminals_are_not_those_of_the_host,
     ])
@@ -154,6 +155,31 @@ fn hidden_names_are_not_listed() -> Test {
     let mut names: Vec<&str> = text.lines().collect();
     names.sort_unstable();
     assert_eq!(names, [".", "..", "shown"], "{}", output.all());
+    Ok(())
+}
+
+/// On a read-only mount `O_CREAT` opens what is there. What somebody removes just then must not be made anew.
+fn files_that_come_and_go_are_not_made() -> Test {
+    let (job, dir) = (attack("attack_open_creat")?, scratch());
+    let file = dir.path().join("file");
+    let job = job
+        .arg(&file)
+        .flags([OsStr::new("--ro"), dir.path().as_os_str()]);
+    let guest = std::thread::spawn(move || job.run_sbox());
+    let mut made_inside = 0;
+    while !guest.is_finished() {
+        match File::create_new(&file) {
+            Ok(_) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => made_inside += 1,
+            Err(e) => panic!("create: {e}"),
+        }
+        fs::remove_file(&file).expect("remove");
+    }
+    guest
+        .join()
+        .expect("the guest's thread")
+        .assert_guest_ok("attack_open_creat");
+    assert_eq!(made_inside, 0, "files made on a read-only mount");
     Ok(())
 }
 

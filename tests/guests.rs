@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         network_is_refused_by_default,
         sockets_outside_the_view,
         read_only_binds,
-        read_only_current_directory,
+        read_only_directories,
         hidden_and_absent_are_the_same,
         every_syscall_number,
         escapes,
@@ -315,7 +315,7 @@ fn read_only_binds() -> Test {
 }
 
 /// The current directory needs no flag to be read-only, nor do the system's directories.
-fn read_only_current_directory() -> Test {
+fn read_only_directories() -> Test {
     let (program, dir) = (guest("readonly")?, scratch());
     precious(dir.path());
     let before = snapshot(dir.path());
@@ -323,6 +323,7 @@ fn read_only_current_directory() -> Test {
         .arg(dir.path())
         .arg("/tmp")
         .dir(dir.path())
+        .flags([Path::new("--ro"), dir.path()])
         .sandboxed()?;
     result.assert_guest_ok("readonly");
     assert_unchanged(&before, dir.path());
@@ -379,6 +380,7 @@ fn every_syscall_number() -> Test {
         .arg(dir.path());
     let job = job
         .dir(dir.path())
+        .flags([Path::new("--ro"), dir.path()])
         .flags([Path::new("--hide"), &hidden])
         .limit_secs(240);
     let result = job.sandboxed()?;

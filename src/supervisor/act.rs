@@ -358,6 +358,39 @@ impl Hands<'_> {
         Ok(())
     }
 
+    /// What the kernel says before it looks whether the mount is read-only (EROFS): that the name is taken,
+    /// that the file's permissions forbid it.
+    pub(super) fn sooner_than_read_only(&self, act: &Act<'_>) -> Option<Errno> {
+        let is_there = |place: &Place<'_>| matches!(self.vfs.stat(place), Ok(Some(_)));
+        let forbidden = |place: &Place<'_>, mode, flags| {
+            let said = self.access(place, mode, flags);
+            (said == Err(Errno::EACCES)).then_some(Errno::EACCES)
+        };
+        match act {
+            Act::MakeDir { place, .. }
+            | Act::MakeNode { place, .. }
+            | Act::MakeLink { place, .. }
+            | Act::Link { to: place, .. } => is_there(place).then_some(Errno::EEXIST),
+            Act::Bind {
+                to: Address::Place(place),
+                ..
+            } => is_there(place).then_some(Errno::EADDRINUSE),
+            Act::Access { place, mode, flags } => forbidden(place, *mode, *flags),
+            Act::Truncate { place, .. } => forbidden(place, libc::W_OK, libc::AT_EACCESS),
+            // With O_TRUNC and O_TMPFILE the mount is looked at first.
+            Act::Open { place, flags, .. }
+                if flags & libc::O_TRUNC == 0
+                    && flags & libc::O_TMPFILE != libc::O_TMPFILE
+                    && is_there(place) =>
+            {
+                let reads = flags & libc::O_ACCMODE != libc::O_WRONLY;
+                let mode = libc::W_OK | if reads { libc::R_OK } else { 0 };
+                forbidden(place, mode, libc::AT_EACCESS)
+            }
+            _ => None,
+        }
+    }
+
     fn access(&self, place: &Place<'_>, mode: i32, flags: i32) -> sys::Result<()> {
         match place {
             _ if mode == libc::F_OK => Ok(()),
@@ -476,15 +509,4 @@ fn signal_all(groups: &[i32], signal: i32) -> sys::Result<()> {
         };
     }
     result
-}
-
-/// The name that EEXIST would be about: what is denied on a read-only mount exists already.
-pub(super) fn exists_already(vfs: &Vfs, act: &Act<'_>) -> bool {
-    match act {
-        Act::MakeDir { place, .. } | Act::MakeNode { place, .. } | Act::MakeLink { place, .. } => {
-            matches!(vfs.stat(place), Ok(Some(_)))
-        }
-        Act::Link { to, .. } => matches!(vfs.stat(to), Ok(Some(_))),
-        _ => false,
-    }
 }

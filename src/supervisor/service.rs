@@ -1,12 +1,12 @@
 //! Serving a call: decode, plan, decide, perform, answer.
 
 use super::Shared;
-use super::act::{self, Done, Hands};
+use super::act::{Done, Hands};
 use super::filter::EXEC_PRIVATE;
 use crate::mechanism::notify::{Notification, Reply};
-use crate::policy::{Access, Rule, Verdict};
+use crate::policy::{Access, Ask, Rule, Verdict};
 use crate::sys::{self, Errno};
-use crate::syscall::plan::{Cx, Plan};
+use crate::syscall::plan::{Act, Cx, Plan};
 use crate::syscall::table::{self, Row};
 use crate::task::{ExecPlan, ExecState, Handover, Task};
 use bumpalo::Bump;
@@ -217,17 +217,24 @@ impl<'s> Worker<'s> {
             umask: &mut self.umask,
         };
         for _ in 0..LOOKS {
-            let plan = match handler(&cx, registers) {
+            let mut plan = match handler(&cx, registers) {
                 Ok(plan) => plan,
                 Err(errno) => return (Err(errno), None),
             };
             if let Some((errno, denial)) = refused(shared, &plan) {
-                let errno = if act::exists_already(&shared.vfs, &plan.act) {
-                    Errno::EEXIST
-                } else {
-                    errno
+                let errno = match errno {
+                    Errno::EROFS => hands.sooner_than_read_only(&plan.act).unwrap_or(errno),
+                    other => other,
                 };
                 return (Err(errno), Some(denial));
+            }
+            if let Act::Open { flags, mode, .. } = &mut plan.act
+                && *flags & libc::O_CREAT != 0
+                && !may_make(shared, &plan.asks)
+            {
+                // It was there when we looked. Where it is gone by now, it must not be made.
+                *flags &= !libc::O_CREAT;
+                *mode = 0;
             }
             match hands.perform(plan.act) {
                 Ok(Done::LookAgain) => {}
@@ -276,6 +283,17 @@ fn refused<'s>(shared: &'s Shared, plan: &Plan<'_>) -> Option<(Errno, Denial<'s>
                 },
             )),
         }
+    })
+}
+
+/// Whether what was asked about may also be made, should it turn out to be absent. What no rule is about is the guest's own.
+fn may_make(shared: &Shared, asks: &[Ask]) -> bool {
+    asks.iter().all(|ask| {
+        let making = Ask {
+            access: Access::CREATE,
+            ..*ask
+        };
+        shared.policy.decide(making).verdict == Verdict::Allow
     })
 }
 

@@ -5,6 +5,7 @@ use super::path::{check_flags, existing, held};
 use super::plan::{Act, Cx, Errno, Plan};
 use crate::policy::Access;
 use crate::vfs::{Dir, Follow, Last, Place};
+use std::ffi::CStr;
 
 const CWD: DirFd = DirFd(libc::AT_FDCWD);
 
@@ -65,13 +66,14 @@ fn make<'a>(
     }
 }
 
-/// Whether something stands at a name that is to be made. ENOENT for `name/` where nothing does: only
-/// mkdir(2) makes that.
-fn is_taken(cx: &Cx<'_>, place: &Place<'_>) -> Result<bool, Errno> {
-    match (cx.vfs.stat(place)?, place) {
-        (None, Place::Name { name, .. }) if name.to_bytes().ends_with(b"/") => Err(Errno::ENOENT),
-        (found, _) => Ok(found.is_some()),
+/// ENOENT for `name/` where nothing is there, before anything else is looked at: be the name hidden, absent,
+/// or on a read-only mount.
+pub(super) fn no_directory(cx: &Cx<'_>, path: &CStr, place: &Place<'_>) -> Result<(), Errno> {
+    let named = matches!(place, Place::Name { .. } | Place::Absent { .. });
+    if named && path.to_bytes().ends_with(b"/") && cx.vfs.stat(place)?.is_none() {
+        return Err(Errno::ENOENT);
     }
+    Ok(())
 }
 
 /// mkdir(2).
@@ -111,10 +113,11 @@ pub fn mknodat<'a>(
         _ => return Err(Errno::EINVAL),
     }
     let place = locate(cx, dir, path)?;
+    no_directory(cx, path.text()?, &place)?;
     // The device 0, 0 is a whiteout (Linux 5.8): a mark that nobody can open.
     let device = kind == libc::S_IFBLK || kind == libc::S_IFCHR && dev.0 != 0;
     if device && let Place::Name { dir, .. } = &place {
-        if is_taken(cx, &place)? {
+        if cx.vfs.stat(&place)?.is_some() {
             return Err(Errno::EEXIST);
         }
         cx.vfs.may_make(dir)?;
@@ -150,6 +153,7 @@ pub fn symlinkat<'a>(
         return Err(Errno::ENOENT);
     }
     let place = locate(cx, dir, path)?;
+    no_directory(cx, path.text()?, &place)?;
     make(cx, place, |place| Act::MakeLink { place, target })
 }
 
@@ -184,6 +188,7 @@ pub fn linkat<'a>(
         .0
     };
     let to = locate(cx, new_dir, new)?;
+    no_directory(cx, new.text()?, &to)?;
     if !matches!(to, Place::Name { .. }) {
         return make(cx, to, |_| Act::Fail(Errno::EEXIST));
     }
@@ -191,13 +196,13 @@ pub fn linkat<'a>(
     let errno = match (&from, &to) {
         (Place::Name { dir: a, .. }, Place::Name { dir: b, .. }) if a.same_mount(b) => None,
         (Place::Open(_), _) if cx.vfs.rule(&from) == rule => None,
-        (Place::Dir(..), _) => Some(Errno::EPERM),
+        (Place::Dir(a, _), Place::Name { dir: b, .. }) if a.same_mount(b) => Some(Errno::EPERM),
         _ => Some(Errno::EXDEV),
     };
     let act = match errno {
         None => Act::Link { from, to },
         // The kernel looks at the new name first.
-        Some(_) if is_taken(cx, &to)? => return Err(Errno::EEXIST),
+        Some(_) if cx.vfs.stat(&to)?.is_some() => return Err(Errno::EEXIST),
         Some(errno) => {
             if let (Errno::EPERM, Place::Name { dir, .. }) = (errno, &to) {
                 cx.vfs.may_make(dir)?;

@@ -128,6 +128,7 @@ pub fn bind<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a>, 
         Given::Path(path) => {
             let start = cx.start(libc::AT_FDCWD, path)?;
             let place = cx.vfs.locate(cx.caller(), &start, path, cx.arena)?;
+            super::name::no_directory(cx, path, &place)?;
             let rule = cx.vfs.rule(&place);
             let act = match place {
                 crate::vfs::Place::Name { .. } => Act::Bind {
@@ -136,7 +137,7 @@ pub fn bind<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a>, 
                     asked: path.to_bytes(),
                 },
                 crate::vfs::Place::Absent { .. } => Act::Fail(Errno::EACCES),
-                _ => Act::Fail(Errno::EADDRINUSE),
+                _ => return Err(Errno::EADDRINUSE),
             };
             return Ok(Plan::ask(Access::CREATE, rule, act));
         }

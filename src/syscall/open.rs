@@ -206,7 +206,7 @@ fn plan<'a>(
                 },
             ));
         }
-        if creates || writes && !path_only {
+        if creates || (writes || flags & libc::O_TRUNC != 0) && !path_only {
             return Err(Errno::EISDIR);
         }
     } else if flags & libc::O_DIRECTORY != 0 {

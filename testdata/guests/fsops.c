@@ -16,11 +16,9 @@
  * directories between TOP and HOME are a margin for single calls that climb. "jail" shows nothing but TOP and /proc, so
  * that what runs natively can do no harm. */
 #include "check.h"
+#include "jail.h"
 #include <dirent.h>
-#include <linux/capability.h>
-#include <sched.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/statfs.h>
 
 enum { PROCESSES = 3, SLOT = 100, SLOTS = 8, ARGS = 6, ROOM = 1 << 26, GUARD = 0x5a };
@@ -233,45 +231,6 @@ static void call(char *line) {
     say("\n");
 }
 
-static void check(int good, const char *what) {
-    if (!good) { perror(what); exit(2); }
-}
-
-static void put_line(const char *path, const char *text) {
-    int fd = open(path, O_WRONLY);
-    check(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text), path);
-    close(fd);
-}
-
-/* A root directory that holds nothing but TOP, at its own path, and /proc. It lies over /tmp, for this process alone. */
-static void enter_jail(void) {
-    char path[PATH_MAX], link[64], map[64];
-    int uid = getuid(), gid = getgid(), dir;
-    check(unshare(CLONE_NEWNS | (uid ? CLONE_NEWUSER : 0)) == 0, "unshare");
-    if (uid) {
-        put_line("/proc/self/setgroups", "deny");
-        snprintf(map, sizeof map, "%d %d 1", uid, uid), put_line("/proc/self/uid_map", map);
-        snprintf(map, sizeof map, "%d %d 1", gid, gid), put_line("/proc/self/gid_map", map);
-    }
-    check(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0, "private mounts");
-    check((dir = open(top, O_PATH)) >= 0, top);
-    check(mount("jail", "/tmp", "tmpfs", 0, "mode=755") == 0, "tmpfs");
-    snprintf(path, sizeof path, "/tmp%s", top);
-    for (char *at = path + strlen("/tmp/"); (at = strchr(at, '/')); at++) *at = 0, mkdir(path, 0755), *at = '/';
-    snprintf(link, sizeof link, "/proc/self/fd/%d", dir);
-    check(mkdir(path, 0755) == 0 && mount(link, path, NULL, MS_BIND, NULL) == 0, path);
-    check(mkdir("/tmp/proc", 0755) == 0 && mount("/proc", "/tmp/proc", NULL, MS_BIND | MS_REC, NULL) == 0, "proc");
-    check(chroot("/tmp") == 0 && chdir("/") == 0, "chroot");
-    close(dir);
-}
-
-/* sbox gives up all capabilities, as root too. */
-static void drop_capabilities(void) {
-    struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
-    struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
-    check(syscall(SYS_capset, &head, none) == 0, "capset");
-}
-
 static char *read_all(void) {
     size_t size = 0, room = 1 << 20;
     char *text = malloc(room);
@@ -295,7 +254,7 @@ int main(int argc, char **argv) {
         if (count % 1024 == 0) lines = realloc(lines, (count + 1024) * sizeof *lines);
         lines[count++] = line;
     }
-    if (argc > 4) enter_jail();
+    if (argc > 4) enter_jail(top);
     drop_capabilities();
     check(chdir(home) == 0, home);
     int start = open(".", O_RDONLY | O_DIRECTORY);

@@ -49,7 +49,7 @@ fn build(name: &str, flags: &[&str]) -> Result<PathBuf, Skip> {
     let sources = source_dir().join("testdata/guests");
     let source = sources.join(format!("{name}.c"));
     let mut hasher = DefaultHasher::new();
-    for file in [&source, &sources.join("check.h")] {
+    for file in [&source, &sources.join("check.h"), &sources.join("jail.h")] {
         fs::read(file)
             .unwrap_or_else(|e| panic!("{}: {e}", file.display()))
             .hash(&mut hasher);

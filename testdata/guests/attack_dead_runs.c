@@ -7,10 +7,11 @@
 
 int main(int argc, char **argv) {
     if (argc < 3) return 2;
-    char dir[PATH_MAX], path[PATH_MAX + 10];
+    char dir[PATH_MAX], path[PATH_MAX + 10], empty[PATH_MAX + 10];
     snprintf(dir, sizeof dir, "%s/sbox-%d", argv[2], getuid());
     snprintf(path, sizeof path, "%s/1-1", dir);
-    ok(mkdir(dir, 0700) == 0, "mkdir");
+    snprintf(empty, sizeof empty, "%s/empty", dir); /* what each run finds or makes before it removes anything */
+    ok(mkdir(dir, 0700) == 0 && mkdir(empty, 0555) == 0, "mkdir");
     if (argc > 3) ok(symlink(argv[3], path) == 0, "a link");
     else ok(mkfifo(path, 0600) == 0, "a FIFO");
     /* Long dead. */

@@ -21,8 +21,12 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::stat::major;
+use nix::sys::statvfs::{FsFlags, statvfs};
+use support::guest::guest_static_defining;
 use support::tree::{assert_unchanged, snapshot};
-use support::{Job, Skip, Test, guest, need_sbox, scratch};
+use support::{Job, Output, Skip, Test, guest, need_sbox, scratch, scratch_base};
+use tempfile::TempDir;
 
 /// None of the guests takes more than a few seconds; a hung sandbox is what some of them are after.
 const LIMIT: u64 = 20;
@@ -40,6 +44,14 @@ fn main() -> ExitCode {
         files_that_come_and_go_are_not_made,
         own_files_are_out_of_reach,
         closed_terminals_are_not_those_of_the_host,
+        a_link_exchanged_in_exec_shows_no_hidden_script,
+        a_link_exchanged_in_exec_tells_no_hidden_directory,
+        a_late_interpreter_is_never_run,
+        a_fifo_for_an_interpreter_blocks_nobody,
+        a_dead_runs_directory_is_no_link,
+        a_dead_runs_directory_is_no_fifo,
+        killed_in_clone_leaves_no_child_stopped,
+        a_busy_tracer_serves_the_others,
     ])
 }
 
@@ -100,8 +112,7 @@ fn files_too_deep_for_a_path_stay_read_only() -> Test {
 fn exec_never_runs_a_script_of_the_host() -> Test {
     let (job, dir) = (attack("attack_exec_by_path")?, scratch());
     let script = dir.path().join("script");
-    fs::write(&script, "#!/bin/sh -secretarg\n").expect("write");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("chmod");
+    telling_script(&script);
     let output = job.arg(&script).arg("1000").run_sbox();
     output.assert_guest_ok("attack_exec_by_path");
     Ok(())
@@ -259,5 +270,127 @@ fn closed_terminals_are_not_those_of_the_host() -> Test {
     if again.count() == 0 {
         return Err(Skip("the host's terminals got other numbers".into()));
     }
+    Ok(())
+}
+
+/// Runs the guest `attack_exec_by_link`: `evil` may be followed by no exec.
+fn exec_by_link(shown: &Path, evil: &Path) -> Test {
+    let output = attack("attack_exec_by_link")?
+        .arg(shown)
+        .arg(evil)
+        .arg("200")
+        .flags([OsStr::new("--rw"), shown.as_os_str()])
+        .run_sbox();
+    output.assert_guest_ok("attack_exec_by_link");
+    Ok(())
+}
+
+/// A script whose first line shows in what its interpreter says.
+fn telling_script(path: &Path) {
+    fs::write(path, "#!/bin/sh -secretarg\n").expect("write");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+}
+
+fn a_link_exchanged_in_exec_shows_no_hidden_script() -> Test {
+    let dir = scratch();
+    let script = dir.path().join("script");
+    telling_script(&script);
+    exec_by_link(&subdirectory(dir.path(), "shown"), &script)
+}
+
+fn a_link_exchanged_in_exec_tells_no_hidden_directory() -> Test {
+    let dir = scratch();
+    let shown = subdirectory(dir.path(), "shown");
+    let hidden = subdirectory(dir.path(), "hidden");
+    telling_script(&shown.join("script"));
+    exec_by_link(&shown, &hidden.join("../shown/script"))
+}
+
+fn a_late_interpreter_is_never_run() -> Test {
+    let (job, dir) = (attack("attack_late_interpreter")?, scratch());
+    let program = guest_static_defining("answer", "-DANSWER=7")?;
+    let hidden = dir.path().join("hidden");
+    fs::copy(guest_static_defining("answer", "-DANSWER=66")?, &hidden).expect("copy");
+    let shown = subdirectory(dir.path(), "shown");
+    let output = job
+        .arg(&shown)
+        .arg(program)
+        .arg(hidden)
+        .arg("400")
+        .flags([OsStr::new("--rw"), shown.as_os_str()])
+        .run_sbox();
+    output.assert_guest_ok("attack_late_interpreter");
+    Ok(())
+}
+
+/// A new directory where the supervisor can't tell by stat(2) how the kernel shows a mapped file.
+fn scratch_without_device() -> Result<TempDir, Skip> {
+    let places = [scratch_base(), "/dev/shm".into(), "/tmp".into()];
+    let fits = |place: &&PathBuf| {
+        fs::metadata(place).is_ok_and(|meta| major(meta.dev()) == 0)
+            && statvfs(place.as_path()).is_ok_and(|fs| !fs.flags().contains(FsFlags::ST_NOEXEC))
+    };
+    let dirs = places.iter().filter(fits);
+    dirs.filter_map(|place| tempfile::tempdir_in(place).ok())
+        .next()
+        .ok_or_else(|| Skip("no tmpfs to run programs in".into()))
+}
+
+fn a_fifo_for_an_interpreter_blocks_nobody() -> Test {
+    let (job, dir) = (
+        attack("attack_interpreter_fifo")?,
+        scratch_without_device()?,
+    );
+    let output = job
+        .arg(dir.path())
+        .arg("200")
+        .flags([OsStr::new("--rw"), dir.path().as_os_str()])
+        .run_sbox();
+    output.assert_guest_ok("attack_interpreter_fifo");
+    Ok(())
+}
+
+/// Lets the guest plant something of this kind, and runs a second sandbox in whose temporary directory that lies.
+fn after_a_dead_run(plant: Job, tmp: &Path) -> Result<Output, Skip> {
+    plant
+        .flags([OsStr::new("--rw"), tmp.as_os_str()])
+        .run_sbox()
+        .assert_guest_ok("attack_dead_runs");
+    // A directory that is sbox's own: that is when it removes what is left of others.
+    let next = Job::sh("exec 3</proc").dir(Path::new("/"));
+    let mut command = next.sbox_command();
+    command.env("TMPDIR", tmp);
+    Ok(support::job::run(command, &[], Duration::from_secs(LIMIT)))
+}
+
+fn a_dead_runs_directory_is_no_link() -> Test {
+    let (job, dir) = (attack("attack_dead_runs")?, scratch());
+    let tmp = subdirectory(dir.path(), "tmp");
+    let victim = subdirectory(dir.path(), "victim");
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o711)).expect("chmod");
+    let before = snapshot(&victim);
+    let output = after_a_dead_run(job.arg("link").arg(&tmp).arg(&victim), &tmp)?;
+    assert_unchanged(&before, &victim);
+    assert_eq!(output.code(), Some(0), "{}", output.all());
+    Ok(())
+}
+
+fn a_dead_runs_directory_is_no_fifo() -> Test {
+    let (job, dir) = (attack("attack_dead_runs")?, scratch());
+    let tmp = subdirectory(dir.path(), "tmp");
+    let output = after_a_dead_run(job.arg("fifo").arg(&tmp), &tmp)?;
+    assert_eq!(output.code(), Some(0), "{}", output.all());
+    Ok(())
+}
+
+fn killed_in_clone_leaves_no_child_stopped() -> Test {
+    let output = attack("attack_kill_in_clone")?.arg("40").run_sbox();
+    output.assert_guest_ok("attack_kill_in_clone");
+    Ok(())
+}
+
+fn a_busy_tracer_serves_the_others() -> Test {
+    let output = attack("attack_starve")?.arg("4").arg("8").run_sbox();
+    output.assert_guest_ok("attack_starve");
     Ok(())
 }

@@ -257,3 +257,124 @@ fn a_rename_is_seen() {
     std::thread::sleep(std::time::Duration::from_millis(5));
     assert_eq!(shown(&vfs, "moved/deep/f", L, 0), "ENOENT");
 }
+
+/// What no guest can lead elsewhere, of a tree in which one directory is shown writable.
+#[test]
+fn a_path_is_fixed_where_no_guest_can_change_it() {
+    let host = tempfile::tempdir().unwrap();
+    // The kernel resolves the host's own links too: none of the temporary directory's is part of a row.
+    let host = host.path().canonicalize().unwrap();
+    for dir in ["ro/dir", "rw/dir", "rw-too", "lower/dir", "store"] {
+        fs::create_dir_all(host.join(dir)).unwrap();
+    }
+    for file in [
+        "ro/file",
+        "ro/dir/f",
+        "rw/file",
+        "rw-too/file",
+        "lower/file",
+        "outside",
+    ] {
+        fs::write(host.join(file), file).unwrap();
+    }
+    for (text, name) in [
+        ("file", "ro/to_file"),
+        ("dir", "ro/to_dir"),
+        ("to_dir/../to_file", "ro/to_links"),
+        ("../outside", "ro/up"),
+        ("loop", "ro/loop"),
+        ("nowhere", "ro/dangling"),
+        ("../rw/file", "ro/to_writable"),
+        ("../rw/to_read_only", "ro/there_and_back"),
+        ("../ro/file", "rw/to_read_only"),
+        ("/proc/self/exe", "ro/to_proc"),
+    ] {
+        symlink(text, host.join(name)).unwrap();
+    }
+    symlink(host.join("ro/file"), host.join("ro/absolute")).unwrap();
+    let scratch = Scratch::new().unwrap();
+    let own = scratch.base().to_owned();
+    let vfs = fixed_view(&host, scratch);
+    let rows = [
+        ("ro/file", true),
+        ("ro//dir/./f", true),
+        ("ro/", true),
+        ("outside", true),
+        ("ro/to_file", true),
+        ("ro/to_dir/f", true),
+        ("ro/to_links", true),
+        ("ro/up", true),
+        ("ro/absolute", true),
+        ("ro/dir/../file", true),
+        ("ro/dir/../../ro/file", true),
+        ("ro/to_dir/../file", true),
+        // A name that only begins like what is writable.
+        ("rw-too/file", true),
+        ("ro/loop", false),
+        ("ro/dangling", false),
+        ("ro/absent", false),
+        ("ro/absent/../file", false),
+        ("ro/file/../file", true), // ENOTDIR for the kernel: never taken
+        ("rw", false),
+        ("rw/file", false),
+        ("rw/dir/../file", false),
+        ("rw/../ro/file", false),
+        ("rw/dir/../../ro/file", false),
+        ("rw/to_read_only", false),
+        ("ro/to_writable", false),
+        ("ro/there_and_back", false),
+        ("ro/to_proc", false),
+        // Of a copy-on-write tree only the upper layer changes.
+        ("lower/file", true),
+        ("lower/dir", true),
+        ("store/upper", false),
+    ];
+    for (path, want) in rows {
+        let path = CString::new(host.join(path).as_os_str().as_bytes()).unwrap();
+        assert_eq!(vfs.is_fixed(&path), want, "{path:?}");
+    }
+    let below_own = own.join("empty");
+    for (path, want) in [
+        ("/", true),
+        ("/proc/self/exe", false),
+        ("/proc", false),
+        ("/dev/null", false),
+        ("/sys", false),
+        ("", false),
+        ("ro/file", false),
+        (".", false),
+        (below_own.to_str().unwrap(), false),
+    ] {
+        let path = CString::new(path).unwrap();
+        assert_eq!(vfs.is_fixed(&path), want, "{path:?}");
+    }
+}
+
+/// `ro` read-only, `rw` writable, `lower` copy-on-write with its changes in `store`.
+fn fixed_view(host: &Path, scratch: Scratch) -> Vfs {
+    let mut policy = Policy::default();
+    let mut rule = |origin: &str| {
+        policy.add(Rule {
+            grants: Access::ALL,
+            origin: origin.into(),
+        })
+    };
+    let object = |name: &str| {
+        HostObject::open(&CString::new(host.join(name).as_os_str().as_bytes()).unwrap()).unwrap()
+    };
+    let cow = CowTree::open(&object("store"), vec![object("lower")], Sync::Never).unwrap();
+    let writable = rule("rw");
+    let mounts = [
+        ("/ro", Source::Dir(object("ro")), rule("ro")),
+        ("/rw", Source::Dir(object("rw")), writable),
+        ("/cow", Source::Cow(cow), rule("cow")),
+    ];
+    let mounts = mounts.map(|(at, source, rule)| Mount {
+        at: VPath::clean(at.as_bytes()).unwrap(),
+        source,
+        rule,
+    });
+    let vfs = Vfs::new(MountTable::new(mounts.into()), scratch, rule("made up")).unwrap();
+    vfs.tell_writable([writable]);
+    vfs
+}

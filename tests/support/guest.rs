@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Skip, need, scratch_base, source_dir};
+use super::{Skip, Test, need, scratch_base, source_dir};
 
 /// The directory of the built guests; every job has it in its view.
 pub(crate) fn dir() -> PathBuf {
@@ -23,6 +23,17 @@ pub(crate) fn guest(name: &str) -> Result<PathBuf, Skip> {
 
 /// A guest, statically linked.
 pub(crate) fn guest_static(name: &str) -> Result<PathBuf, Skip> {
+    need_static_library()?;
+    build(name, &["-static"])
+}
+
+/// A guest, statically linked for fixed addresses, compiled with a definition (`-DNAME=VALUE`).
+pub(crate) fn guest_static_defining(name: &str, definition: &str) -> Result<PathBuf, Skip> {
+    need_static_library()?;
+    build(name, &["-static", "-no-pie", definition])
+}
+
+fn need_static_library() -> Test {
     let found = Command::new(compiler()?)
         .arg("-print-file-name=libc.a")
         .output()
@@ -30,7 +41,7 @@ pub(crate) fn guest_static(name: &str) -> Result<PathBuf, Skip> {
     if !found.stdout.starts_with(b"/") {
         return Err(Skip("no static C library".into()));
     }
-    build(name, &["-static"])
+    Ok(())
 }
 
 /// A guest compiled with a definition (`-DNAME=VALUE`).

@@ -381,7 +381,7 @@ fn cargo_builds_a_crate() -> Test {
         .limit_secs(300)
     };
     let script = format!(
-        "export PATH={c}/bin:$PATH; cargo run -q --offline && cargo test -q --offline 2>&1 | grep -c '1 passed'; ls target/debug/small"
+        "export PATH={c}/bin:$PATH RUSTFLAGS= CARGO_BUILD_TARGET=x86_64-unknown-linux-gnu; cargo run -q --offline && cargo test -q --offline 2>&1 | grep -c '1 passed'; ls target/*/debug/small"
     );
     same("/bin/sh", &script, prepare, adjust).map(drop)
 }

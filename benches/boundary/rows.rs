@@ -282,6 +282,9 @@ fn make(fixtures: &Fixtures) -> Row {
     program("make", "make -j2, 51 C files", job, proof)
 }
 
+/// The target that a crate is built for.
+const CARGO_TARGET: &str = "x86_64-unknown-linux-gnu";
+
 fn cargo_build(fixtures: &Fixtures) -> Row {
     let target = fixtures.work("cargo-target");
     let places = &fixtures.cargo;
@@ -303,6 +306,9 @@ fn cargo_build(fixtures: &Fixtures) -> Row {
         ("CARGO_HOME", places.cargo_home.clone().into_os_string()),
         ("RUSTUP_HOME", places.rustup_home.clone().into_os_string()),
         ("CARGO_TARGET_DIR", target.clone().into_os_string()),
+        // What this project's own configuration says is not for the crate, which a sandbox wouldn't know of it.
+        ("CARGO_BUILD_TARGET", CARGO_TARGET.into()),
+        ("RUSTFLAGS", "".into()),
     ]);
     // Set by rustup's cargo; without it a machine that has no default toolchain would not know which to take.
     job.env
@@ -313,7 +319,7 @@ fn cargo_build(fixtures: &Fixtures) -> Row {
         .cloned()
         .collect();
     let proof = Proof::Builds {
-        program: target.join("debug/small"),
+        program: target.join(CARGO_TARGET).join("debug/small"),
         directory: target,
         prints: CRATE_SAYS,
     };

@@ -10,6 +10,7 @@ use super::mount::Source;
 use super::path::strip_prefix;
 use crate::sys::{self, Errno};
 use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
 
 /// As for any walk (path_resolution(7)).
 const MAX_LINKS: usize = 40;
@@ -77,17 +78,69 @@ impl Vfs {
     fn find_changeable(&self) -> Vec<Box<[u8]>> {
         let writable = lock(&self.writable);
         let mut trees: Vec<Box<[u8]>> = vec![self.scratch.base_path()];
+        let mut shown: Vec<Box<[u8]>> = Vec::new();
         for mount in self.table.mounts() {
             match &mount.source {
                 Source::Dir(object) | Source::File(object) if writable.contains(&mount.rule) => {
-                    trees.push(object.path.0.clone());
+                    shown.push(object.path.0.clone());
                 }
                 // The first is the upper; the others are only read.
                 Source::Cow(tree) => trees.extend(tree.layers.first().map(|path| path.0.clone())),
                 _ => {}
             }
         }
+        if !shown.is_empty() {
+            // What can't be known may be anywhere.
+            trees.extend(other_names(&shown).unwrap_or_else(|| vec![b"/".as_slice().into()]));
+        }
+        trees.extend(shown);
         trees
+    }
+}
+
+/// Where else on the host these trees are seen: a bind mount shows the same directories at another place.
+fn other_names(trees: &[Box<[u8]>]) -> Option<Vec<Box<[u8]>>> {
+    let mounts = procfs::process::Process::myself()
+        .and_then(|p| p.mountinfo())
+        .ok()?;
+    let point = |at: usize| {
+        mounts
+            .0
+            .get(at)
+            .map(|m| m.mount_point.as_os_str().as_bytes())
+    };
+    let mut names = Vec::new();
+    for tree in trees {
+        // Of mounts on top of each other the last one is seen.
+        let holder = (0..mounts.0.len())
+            .filter(|&at| point(at).is_some_and(|point| strip_prefix(tree, point).is_some()))
+            .max_by_key(|&at| (point(at).map(<[u8]>::len), at))?;
+        let own = mounts.0.get(holder)?;
+        let inside = join(own.root.as_bytes(), strip_prefix(tree, point(holder)?)?);
+        let others = mounts
+            .0
+            .iter()
+            .filter(|m| m.majmin == own.majmin && m.mnt_id != own.mnt_id);
+        names.extend(others.filter_map(|other| {
+            let (point, root) = (
+                other.mount_point.as_os_str().as_bytes(),
+                other.root.as_bytes(),
+            );
+            match strip_prefix(&inside, root) {
+                Some(rest) => Some(join(point, rest).into()),
+                None => strip_prefix(root, &inside).map(|_| point.into()),
+            }
+        }));
+    }
+    Some(names)
+}
+
+fn join(dir: &[u8], rest: &[u8]) -> Vec<u8> {
+    let dir = dir.strip_suffix(b"/").unwrap_or(dir);
+    match rest {
+        b"" if dir.is_empty() => b"/".to_vec(),
+        b"" => dir.to_vec(),
+        _ => [dir, b"/", rest].concat(),
     }
 }
 

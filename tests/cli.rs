@@ -309,6 +309,11 @@ fn changes_are_kept_apart() -> Test {
         "and nothing is left of it"
     );
 
+    // Equal in size and time, and yet another: kept.
+    let script = "touch -r a /tmp/r; printf 'is another' > a; touch -r /tmp/r a";
+    assert_eq!(job(script, &[]).run_sbox().code(), Some(0));
+    assert_eq!(layers().len(), 2);
+
     let named = job("true", &["--cow", &flag, "--discard"]).run_sbox();
     assert_eq!(named.code(), Some(125), "{}", named.all());
     let read_only = job("echo x > y", &["--ro", "."]).run_sbox();

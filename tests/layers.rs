@@ -308,6 +308,68 @@ fn rights_are_not_given_by_the_way() {
 }
 
 #[test]
+fn other_names_of_a_file_are_not_left_behind() {
+    let world = World::new();
+    fs::hard_link(world.source().join("text"), world.source().join("second")).unwrap();
+    let layer = world.prepare("l");
+    write(tree(&layer).root(), c"text", "new\n");
+    let refused = world.sbox(&["commit", "l"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        why.contains("other names") && why.contains("M text"),
+        "{why}"
+    );
+    assert_eq!(
+        fs::read_to_string(world.source().join("text")).unwrap(),
+        "one\ntwo\nthree\n"
+    );
+}
+
+#[test]
+fn deep_trees_are_walked() {
+    let world = World::new();
+    let layer = world.prepare("l");
+    {
+        let cow = tree(&layer);
+        let mut at = Arc::clone(cow.root());
+        for _ in 0..1500 {
+            at.mkdir(c"d", 0o755).unwrap();
+            at = at.open_dir(c"d").unwrap();
+        }
+    }
+    assert_eq!(changes(&layer).unwrap().len(), 1500);
+    assert_eq!(world.says(&["discard", "l"]), "discarded l\n");
+}
+
+#[test]
+fn a_patch_is_one_for_patch() {
+    let world = World::new();
+    let layer = world.prepare("l");
+    write(tree(&layer).root(), c"text", "one\rstill one\ntwo\nthree");
+    let patch = world.says(&["diff", "--patch"]);
+    assert!(
+        patch.contains("+one\rstill one\n"),
+        "a line ends at its line feed: {patch:?}"
+    );
+    assert!(patch.contains("\\ No newline at end of file"), "{patch:?}");
+}
+
+#[test]
+fn a_source_is_where_it_was() {
+    let world = World::new();
+    let layer = world.prepare("l");
+    write(tree(&layer).root(), c"text", "new\n");
+    let elsewhere = world.base.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::rename(world.source(), world.base.path().join("moved")).unwrap();
+    symlink(&elsewhere, world.source()).unwrap();
+    let claim = layer.claim().unwrap();
+    assert!(commit(&layer, &claim, &[], true).is_err());
+    assert!(fs::read_dir(&elsewhere).unwrap().next().is_none());
+}
+
+#[test]
 fn links_in_either_tree_lead_nowhere() {
     let world = World::new();
     let layer = world.prepare("l");
@@ -349,7 +411,7 @@ fn an_interrupted_commit_is_continued() {
     let layer = world.prepare("l");
     change_everything(&layer);
     // Left by a commit that was killed: a half-made file.
-    fs::write(world.source().join(".sbox-commit"), "half").unwrap();
+    fs::write(world.source().join(".sbox-commit-l"), "half").unwrap();
     let claim = layer.claim().unwrap();
     let some = commit(&layer, &claim, &[Path::new("text")], false).unwrap();
     assert_eq!(some.applied, 1);
@@ -360,7 +422,7 @@ fn an_interrupted_commit_is_continued() {
     );
     commit(&layer, &claim, &[], false).unwrap();
     assert_eq!(told(&layer), [""; 0]);
-    assert!(!world.source().join(".sbox-commit").exists());
+    assert!(!world.source().join(".sbox-commit-l").exists());
 }
 
 #[test]

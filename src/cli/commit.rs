@@ -65,9 +65,14 @@ fn commit(args: &Args) -> Result<Exit, Error> {
     let claim = layer.claim()?;
     let done = layers::commit(&layer, &claim, &paths, args.force)?;
     let source = term::escape_bytes(layer.source.as_os_str().as_bytes());
-    if !done.conflicts.is_empty() || !done.dangerous.is_empty() {
+    if !done.conflicts.is_empty() || !done.linked.is_empty() || !done.dangerous.is_empty() {
         let mut text = format!("nothing was committed to {source}\n");
         list(&mut text, "changed on the host since:", &done.conflicts);
+        list(
+            &mut text,
+            "has other names on the host, which would keep the old content:",
+            &done.linked,
+        );
         list(
             &mut text,
             "would give rights to whoever runs it:",

@@ -3,13 +3,17 @@
 use super::exit::Exit;
 use super::term::{self, Colour, Hue, Kind as Message};
 use crate::layers::{Aspect, Change, Kind, Layer, Layers, Node, changes};
+use crate::sys;
 use serde::Serialize;
 use similar::TextDiff;
+use std::ffi::CString;
 use std::fmt::Write as _;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Show what a run has changed in its layer
 ///
@@ -49,7 +53,14 @@ pub fn run(args: &Args) -> Exit {
         return json(&layer, &changes);
     }
     if args.patch {
-        return patch(&layer, &changes);
+        // What is compared must stay as it is.
+        return match layer.claim() {
+            Ok(_claim) => patch(&layer, &changes),
+            Err(error) => {
+                term::message(Message::Error, &error.to_string());
+                Exit::Internal
+            }
+        };
     }
     term::print(&tree(&layer, &changes, Colour::of(&io::stdout())))
 }
@@ -273,6 +284,7 @@ const TEXT_LIMIT: u64 = 4 << 20;
 fn patch(layer: &Layer, changes: &[Change]) -> Exit {
     let mut out = String::new();
     let upper = layer.dir.join("upper");
+    let upper = upper.canonicalize().unwrap_or(upper);
     for change in changes {
         let path = Path::new(std::ffi::OsStr::from_bytes(&change.path));
         let shown = term::escape_bytes(&change.path);
@@ -291,7 +303,19 @@ fn patch(layer: &Layer, changes: &[Change]) -> Exit {
             Some(_) => format!("{side}/{shown}"),
             None => "/dev/null".to_owned(),
         };
-        let diff = TextDiff::from_lines(old.as_str(), new.as_str());
+        let lines = |text: &'_ String| -> Vec<String> {
+            text.split_inclusive('\n').map(str::to_owned).collect()
+        };
+        let (old, new) = (lines(old), lines(new));
+        let (old, new): (Vec<&str>, Vec<&str>) = (
+            old.iter().map(String::as_str).collect(),
+            new.iter().map(String::as_str).collect(),
+        );
+        // Not the shortest for texts that have little in common.
+        let diff = TextDiff::configure()
+            .timeout(Duration::from_secs(2))
+            .newline_terminated(true)
+            .diff_slices(&old, &new);
         let _ = write!(
             out,
             "{}",
@@ -299,6 +323,13 @@ fn patch(layer: &Layer, changes: &[Change]) -> Exit {
                 .context_radius(3)
                 .header(&side(change.old, "a"), &side(change.new, "b"))
         );
+    }
+    // A terminal would obey what the files say; programs get them as they are.
+    if io::stdout().is_terminal() {
+        let shown = out
+            .lines()
+            .map(|line| term::escape(line).replace("\\t", "\t"));
+        out = shown.map(|line| line + "\n").collect();
     }
     term::print(&out)
 }
@@ -311,6 +342,17 @@ fn text_of(node: Option<Node>, path: &Path) -> Option<String> {
     if node.mode & libc::S_IFMT != libc::S_IFREG || node.size > TEXT_LIMIT {
         return None;
     }
-    let text = String::from_utf8(fs::read(path).ok()?).ok()?;
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let file = sys::fs::open_without_links(&path, libc::O_RDONLY | libc::O_NONBLOCK).ok()?;
+    let stat = sys::fs::fstat(file.as_fd()).ok()?;
+    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return None;
+    }
+    let mut text = Vec::new();
+    File::from(file)
+        .take(TEXT_LIMIT)
+        .read_to_end(&mut text)
+        .ok()?;
+    let text = String::from_utf8(text).ok()?;
     (!text.contains('\0')).then_some(text)
 }

@@ -74,7 +74,12 @@ impl Keeper {
                 continue;
             }
             let source = term::escape_bytes(layer.source.as_os_str().as_bytes());
-            match compare(&layer, Depth::Times) {
+            // Before a layer is dropped for holding nothing, files are compared byte by byte.
+            let changes = match compare(&layer, Depth::Times) {
+                Ok(changes) if changes.is_empty() && nameless => compare(&layer, Depth::Content),
+                other => other,
+            };
+            match changes {
                 Ok(changes) if changes.is_empty() && nameless => remove(&layer),
                 Ok(changes) if changes.is_empty() || args.quiet => {}
                 Ok(changes) => tell(&format!(

@@ -71,6 +71,8 @@ pub struct Node {
     pub mode: u32,
     /// Bytes.
     pub size: u64,
+    /// How many names it has.
+    pub links: u64,
     /// For telling whether it is still the same: inode, time of last change.
     pub(super) stamp: (u64, i64, i64),
 }
@@ -80,6 +82,7 @@ impl From<&libc::stat> for Node {
         Self {
             mode: stat.st_mode,
             size: stat.st_size.cast_unsigned(),
+            links: stat.st_nlink,
             stamp: (stat.st_ino, stat.st_ctime, stat.st_ctime_nsec),
         }
     }
@@ -101,6 +104,25 @@ pub fn changes(layer: &Layer) -> Result<Vec<Change>, Error> {
 
 /// [`changes`] to a certain depth.
 pub fn compare(layer: &Layer, depth: Depth) -> Result<Vec<Change>, Error> {
+    on_a_deep_stack(|| compare_trees(layer, depth))?
+}
+
+/// A walk takes a frame for each level, and guests make trees as deep as they like.
+pub(super) fn on_a_deep_stack<T: Send>(act: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    const STACK: usize = 1 << 30; // address space, not memory
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        let thread = thread
+            .spawn_scoped(scope, act)
+            .map_err(Error::io("starting a thread"))?;
+        thread.join().map_err(|_| Error::System {
+            what: "walking a layer".into(),
+            errno: Errno::EIO,
+        })
+    })
+}
+
+fn compare_trees(layer: &Layer, depth: Depth) -> Result<Vec<Change>, Error> {
     let Some(upper) = layer.upper()? else {
         return Ok(Vec::new());
     };
@@ -287,7 +309,10 @@ impl Walk {
                 // A directory's time is that of the last change in it, and those are told.
                 aspects.retain(|aspect| *aspect != Aspect::Time);
                 if !aspects.is_empty() {
-                    self.tell(Kind::Attributes(aspects), Some(old), Some(new), false);
+                    // Also if names in it have changed: whose attributes these are can't be told.
+                    let changed = (old.st_ctime, old.st_ctime_nsec);
+                    let conflict = changed > born(upper.as_fd(), name)?;
+                    self.tell(Kind::Attributes(aspects), Some(old), Some(new), conflict);
                 }
                 let below = open_dir(host.as_fd(), name)?;
                 self.directory(&this, Some(&below), opaque)

@@ -23,6 +23,8 @@ pub struct Committed {
     pub applied: usize,
     /// Changes that would lose something; if there are any, none was applied.
     pub conflicts: Vec<Change>,
+    /// Files of the host with other names besides: those would keep the old content.
+    pub linked: Vec<Change>,
     /// Files that would give their rights to whoever runs them (setuid, setgid): they need `force` too.
     pub dangerous: Vec<Change>,
 }
@@ -42,9 +44,12 @@ pub fn commit(
     let mut result = Committed::default();
     if !force {
         let (conflicts, rest): (Vec<_>, Vec<_>) = wanted.iter().cloned().partition(|c| c.conflict);
+        let (linked, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(has_other_names);
         result.dangerous = rest.into_iter().filter(gives_rights).collect();
+        result.linked = linked;
         result.conflicts = conflicts;
-        if !result.conflicts.is_empty() || !result.dangerous.is_empty() {
+        if !result.conflicts.is_empty() || !result.linked.is_empty() || !result.dangerous.is_empty()
+        {
             return Ok(result);
         }
     }
@@ -53,7 +58,14 @@ pub fn commit(
     };
     let host =
         open(&layer.source).map_err(Error::of(format!("opening {}", layer.source.display())))?;
-    let job = Job { upper, host, force };
+    let temp = CString::new(format!(".sbox-commit-{}", layer.name));
+    let temp = temp.map_err(|_| Error::BadName(layer.name.clone()))?;
+    let job = Job {
+        upper,
+        host,
+        force,
+        temp,
+    };
     for change in &wanted {
         job.apply(change).map_err(|errno| Error::System {
             what: match errno {
@@ -122,18 +134,25 @@ fn gives_rights(change: &Change) -> bool {
             }
         })
     };
-    bits(&change.new) & !bits(&change.old) != 0
-        || bits(&change.new) != 0 && change.kind == Kind::Modified
+    bits(&change.new) != 0
+}
+
+fn has_other_names(change: &Change) -> bool {
+    let regular = |node: &Node| node.mode & libc::S_IFMT == libc::S_IFREG;
+    change
+        .old
+        .as_ref()
+        .is_some_and(|old| regular(old) && old.links > 1)
 }
 
 struct Job {
     upper: OwnedFd,
     host: OwnedFd,
     force: bool,
+    /// The name of what is made on the host before it has its own: this layer's alone, so that what an
+    /// interrupted commit has left is known again.
+    temp: CString,
 }
-
-/// What a commit makes on the host before it has its name.
-const TEMP: &CStr = c".sbox-commit";
 
 impl Job {
     fn apply(&self, change: &Change) -> sys::Result<()> {
@@ -144,11 +163,11 @@ impl Job {
             return Err(Errno::ESTALE);
         }
         // Left by a commit that was interrupted.
-        remove_tree(host.as_fd(), TEMP);
+        remove_tree(host.as_fd(), &self.temp);
         let upper = descend(&self.upper, &above);
         match change.kind {
             Kind::Removed => {
-                remove(&host, &name, now.as_ref())?;
+                remove(&host, &name, now.as_ref(), &self.temp)?;
                 // Below an opaque directory there is no whiteout of its own.
                 match upper.and_then(|upper| sys::fs::unlinkat(upper.as_fd(), &name, 0)) {
                     Ok(()) | Err(Errno::ENOENT) => Ok(()),
@@ -158,7 +177,7 @@ impl Job {
             _ if change.makes_directory() => {
                 let exists = now.is_some_and(|now| is(&now, libc::S_IFDIR));
                 if !exists {
-                    remove(&host, &name, now.as_ref())?;
+                    remove(&host, &name, now.as_ref(), &self.temp)?;
                     // For us alone until it is finished.
                     sys::fs::mkdirat(host.as_fd(), &name, 0o700)?;
                 }
@@ -195,7 +214,7 @@ impl Job {
                     other => other?,
                 };
                 let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
-                let to = sys::fs::openat(dir, TEMP, flags, 0o600)?;
+                let to = sys::fs::openat(dir, &self.temp, flags, 0o600)?;
                 if sys::fs::clone_file(from.as_fd(), to.as_fd()).is_err() {
                     copy_data(from.as_fd(), to.as_fd())?;
                 }
@@ -205,23 +224,23 @@ impl Job {
                 let mut text = [0u8; libc::PATH_MAX as usize];
                 let text = sys::fs::readlinkat(upper.as_fd(), name, &mut text)?;
                 let text = CString::new(text).map_err(|_| Errno::EINVAL)?;
-                sys::fs::symlinkat(&text, dir, TEMP)?;
+                sys::fs::symlinkat(&text, dir, &self.temp)?;
             }
             kind @ (libc::S_IFIFO | libc::S_IFSOCK) => {
-                sys::fs::mknodat(dir, TEMP, kind | 0o600, 0)?;
+                sys::fs::mknodat(dir, &self.temp, kind | 0o600, 0)?;
             }
             // Layers have no devices.
             _ => return Err(Errno::EPERM),
         }
-        let made = sys::fs::openat(dir, TEMP, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+        let made = sys::fs::openat(dir, &self.temp, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
         copy_metadata(handle.as_fd(), &stat, made.as_fd())?;
         if now.is_some_and(|now| is(now, libc::S_IFDIR)) {
             // A file can't replace a directory: they change places.
-            sys::fs::renameat2(dir, TEMP, dir, name, libc::RENAME_EXCHANGE)?;
-            remove_tree(dir, TEMP);
+            sys::fs::renameat2(dir, &self.temp, dir, name, libc::RENAME_EXCHANGE)?;
+            remove_tree(dir, &self.temp);
             return Ok(());
         }
-        sys::fs::renameat2(dir, TEMP, dir, name, 0)
+        sys::fs::renameat2(dir, &self.temp, dir, name, 0)
     }
 
     /// Gives a directory of the host what the layer's has besides names.
@@ -292,21 +311,21 @@ fn readable(handle: &OwnedFd, stat: &libc::stat) -> sys::Result<OwnedFd> {
 }
 
 /// Removes a name of the host, and what is below it: first it vanishes, then it is taken down.
-fn remove(dir: &OwnedFd, name: &CStr, now: Option<&libc::stat>) -> sys::Result<()> {
+fn remove(dir: &OwnedFd, name: &CStr, now: Option<&libc::stat>, temp: &CStr) -> sys::Result<()> {
     let Some(now) = now else {
         return Ok(());
     };
     if !is(now, libc::S_IFDIR) {
         return sys::fs::unlinkat(dir.as_fd(), name, 0);
     }
-    sys::fs::renameat2(dir.as_fd(), name, dir.as_fd(), TEMP, libc::RENAME_NOREPLACE)?;
-    remove_tree(dir.as_fd(), TEMP);
-    match look(dir.as_fd(), TEMP)? {
+    sys::fs::renameat2(dir.as_fd(), name, dir.as_fd(), temp, libc::RENAME_NOREPLACE)?;
+    remove_tree(dir.as_fd(), temp);
+    match look(dir.as_fd(), temp)? {
         None => Ok(()),
         Some(_) => {
             // Not ours to remove, at least in part: what is left gets its name back.
-            let left = open_dir(dir.as_fd(), TEMP).and_then(|d| host_names(&d));
-            sys::fs::renameat2(dir.as_fd(), TEMP, dir.as_fd(), name, libc::RENAME_NOREPLACE)?;
+            let left = open_dir(dir.as_fd(), temp).and_then(|d| host_names(&d));
+            sys::fs::renameat2(dir.as_fd(), temp, dir.as_fd(), name, libc::RENAME_NOREPLACE)?;
             Err(if left.is_ok_and(|l| l.is_empty()) {
                 Errno::EACCES
             } else {

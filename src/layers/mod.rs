@@ -322,7 +322,12 @@ impl Layers {
 impl Layer {
     /// The upper directory, opened; `None` if no run has written to the layer yet.
     pub fn upper(&self) -> Result<Option<OwnedFd>, Error> {
-        match open(&self.dir.join("upper")) {
+        let path = CString::new(self.dir.join("upper").as_os_str().as_bytes());
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        match path
+            .map_err(|_| Errno::EINVAL)
+            .and_then(|path| crate::sys::fs::open(&path, flags))
+        {
             Err(Errno::ENOENT) => Ok(None),
             other => other
                 .map(Some)
@@ -353,7 +358,10 @@ impl Layer {
     /// Removes the layer and all that it holds.
     pub fn remove(&self, claim: Claim) -> Result<(), Error> {
         let fail = || Error::of(format!("removing layer '{}'", self.name));
-        let above = open(self.dir.parent().unwrap_or(Path::new("/"))).map_err(fail())?;
+        let path = self.dir.parent().unwrap_or(Path::new("/")).as_os_str();
+        let path = CString::new(path.as_bytes()).map_err(|_| fail()(Errno::EINVAL))?;
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+        let above = crate::sys::fs::open(&path, flags).map_err(fail())?;
         let name = CString::new(self.name.as_str()).map_err(|_| fail()(Errno::EINVAL))?;
         // First what makes it a layer: whatever is interrupted after that leaves rubbish, not half a layer.
         match fs::remove_file(self.dir.join("about.json")) {
@@ -363,7 +371,7 @@ impl Layer {
             _ => {}
         }
         drop(claim);
-        remove_tree(above.as_fd(), &name);
+        changes::on_a_deep_stack(|| remove_tree(above.as_fd(), &name))?;
         match fs::symlink_metadata(&self.dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             _ => Err(fail()(Errno::ENOTEMPTY)),
@@ -395,8 +403,8 @@ pub struct Claim(#[expect(dead_code, reason = "held for its lock")] Option<Flock
 
 fn open(dir: &Path) -> Result<OwnedFd, Errno> {
     let path = CString::new(dir.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-    crate::sys::fs::open(&path, flags)
+    // Sources are recorded by their real paths: a link on the way was put there since.
+    crate::sys::fs::open_without_links(&path, libc::O_RDONLY | libc::O_DIRECTORY)
 }
 
 /// Names are path components and words of command lines.

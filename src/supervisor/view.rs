@@ -276,8 +276,7 @@ impl Builder {
     /// What we keep for ourselves on the host is in no view, whatever else is: a guest that could write
     /// there would choose what we open.
     fn hide_own(&mut self) {
-        let real = |dir: &PathBuf| fs::canonicalize(dir).unwrap_or_else(|_| dir.clone());
-        let layers = self.layers.iter().map(real);
+        let layers = self.layers.iter().map(|dir| real(dir));
         // Other runs of this user may have other temporary directories.
         let base = self.scratch.base();
         let others = ["/tmp", "/var/tmp"].map(Path::new).into_iter();
@@ -311,6 +310,14 @@ impl Builder {
                 Source::Dir(_) | Source::Private(_) | Source::Cow(_) | Source::File(_)
             ) && path.below(&m.at).is_some()
         })
+    }
+}
+
+/// Where a directory lies that need not exist yet: by its nearest ancestor that does.
+fn real(dir: &Path) -> PathBuf {
+    match (fs::canonicalize(dir), dir.parent(), dir.file_name()) {
+        (Err(_), Some(above), Some(name)) => real(above).join(name),
+        (found, ..) => found.unwrap_or_else(|_| dir.to_owned()),
     }
 }
 

@@ -42,6 +42,13 @@ pub fn open_no_link(dir: BorrowedFd<'_>, name: &CStr, flags: i32, mode: u32) -> 
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
+/// [`open_no_link`] of an absolute path: ELOOP for a symbolic link anywhere in it.
+pub fn open_without_links(path: &CStr, flags: i32) -> Result<OwnedFd> {
+    // SAFETY: AT_FDCWD is not a descriptor that could be closed under us.
+    let here = unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) };
+    open_no_link(here, path, flags, 0)
+}
+
 /// open(2) of a host path of our own (never one of the guest's).
 pub fn open(path: &CStr, flags: i32) -> Result<OwnedFd> {
     // SAFETY: AT_FDCWD is not a descriptor that could be closed under us.

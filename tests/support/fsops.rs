@@ -148,7 +148,10 @@ pub(crate) struct Generator<'r> {
 
 impl<'r> Generator<'r> {
     pub(crate) fn new(random: &'r mut Random, home: &str, uid: u32) -> Self {
-        let mut ids = vec![-1, uid.into(), uid.into()];
+        let mut ids = vec![-1];
+        if nix::unistd::getgid().as_raw() == uid {
+            ids.extend([i64::from(uid); 2]);
+        }
         if uid == 0 {
             ids.push(1);
         }

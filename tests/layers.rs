@@ -29,7 +29,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let base = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        // As all tests have it: see tests/support.
+        let parent = std::env::var_os("SBOX_TEST_TMP");
+        let parent = parent.map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
+        let base = tempfile::tempdir_in(parent).unwrap();
         let source = base.path().join("src");
         fs::create_dir_all(source.join("dir/deep")).unwrap();
         fs::write(source.join("text"), "one\ntwo\nthree\n").unwrap();
@@ -55,7 +58,8 @@ impl World {
 
     /// Runs sbox with these words.
     fn sbox(&self, words: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_sbox"))
+        let sbox = std::env::var_os("SBOX_BIN");
+        Command::new(sbox.unwrap_or_else(|| env!("CARGO_BIN_EXE_sbox").into()))
             .args(words)
             .env("XDG_STATE_HOME", self.base.path().join("state"))
             .current_dir(self.source())

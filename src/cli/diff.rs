@@ -135,7 +135,7 @@ pub(super) fn summary(changes: &[Change], source: &str) -> String {
 }
 
 fn is_dir(node: Option<Node>) -> bool {
-    node.is_some_and(|n| n.mode & libc::S_IFMT == libc::S_IFDIR)
+    node.is_some_and(|n| n.is_dir())
 }
 
 fn details(change: &Change) -> String {
@@ -339,7 +339,7 @@ fn text_of(node: Option<Node>, path: &Path) -> Option<String> {
     let Some(node) = node else {
         return Some(String::new());
     };
-    if node.mode & libc::S_IFMT != libc::S_IFREG || node.size > TEXT_LIMIT {
+    if !node.is_file() || node.size > TEXT_LIMIT {
         return None;
     }
     let path = CString::new(path.as_os_str().as_bytes()).ok()?;

@@ -31,8 +31,7 @@ pub struct Change {
 impl Change {
     /// True if the layer has a directory there that differs from the source's.
     pub fn makes_directory(&self) -> bool {
-        self.new
-            .is_some_and(|node| node.mode & libc::S_IFMT == libc::S_IFDIR)
+        self.new.is_some_and(|node| node.is_dir())
     }
 }
 
@@ -75,6 +74,18 @@ pub struct Node {
     pub links: u64,
     /// For telling whether it is still the same: inode, time of last change.
     pub(super) stamp: (u64, i64, i64),
+}
+
+impl Node {
+    /// True for a directory.
+    pub fn is_dir(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+
+    /// True for a regular file.
+    pub fn is_file(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFREG
+    }
 }
 
 impl From<&libc::stat> for Node {

@@ -6,11 +6,11 @@
 //! All is refused, before anything is done, if something would be lost: the source's file was changed since the
 //! layer's was made. Right before each step that is looked at again.
 
-use super::changes::{Change, Kind, Node, changes, host_names, is, look};
+use super::changes::{Change, Kind, Node, changes, host_names, is, look, on_a_deep_stack};
 use super::{Claim, Error, Layer, open};
 use crate::sys::{self, Errno};
 use crate::vfs::cow::layer::{Opacity, fd_path, opacity};
-use crate::vfs::cow::{copy_data, copy_metadata, open_dir, remove_tree};
+use crate::vfs::cow::{copy_data, copy_metadata, names_in, open_dir, remove_tree};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -66,6 +66,7 @@ pub fn commit(
         force,
         temp,
     };
+    on_a_deep_stack(|| sweep(&job.upper, &job.host, &job.temp))?;
     for change in &wanted {
         job.apply(change).map_err(|errno| Error::System {
             what: match errno {
@@ -124,25 +125,14 @@ fn is_wanted(change: &Change, paths: &[&Path]) -> bool {
 }
 
 fn gives_rights(change: &Change) -> bool {
-    let bits = |node: &Option<Node>| {
-        node.map_or(0, |n| {
-            let regular = n.mode & libc::S_IFMT == libc::S_IFREG;
-            if regular {
-                n.mode & (libc::S_ISUID | libc::S_ISGID)
-            } else {
-                0
-            }
-        })
-    };
-    bits(&change.new) != 0
+    let bits = libc::S_ISUID | libc::S_ISGID;
+    change
+        .new
+        .is_some_and(|new| new.is_file() && new.mode & bits != 0)
 }
 
 fn has_other_names(change: &Change) -> bool {
-    let regular = |node: &Node| node.mode & libc::S_IFMT == libc::S_IFREG;
-    change
-        .old
-        .as_ref()
-        .is_some_and(|old| regular(old) && old.links > 1)
+    change.old.is_some_and(|old| old.is_file() && old.links > 1)
 }
 
 struct Job {
@@ -162,8 +152,6 @@ impl Job {
         if !self.force && now.as_ref().map(Node::from) != change.old {
             return Err(Errno::ESTALE);
         }
-        // Left by a commit that was interrupted.
-        remove_tree(host.as_fd(), &self.temp);
         let upper = descend(&self.upper, &above);
         match change.kind {
             Kind::Removed => {
@@ -298,6 +286,18 @@ impl Job {
                 .and_then(|dir| open_dir(dir.as_fd(), name))
                 .and_then(|dir| host_names(&dir))
                 .map_or(true, |names| !names.is_empty())
+    }
+}
+
+/// Removes what a commit of this layer that was interrupted has left: where it left something, the layer still
+/// has the directory.
+fn sweep(upper: &OwnedFd, host: &OwnedFd, temp: &CStr) {
+    remove_tree(host.as_fd(), temp);
+    for name in names_in(upper.as_fd()).unwrap_or_default() {
+        let below = |dir: &OwnedFd| open_dir(dir.as_fd(), &name);
+        if let (Ok(upper), Ok(host)) = (below(upper), below(host)) {
+            sweep(&upper, &host, temp);
+        }
     }
 }
 

@@ -303,14 +303,9 @@ fn patch(layer: &Layer, changes: &[Change]) -> Exit {
             Some(_) => format!("{side}/{shown}"),
             None => "/dev/null".to_owned(),
         };
-        let lines = |text: &'_ String| -> Vec<String> {
-            text.split_inclusive('\n').map(str::to_owned).collect()
-        };
-        let (old, new) = (lines(old), lines(new));
-        let (old, new): (Vec<&str>, Vec<&str>) = (
-            old.iter().map(String::as_str).collect(),
-            new.iter().map(String::as_str).collect(),
-        );
+        // Lines end at line feeds alone, as patch(1) has it.
+        let old: Vec<&str> = old.split_inclusive('\n').collect();
+        let new: Vec<&str> = new.split_inclusive('\n').collect();
         // Not the shortest for texts that have little in common.
         let diff = TextDiff::configure()
             .timeout(Duration::from_secs(2))

@@ -1,9 +1,9 @@
 //! The writable half on disk.
 //!
 //! ```text
-//! store/upper/   what was changed, in overlayfs' format
-//! store/work/    being built or taken down; emptied when the store is opened
-//! store/index/   DEVICE-INODE-BIRTH of a lower file with several names -> its one copy
+//! upper/   what was changed, in overlayfs' format
+//! work/    being built or taken down; emptied when the store is opened
+//! index/   DEVICE-INODE-BIRTH of a lower file with several names -> its one copy
 //! ```
 
 use super::super::{Inode, lock};

@@ -514,3 +514,40 @@ fn what_makes_no_sense_is_refused_clearly() {
         "layers are nobody else's business"
     );
 }
+
+/// Layers come and go in the same moment, under names made from the time: none takes another's place.
+#[test]
+fn layers_of_one_moment_keep_apart() {
+    let world = World::new();
+    let command = [OsString::from("test")];
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let layer = world
+                        .layers
+                        .prepare(None, &world.source(), &command)
+                        .unwrap();
+                    fs::create_dir(layer.dir.join("work")).unwrap();
+                    layer.remove(layer.own()).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(fs::read_dir(world.layers.directory()).unwrap().count(), 0);
+}
+
+/// Runs that want one new layer by name: one makes it, the others find it.
+#[test]
+fn a_layer_is_made_once() {
+    let world = World::new();
+    std::thread::scope(|scope| {
+        let makers: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| world.prepare("l").made))
+            .collect();
+        for maker in makers {
+            maker.join().unwrap();
+        }
+    });
+    assert_eq!(fs::read_dir(world.layers.directory()).unwrap().count(), 1);
+}

@@ -102,7 +102,7 @@ pub fn commit(
         if change.makes_directory() && !rest.iter().any(below) {
             let (above, name) = split(&change.path).map_err(failed(change))?;
             if let Ok(dir) = descend(&job.upper, &above) {
-                remove_tree(dir.as_fd(), &name);
+                remove_tree(dir.as_fd(), &name).map_err(failed(change))?;
             }
         }
         job.remove_empty(&change.path).map_err(failed(change))?;
@@ -225,8 +225,7 @@ impl Job {
         if now.is_some_and(|now| is(now, libc::S_IFDIR)) {
             // A file can't replace a directory: they change places.
             sys::fs::renameat2(dir, &self.temp, dir, name, libc::RENAME_EXCHANGE)?;
-            remove_tree(dir, &self.temp);
-            return Ok(());
+            return remove_tree(dir, &self.temp);
         }
         sys::fs::renameat2(dir, &self.temp, dir, name, 0)
     }
@@ -292,7 +291,8 @@ impl Job {
 /// Removes what a commit of this layer that was interrupted has left: where it left something, the layer still
 /// has the directory.
 fn sweep(upper: &OwnedFd, host: &OwnedFd, temp: &CStr) {
-    remove_tree(host.as_fd(), temp);
+    // What can't be removed now stands in the way of whatever needs the name.
+    let _ = remove_tree(host.as_fd(), temp);
     for name in names_in(upper.as_fd()).unwrap_or_default() {
         let below = |dir: &OwnedFd| open_dir(dir.as_fd(), &name);
         if let (Ok(upper), Ok(host)) = (below(upper), below(host)) {
@@ -319,20 +319,16 @@ fn remove(dir: &OwnedFd, name: &CStr, now: Option<&libc::stat>, temp: &CStr) -> 
         return sys::fs::unlinkat(dir.as_fd(), name, 0);
     }
     sys::fs::renameat2(dir.as_fd(), name, dir.as_fd(), temp, libc::RENAME_NOREPLACE)?;
-    remove_tree(dir.as_fd(), temp);
-    match look(dir.as_fd(), temp)? {
-        None => Ok(()),
-        Some(_) => {
-            // Not ours to remove, at least in part: what is left gets its name back.
-            let left = open_dir(dir.as_fd(), temp).and_then(|d| host_names(&d));
-            sys::fs::renameat2(dir.as_fd(), temp, dir.as_fd(), name, libc::RENAME_NOREPLACE)?;
-            Err(if left.is_ok_and(|l| l.is_empty()) {
-                Errno::EACCES
-            } else {
-                Errno::ENOTEMPTY
-            })
-        }
-    }
+    remove_tree(dir.as_fd(), temp).or_else(|_| {
+        // Not ours to remove, at least in part: what is left gets its name back.
+        let left = open_dir(dir.as_fd(), temp).and_then(|d| host_names(&d));
+        sys::fs::renameat2(dir.as_fd(), temp, dir.as_fd(), name, libc::RENAME_NOREPLACE)?;
+        Err(if left.is_ok_and(|l| l.is_empty()) {
+            Errno::EACCES
+        } else {
+            Errno::ENOTEMPTY
+        })
+    })
 }
 
 fn parent(path: &[u8]) -> Option<&[u8]> {

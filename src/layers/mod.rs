@@ -21,7 +21,7 @@ pub use commit::{Committed, commit};
 
 use crate::sys::Errno;
 use crate::vfs::cow::{names_in, remove_tree};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
@@ -197,20 +197,10 @@ impl Layers {
             .mode(0o700)
             .create(&self.dir)
             .map_err(Error::io(what()))?;
-        if let Some(name) = name {
-            check_name(name)?;
-            match self.get(name) {
-                Ok(layer) if layer.source == source => return Ok(layer),
-                Ok(layer) => {
-                    return Err(Error::OtherSource {
-                        name: layer.name,
-                        source_dir: layer.source,
-                        wanted: source.to_owned(),
-                    });
-                }
-                Err(Error::Unknown(_)) => {}
-                Err(error) => return Err(error),
-            }
+        if let Some(name) = name
+            && let Some(layer) = self.existing(name, source)?
+        {
+            return Ok(layer);
         }
         let made = SystemTime::now();
         let seconds = made
@@ -228,35 +218,71 @@ impl Layers {
             why: e.to_string(),
         })?;
         // Described before it has its name: a layer that is there is whole.
-        let fresh = self.dir.join(format!(".new-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&fresh);
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&fresh)
-            .and_then(|()| fs::write(fresh.join("about.json"), text + "\n"))
-            .map_err(Error::io(what()))?;
-        for number in 0.. {
-            let name = match name {
-                Some(name) => name.to_owned(),
-                None => generated(source, seconds, number),
-            };
-            let dir = self.dir.join(&name);
-            match fs::rename(&fresh, &dir) {
-                Ok(()) => {
-                    return Ok(Layer {
-                        name,
-                        dir,
-                        source: source.to_owned(),
-                        made,
-                        command: command.to_vec(),
-                    });
+        let fresh =
+            nix::unistd::mkdtemp(&self.dir.join(".new-XXXXXX")).map_err(Error::of(what()))?;
+        let named = fs::write(fresh.join("about.json"), text + "\n")
+            .map_err(Error::io(what()))
+            .and_then(|()| self.give_name(&fresh, name, source, seconds));
+        if named.is_err() {
+            let _ = fs::remove_dir_all(&fresh);
+        }
+        match named {
+            Ok(name) => Ok(Layer {
+                dir: self.dir.join(&name),
+                name,
+                source: source.to_owned(),
+                made,
+                command: command.to_vec(),
+            }),
+            // Another run was quicker with the name: its layer is the one that is meant.
+            Err(error) => match name.map(|name| self.existing(name, source)) {
+                Some(Ok(Some(layer))) => Ok(layer),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// The layer called `name`, if it is there; [`Error::OtherSource`] if it is another directory's.
+    fn existing(&self, name: &str, source: &Path) -> Result<Option<Layer>, Error> {
+        match self.get(name) {
+            Ok(layer) if layer.source == source => Ok(Some(layer)),
+            Ok(layer) => Err(Error::OtherSource {
+                name: layer.name,
+                source_dir: layer.source,
+                wanted: source.to_owned(),
+            }),
+            Err(Error::Unknown(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves `fresh` to `name`, or to a name of its own that is free, and returns that.
+    fn give_name(
+        &self,
+        fresh: &Path,
+        name: Option<&str>,
+        source: &Path,
+        seconds: u64,
+    ) -> Result<String, Error> {
+        let mut number = 0;
+        loop {
+            let wanted = name.map_or_else(|| generated(source, seconds, number), str::to_owned);
+            // A directory is not even replaced when it is empty: another run may be about to remove it.
+            match renameat2(
+                AT_FDCWD,
+                fresh,
+                AT_FDCWD,
+                &self.dir.join(&wanted),
+                RenameFlags::RENAME_NOREPLACE,
+            ) {
+                Ok(()) => return Ok(wanted),
+                Err(Errno::EEXIST) if name.is_none() && number < 1000 => number += 1,
+                Err(errno) => {
+                    let what = format!("making layer '{wanted}' in {}", self.dir.display());
+                    return Err(Error::of(what)(errno));
                 }
-                // Directories that hold something are never replaced (rename(2)).
-                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty && number < 1000 => {}
-                Err(e) => return Err(Error::io(what())(e)),
             }
         }
-        Err(Error::BadName(name.unwrap_or_default().to_owned()))
     }
 
     /// The layer called `name`.
@@ -371,11 +397,7 @@ impl Layer {
             _ => {}
         }
         drop(claim);
-        changes::on_a_deep_stack(|| remove_tree(above.as_fd(), &name))?;
-        match fs::symlink_metadata(&self.dir) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            _ => Err(fail()(Errno::ENOTEMPTY)),
-        }
+        changes::on_a_deep_stack(|| remove_tree(above.as_fd(), &name))?.map_err(fail())
     }
 
     /// The bytes that the layer's changes take on disk.

@@ -584,6 +584,8 @@ impl<'v> Walk<'v> {
     /// `..`: the directory that the view shows above `dir`.
     fn parent(&mut self, dir: &Arc<Dir>) -> sys::Result<Arc<Dir>> {
         let dir = self.vfs.current(dir);
+        // Also of a directory that was removed: whoever stands in it asks to pass through.
+        self.vfs.may_search(&dir)?;
         if let (Some(cow), None) = (dir.cow(), &dir.path) {
             let above = cow.above().ok_or(Errno::ENOENT)?;
             return Ok(self.vfs.cow_record(&above, &dir));
@@ -591,7 +593,6 @@ impl<'v> Walk<'v> {
         let Some(path) = &dir.path else {
             return self.parent_of_removed(&dir);
         };
-        self.vfs.may_search(&dir)?;
         if dir.host().is_some_and(is_removed) {
             return self.parent_of_removed(&dir);
         }

@@ -170,7 +170,8 @@ impl Scratch {
     pub(super) fn remove(&self) {
         // The forked guest holds a copy of this value until it execs: only the maker removes.
         if sys::process::gettid() == self.owner && self.made.get().is_some() {
-            remove_tree(self.base_fd.as_fd(), &self.name);
+            // What stays (processes may still hold on to it) a later run removes.
+            let _ = remove_tree(self.base_fd.as_fd(), &self.name);
         }
     }
 }
@@ -213,7 +214,7 @@ fn remove_dead_runs(base: BorrowedFd<'_>) {
         let now = now.map_or(0, |age| age.as_secs().cast_signed());
         let young = sys::fs::fstat(dir.as_fd()).map_or(true, |stat| now - stat.st_mtime < 10);
         if !young && Flock::lock(File::from(dir), FlockArg::LockExclusiveNonblock).is_ok() {
-            remove_tree(base, &name);
+            let _ = remove_tree(base, &name);
         }
     }
 }

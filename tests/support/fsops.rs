@@ -550,6 +550,14 @@ fn number(name: &str) -> String {
         .map_or(name.to_owned(), |call| call.id().to_string())
 }
 
+/// The line that [`readable`] made into this one.
+pub(crate) fn written(line: &str) -> String {
+    let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    let call: syscalls::Sysno = words[2].parse().expect("the name of a call");
+    words[2] = call.id().to_string();
+    words.join(" ")
+}
+
 /// A line of a list for people: the number replaced by the name.
 pub(crate) fn readable(line: &str) -> String {
     let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();

@@ -78,7 +78,8 @@ pub(super) struct Temp<'s> {
 
 impl Drop for Temp<'_> {
     fn drop(&mut self) {
-        remove_tree(self.store.work.as_fd(), &self.name);
+        // What stays is swept up by the next run.
+        let _ = remove_tree(self.store.work.as_fd(), &self.name);
     }
 }
 
@@ -124,7 +125,7 @@ impl Store {
     /// Removes what was half done, and reads the index.
     fn recover(&self) -> sys::Result<()> {
         for name in names_in(self.work.as_fd())? {
-            remove_tree(self.work.as_fd(), &name);
+            let _ = remove_tree(self.work.as_fd(), &name);
         }
         let mut indexed = lock(&self.indexed);
         for name in names_in(self.index.as_fd())? {
@@ -316,22 +317,21 @@ pub(crate) fn names_of(own: &OwnedFd) -> sys::Result<Vec<CString>> {
     Ok(names)
 }
 
-/// Removes `name` and all below, as far as that goes: nothing depends on what stays in `work`.
-pub(crate) fn remove_tree(dir: BorrowedFd<'_>, name: &CStr) {
+/// Removes `name` and all below, as far as that goes. Fails if `name` itself stays.
+pub(crate) fn remove_tree(dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<()> {
     match sys::fs::unlinkat(dir, name, 0) {
         Err(Errno::EISDIR) => {}
-        _ => return,
+        Err(Errno::ENOENT) => return Ok(()),
+        other => return other,
     }
     if let Ok(this) = open_dir(dir, name) {
         for child in names_in(this.as_fd()).unwrap_or_default() {
-            let _ = widened(this.as_fd(), 0o300, || {
-                remove_tree(this.as_fd(), &child);
-                match sys::fs::fstatat(this.as_fd(), &child, libc::AT_SYMLINK_NOFOLLOW) {
-                    Err(Errno::ENOENT) => Ok(()),
-                    _ => Err(Errno::EACCES),
-                }
-            });
+            // What can't be removed shows when its directory can't.
+            let _ = widened(this.as_fd(), 0o300, || remove_tree(this.as_fd(), &child));
         }
     }
-    let _ = sys::fs::unlinkat(dir, name, libc::AT_REMOVEDIR);
+    match sys::fs::unlinkat(dir, name, libc::AT_REMOVEDIR) {
+        Err(Errno::ENOENT) => Ok(()),
+        other => other,
+    }
 }

@@ -33,6 +33,7 @@ pub(crate) fn all() -> Vec<Named> {
         a_file_of_a_lower_gets_no_name_in_the_upper,
         crate::crashes::being_killed_tears_nothing,
         crate::crashes::threads_copy_once,
+        crate::steps::a_change_is_made_whole_or_not_at_all,
     ]
 }
 

@@ -23,6 +23,7 @@ mod crashes;
 mod ops;
 mod oracle;
 mod sides;
+mod steps;
 mod tree;
 
 use std::process::ExitCode;

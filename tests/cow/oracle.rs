@@ -223,9 +223,13 @@ pub(crate) fn open(store: &Path, lowers: &[PathBuf]) -> Cow {
 pub(crate) fn child(role: &str) -> ExitCode {
     let variable = |name: &str| env::var(name).unwrap();
     let mut lines = vec![];
-    if role == "busy" {
+    if role == "busy" || role == "change" {
         let lowers = [PathBuf::from(variable("SBOX_COW_LOWERS"))];
-        return crate::crashes::busy(&variable("SBOX_COW_SIDE"), &lowers);
+        let work = match role {
+            "busy" => crate::crashes::busy,
+            _ => crate::steps::change,
+        };
+        return work(&variable("SBOX_COW_SIDE"), &lowers);
     }
     if role == "read" {
         let lowers: Vec<_> = variable("SBOX_COW_LOWERS")

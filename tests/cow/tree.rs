@@ -57,7 +57,7 @@ fn make_node(dir: &Path, name: &str, mode: u32) {
     sys::fs::mknodat(dir.as_fd(), &CString::new(name).unwrap(), mode, 0).unwrap();
 }
 
-fn set_time(dir: &Path, name: &str, sec: i64) {
+pub(crate) fn set_time(dir: &Path, name: &str, sec: i64) {
     let dir = sys::fs::open(&c_path(dir), libc::O_PATH).unwrap();
     let time = libc::timespec {
         tv_sec: sec,

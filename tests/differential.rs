@@ -232,6 +232,14 @@ const FOUND: &[&[&str]] = &[
         "1 n fchownat -100 =../e -1 0 0",
         "1 n mkdir =../made 448",
     ],
+    // F_GETFL of a directory that may not be searched
+    &[
+        "0 n mkdir =b 448",
+        "1 n chdir =b",
+        "2 n chmod =b/.. 1444",
+        "1 f3 openat -100 =../ 2228224 0",
+        "1 f4 openat -100 =.. 196608 0",
+    ],
 ];
 
 fn what_once_differed() -> Test {

@@ -9,6 +9,9 @@
     reason = "a test panics to fail"
 )]
 
+#[path = "support/steps.rs"]
+mod steps;
+
 use sbox::layers::{Kind, Layer, Layers, changes, commit};
 use sbox::vfs::cow::{Cow, CowDir, Sync};
 use std::ffi::{CStr, OsString};
@@ -56,15 +59,18 @@ impl World {
             .unwrap()
     }
 
+    /// A command in the source, with these layers.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("XDG_STATE_HOME", self.base.path().join("state"))
+            .current_dir(self.source());
+        command
+    }
+
     /// Runs sbox with these words.
     fn sbox(&self, words: &[&str]) -> Output {
-        let sbox = std::env::var_os("SBOX_BIN");
-        Command::new(sbox.unwrap_or_else(|| env!("CARGO_BIN_EXE_sbox").into()))
-            .args(words)
-            .env("XDG_STATE_HOME", self.base.path().join("state"))
-            .current_dir(self.source())
-            .output()
-            .unwrap()
+        self.command(&sbox()).args(words).output().unwrap()
     }
 
     fn says(&self, words: &[&str]) -> String {
@@ -77,6 +83,10 @@ impl World {
         );
         text
     }
+}
+
+fn sbox() -> String {
+    std::env::var("SBOX_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_sbox").into())
 }
 
 fn open(path: &Path) -> OwnedFd {
@@ -430,6 +440,93 @@ fn an_interrupted_commit_is_continued() {
     commit(&layer, &claim, &[], false).unwrap();
     assert_eq!(told(&layer), [""; 0]);
     assert!(!world.source().join(".sbox-commit-l").exists() && !going.exists());
+}
+
+/// The host's tree without what a killed commit leaves, and whether there was something.
+fn host_tree(world: &World) -> (Vec<String>, bool) {
+    fn walk(dir: &Path, lines: &mut Vec<String>, left: &mut bool) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.ends_with(".sbox-commit-l") {
+                *left = true;
+                continue;
+            }
+            let meta = fs::symlink_metadata(&path).unwrap();
+            let content = match meta.is_file() {
+                true => fs::read_to_string(&path).unwrap(),
+                false => String::new(),
+            };
+            lines.push(format!("{} {:o} {content:?}", path.display(), meta.mode()));
+            if meta.is_dir() {
+                walk(&path, lines, left);
+            }
+        }
+    }
+    let (mut lines, mut left) = (vec![], false);
+    walk(&world.source(), &mut lines, &mut left);
+    lines.sort();
+    (lines, left)
+}
+
+/// A world whose commit was killed at its `step`th call, and whether it was.
+fn killed_commit(step: u64) -> (World, bool) {
+    let world = World::new();
+    change_everything(&world.prepare("l"));
+    let words = ["-c", "echo ready; read x; exec \"$0\" commit l", &sbox()];
+    let killed = steps::kill_at(world.command("/bin/sh").args(words), step);
+    (world, killed)
+}
+
+/// Killed at any step (see `steps`), a commit leaves each file old or new, and the next one does the rest.
+#[test]
+fn a_commit_is_killed_at_every_step() {
+    let model = World::new();
+    change_everything(&model.prepare("l"));
+    let old = host_tree(&model).0;
+    model.says(&["commit", "l"]);
+    let new = host_tree(&model).0;
+    let of_model = |world: &World| -> Vec<String> {
+        let (here, there) = (world.base.path(), model.base.path());
+        let (here, there) = (here.to_str().unwrap(), there.to_str().unwrap());
+        let lines = host_tree(world).0.into_iter();
+        lines.map(|line| line.replace(here, there)).collect()
+    };
+    // Before the first change of the host there is nothing to see.
+    let (mut untouched, mut touched) = (0, 5000);
+    while touched - untouched > 1 {
+        let middle = u64::midpoint(untouched, touched);
+        match of_model(&killed_commit(middle).0) == old {
+            true => untouched = middle,
+            false => touched = middle,
+        }
+    }
+    for step in (touched..).filter(|&step| steps::is_chosen(step)) {
+        let (world, killed) = killed_commit(step);
+        for line in of_model(&world) {
+            // A new directory is its owner's alone until all is in it.
+            let filling = line.replace(" 40700 ", " 40750 ");
+            assert!(
+                [&old, &new]
+                    .iter()
+                    .any(|tree| tree.contains(&line) || tree.contains(&filling)),
+                "killed at call {step}: {line}"
+            );
+        }
+        // The last thing that a commit does is to remove the layer.
+        if world.layers.get("l").is_ok() {
+            world.says(&["commit", "l"]);
+        }
+        assert_eq!(of_model(&world), new, "killed at call {step}");
+        assert!(!host_tree(&world).1, "killed at call {step}");
+        world.prepare("l");
+        let layers = fs::read_dir(world.layers.directory()).unwrap().flatten();
+        let layers: Vec<_> = layers.map(|entry| entry.file_name()).collect();
+        assert_eq!(layers, ["l"], "killed at call {step}");
+        if !killed {
+            assert!(step - touched > 50, "only {} steps", step - touched);
+            break;
+        }
+    }
 }
 
 #[test]

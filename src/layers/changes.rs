@@ -141,6 +141,7 @@ fn compare_trees(layer: &Layer, depth: Depth) -> Result<Vec<Change>, Error> {
         open(&layer.source).map_err(Error::of(format!("reading {}", layer.source.display())))?;
     let mut walk = Walk {
         depth,
+        leftover: leftover(layer)?,
         path: Vec::new(),
         found: Vec::new(),
     };
@@ -157,8 +158,17 @@ fn compare_trees(layer: &Layer, depth: Depth) -> Result<Vec<Change>, Error> {
     Ok(walk.found)
 }
 
+/// The name of what a commit makes on the host before it has its own: this layer's alone, so that what an
+/// interrupted one has left is known again.
+pub(super) fn leftover(layer: &Layer) -> Result<CString, Error> {
+    CString::new(format!(".sbox-commit-{}", layer.name))
+        .map_err(|_| Error::BadName(layer.name.clone()))
+}
+
 struct Walk {
     depth: Depth,
+    /// Nobody's: the next commit removes it.
+    leftover: CString,
     path: Vec<u8>,
     found: Vec<Change>,
 }
@@ -184,7 +194,7 @@ impl Walk {
         };
         let since = born(upper.as_fd(), c".")?;
         let mut hidden = host_names(host)?;
-        hidden.retain(|name| names.binary_search(name).is_err());
+        hidden.retain(|name| names.binary_search(name).is_err() && *name != self.leftover);
         hidden.sort();
         for name in &hidden {
             let Some(old) = look(host.as_fd(), name)? else {
@@ -322,7 +332,8 @@ impl Walk {
                 if !aspects.is_empty() {
                     // Also if names in it have changed: whose attributes these are can't be told.
                     let changed = (old.st_ctime, old.st_ctime_nsec);
-                    let conflict = changed > born(upper.as_fd(), name)?;
+                    let conflict = changed > born(upper.as_fd(), name)?
+                        && format::commit_mark(this.as_fd())? != commit_mark(old);
                     self.tell(Kind::Attributes(aspects), Some(old), Some(new), conflict);
                 }
                 let below = open_dir(host.as_fd(), name)?;
@@ -330,6 +341,13 @@ impl Walk {
             }
         }
     }
+}
+
+/// What tells a directory of the source whose attributes nobody has changed since a commit began to write into it:
+/// that alone moves its times.
+pub(super) fn commit_mark(stat: &libc::stat) -> Vec<u8> {
+    let (ino, mode, uid, gid) = (stat.st_ino, stat.st_mode, stat.st_uid, stat.st_gid);
+    format!("{ino}:{mode:o}:{uid}:{gid}").into_bytes()
 }
 
 pub(super) fn look(dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<Option<libc::stat>> {

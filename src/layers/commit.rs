@@ -6,11 +6,13 @@
 //! All is refused, before anything is done, if something would be lost: the source's file was changed since the
 //! layer's was made. Right before each step that is looked at again.
 
-use super::changes::{Change, Kind, Node, changes, host_names, is, look, on_a_deep_stack};
+use super::changes::{
+    Change, Kind, Node, changes, commit_mark, host_names, is, leftover, look, on_a_deep_stack,
+};
 use super::{Claim, Error, Layer, open};
 use crate::sys::{self, Errno};
-use crate::vfs::cow::layer::{Opacity, fd_path, opacity};
-use crate::vfs::cow::{copy_data, copy_metadata, names_in, open_dir, remove_tree};
+use crate::vfs::cow::layer::{Opacity, fd_path, opacity, set_commit_mark};
+use crate::vfs::cow::{copy_data, copy_metadata, names_in, open_dir, remove_tree, widened};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -39,6 +41,20 @@ pub fn commit(
     paths: &[&Path],
     force: bool,
 ) -> Result<Committed, Error> {
+    let (Some(upper), Some(work)) = (layer.part("upper")?, layer.part("work")?) else {
+        return Ok(Committed::default());
+    };
+    let host =
+        open(&layer.source).map_err(Error::of(format!("opening {}", layer.source.display())))?;
+    let job = Job {
+        upper,
+        work,
+        host,
+        force,
+        temp: leftover(layer)?,
+    };
+    // Before anything is looked at: this changes times of the host's directories.
+    on_a_deep_stack(|| sweep(&job.upper, &job.host, &job.temp))?;
     let all = changes(layer)?;
     let wanted: Vec<Change> = all.into_iter().filter(|c| is_wanted(c, paths)).collect();
     let mut result = Committed::default();
@@ -53,20 +69,6 @@ pub fn commit(
             return Ok(result);
         }
     }
-    let Some(upper) = layer.upper()? else {
-        return Ok(result);
-    };
-    let host =
-        open(&layer.source).map_err(Error::of(format!("opening {}", layer.source.display())))?;
-    let temp = CString::new(format!(".sbox-commit-{}", layer.name));
-    let temp = temp.map_err(|_| Error::BadName(layer.name.clone()))?;
-    let job = Job {
-        upper,
-        host,
-        force,
-        temp,
-    };
-    on_a_deep_stack(|| sweep(&job.upper, &job.host, &job.temp))?;
     for change in &wanted {
         job.apply(change).map_err(|errno| Error::System {
             what: match errno {
@@ -102,7 +104,7 @@ pub fn commit(
         if change.makes_directory() && !rest.iter().any(below) {
             let (above, name) = split(&change.path).map_err(failed(change))?;
             if let Ok(dir) = descend(&job.upper, &above) {
-                remove_tree(dir.as_fd(), &name).map_err(failed(change))?;
+                job.drop_tree(&dir, &name).map_err(failed(change))?;
             }
         }
         job.remove_empty(&change.path).map_err(failed(change))?;
@@ -137,10 +139,11 @@ fn has_other_names(change: &Change) -> bool {
 
 struct Job {
     upper: OwnedFd,
+    /// What the engine empties at the next start.
+    work: OwnedFd,
     host: OwnedFd,
     force: bool,
-    /// The name of what is made on the host before it has its own: this layer's alone, so that what an
-    /// interrupted commit has left is known again.
+    /// See [`leftover`].
     temp: CString,
 }
 
@@ -163,13 +166,21 @@ impl Job {
                 }
             }
             _ if change.makes_directory() => {
-                let exists = now.is_some_and(|now| is(&now, libc::S_IFDIR));
-                if !exists {
-                    remove(&host, &name, now.as_ref(), &self.temp)?;
-                    // For us alone until it is finished.
-                    sys::fs::mkdirat(host.as_fd(), &name, 0o700)?;
+                let upper = open_dir(upper?.as_fd(), &name)?;
+                // What is done in it changes its times: a commit that goes on from here must not take that
+                // for the doing of others.
+                let note = |now| set_commit_mark(upper.as_fd(), &commit_mark(now));
+                match now {
+                    Some(now) if is(&now, libc::S_IFDIR) => note(&now),
+                    now => {
+                        remove(&host, &name, now.as_ref(), &self.temp)?;
+                        // For us alone until it is finished.
+                        let (dir, temp) = (host.as_fd(), &self.temp);
+                        sys::fs::mkdirat(dir, temp, 0o700)?;
+                        note(&sys::fs::fstatat(dir, temp, libc::AT_SYMLINK_NOFOLLOW)?)?;
+                        sys::fs::renameat2(dir, temp, dir, &name, libc::RENAME_NOREPLACE)
+                    }
                 }
-                Ok(())
             }
             _ => {
                 let upper = upper?;
@@ -236,7 +247,21 @@ impl Job {
         let upper = open_dir(descend(&self.upper, &above)?.as_fd(), &name)?;
         let host = open_dir(descend(&self.host, &above)?.as_fd(), &name)?;
         let stat = sys::fs::fstat(upper.as_fd())?;
-        copy_metadata(upper.as_fd(), &stat, host.as_fd())
+        copy_metadata(upper.as_fd(), &stat, host.as_fd())?;
+        set_commit_mark(upper.as_fd(), b"")
+    }
+
+    /// Removes a directory of the upper. It goes at once: half of it would hide the other half on the host.
+    fn drop_tree(&self, dir: &OwnedFd, name: &CStr) -> sys::Result<()> {
+        let (work, gone) = (self.work.as_fd(), c"committed");
+        remove_tree(work, gone)?;
+        let this = open_dir(dir.as_fd(), name)?;
+        widened(this.as_fd(), 0o200, || {
+            widened(dir.as_fd(), 0o300, || {
+                sys::fs::renameat2(dir.as_fd(), name, work, gone, libc::RENAME_NOREPLACE)
+            })
+        })?;
+        remove_tree(work, gone)
     }
 
     /// Removes the directories of the upper on the way to `path` that hold no more changes.

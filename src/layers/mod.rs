@@ -136,6 +136,10 @@ impl From<&Bytes> for OsString {
 /// The one version of `about.json` that there is.
 const VERSION: u32 = 1;
 
+/// How names of layers begin that are being made, or removed; no layer's own does.
+const NEW: &str = ".new-";
+const GONE: &str = ".gone-";
+
 /// A layer on disk.
 #[derive(Debug, Clone)]
 pub struct Layer {
@@ -197,6 +201,7 @@ impl Layers {
             .mode(0o700)
             .create(&self.dir)
             .map_err(Error::io(what()))?;
+        self.sweep();
         if let Some(name) = name
             && let Some(layer) = self.existing(name, source)?
         {
@@ -218,8 +223,8 @@ impl Layers {
             why: e.to_string(),
         })?;
         // Described before it has its name: a layer that is there is whole.
-        let fresh =
-            nix::unistd::mkdtemp(&self.dir.join(".new-XXXXXX")).map_err(Error::of(what()))?;
+        let fresh = nix::unistd::mkdtemp(&self.dir.join(format!("{NEW}XXXXXX")))
+            .map_err(Error::of(what()))?;
         let named = fs::write(fresh.join("about.json"), text + "\n")
             .map_err(Error::io(what()))
             .and_then(|()| self.give_name(&fresh, name, source, seconds));
@@ -239,6 +244,23 @@ impl Layers {
                 Some(Ok(Some(layer))) => Ok(layer),
                 _ => Err(error),
             },
+        }
+    }
+
+    /// Removes what was interrupted while it was made or removed, as far as that goes.
+    fn sweep(&self) {
+        let Ok(dir) = open_all(&self.dir) else { return };
+        for name in names_in(dir.as_fd()).unwrap_or_default() {
+            let text = name.to_bytes();
+            let is_old = || {
+                let stat = crate::sys::fs::fstatat(dir.as_fd(), &name, libc::AT_SYMLINK_NOFOLLOW);
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                let now = now.unwrap_or_default().as_secs().cast_signed();
+                stat.is_ok_and(|stat| now - stat.st_mtime > 60)
+            };
+            if text.starts_with(GONE.as_bytes()) || text.starts_with(NEW.as_bytes()) && is_old() {
+                let _ = changes::on_a_deep_stack(|| remove_tree(dir.as_fd(), &name));
+            }
         }
     }
 
@@ -346,9 +368,13 @@ impl Layers {
 }
 
 impl Layer {
-    /// The upper directory, opened; `None` if no run has written to the layer yet.
+    /// The upper directory, opened; `None` if no run has used the layer yet.
     pub fn upper(&self) -> Result<Option<OwnedFd>, Error> {
-        let path = CString::new(self.dir.join("upper").as_os_str().as_bytes());
+        self.part("upper")
+    }
+
+    fn part(&self, name: &str) -> Result<Option<OwnedFd>, Error> {
+        let path = CString::new(self.dir.join(name).as_os_str().as_bytes());
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         match path
             .map_err(|_| Errno::EINVAL)
@@ -384,20 +410,22 @@ impl Layer {
     /// Removes the layer and all that it holds.
     pub fn remove(&self, claim: Claim) -> Result<(), Error> {
         let fail = || Error::of(format!("removing layer '{}'", self.name));
-        let path = self.dir.parent().unwrap_or(Path::new("/")).as_os_str();
-        let path = CString::new(path.as_bytes()).map_err(|_| fail()(Errno::EINVAL))?;
-        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
-        let above = crate::sys::fs::open(&path, flags).map_err(fail())?;
-        let name = CString::new(self.name.as_str()).map_err(|_| fail()(Errno::EINVAL))?;
-        // First what makes it a layer: whatever is interrupted after that leaves rubbish, not half a layer.
-        match fs::remove_file(self.dir.join("about.json")) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io(format!("removing layer '{}'", self.name))(e));
-            }
-            _ => {}
+        let above = open_all(self.dir.parent().unwrap_or(Path::new("/"))).map_err(fail())?;
+        // At once it is no layer any more: whatever is interrupted after that leaves rubbish, not half a layer.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let gone = format!(
+            "{GONE}{}-{:x}",
+            self.name,
+            now.unwrap_or_default().as_nanos()
+        );
+        let flags = RenameFlags::RENAME_NOREPLACE;
+        match renameat2(&above, &*self.name, &above, &*gone, flags) {
+            Err(Errno::ENOENT) => return Err(Error::Unknown(self.name.clone())),
+            other => other.map_err(fail())?,
         }
         drop(claim);
-        changes::on_a_deep_stack(|| remove_tree(above.as_fd(), &name))?.map_err(fail())
+        let gone = CString::new(gone).map_err(|_| fail()(Errno::EINVAL))?;
+        changes::on_a_deep_stack(|| remove_tree(above.as_fd(), &gone))?.map_err(fail())
     }
 
     /// The bytes that the layer's changes take on disk.
@@ -422,6 +450,12 @@ impl Layer {
 /// Proof that no run uses a layer.
 #[derive(Debug)]
 pub struct Claim(#[expect(dead_code, reason = "held for its lock")] Option<Flock<File>>);
+
+/// The directory of all layers.
+fn open_all(dir: &Path) -> Result<OwnedFd, Errno> {
+    let path = CString::new(dir.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    crate::sys::fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY)
+}
 
 fn open(dir: &Path) -> Result<OwnedFd, Errno> {
     let path = CString::new(dir.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;

@@ -241,9 +241,9 @@ impl Hands<'_> {
             Place::File(_) | Place::Synth(_) => self.vfs.handle(place),
             Place::Dir(dir, _) => {
                 let stand_in = self.vfs.stand_in(dir)?;
-                // Where the guest may not search, `.` is not found. DIFFERS: F_GETFL lacks O_NOFOLLOW then.
+                // Where the guest may not search, `.` is not found.
                 sys::fs::openat(stand_in, c".", flags, 0)
-                    .or_else(|_| self.vfs.reopen(stand_in, flags & !libc::O_NOFOLLOW))
+                    .or_else(|_| self.vfs.reopen_dir(stand_in, flags))
             }
             Place::Open(fd) => self.vfs.reopen(fd.as_fd(), libc::O_PATH),
             // Links that only the view knows have no object. DIFFERS: the kernel's have.
@@ -264,7 +264,7 @@ impl Hands<'_> {
             Place::Dir(dir, _) if dir.cow().is_some() => match dir.open(c".", flags, mode) {
                 Err(Errno::EACCES) if flags & libc::O_TMPFILE != libc::O_TMPFILE => {
                     let stand_in = self.vfs.stand_in(dir)?;
-                    self.vfs.reopen(stand_in, flags & !libc::O_NOFOLLOW)
+                    self.vfs.reopen_dir(stand_in, flags)
                 }
                 other => other,
             },
@@ -272,14 +272,12 @@ impl Hands<'_> {
                 // In a directory that may be read and not searched, `.` is not found.
                 Some(fd) => match sys::fs::openat(fd, c".", flags, mode) {
                     Err(Errno::EACCES) if flags & libc::O_TMPFILE != libc::O_TMPFILE => {
-                        self.vfs.reopen(fd, flags & !libc::O_NOFOLLOW)
+                        self.vfs.reopen_dir(fd, flags)
                     }
                     other => other,
                 },
                 None if flags & libc::O_TMPFILE == libc::O_TMPFILE => Err(Errno::EROFS),
-                None => self
-                    .vfs
-                    .reopen(self.vfs.stand_in(dir)?, flags & !libc::O_NOFOLLOW),
+                None => self.vfs.reopen_dir(self.vfs.stand_in(dir)?, flags),
             },
             Place::File(_) => {
                 let handle = self.vfs.handle(place)?;

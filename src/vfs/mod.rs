@@ -303,6 +303,14 @@ impl Vfs {
         sys::fs::openat(self.self_fd.as_fd(), &name, flags, 0)
     }
 
+    /// [`Vfs::reopen`] for directories, also with `O_NOFOLLOW`: after the slash it means what the link leads to,
+    /// and F_GETFL shows it (fcntl(2)).
+    pub fn reopen_dir(&self, fd: BorrowedFd<'_>, flags: i32) -> sys::Result<OwnedFd> {
+        let name = format!("{}/", fd.as_raw_fd());
+        let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
+        sys::fs::openat(self.self_fd.as_fd(), &name, flags, 0)
+    }
+
     /// `dir` with fresh path, node and rule, after directories have been renamed.
     pub fn current(&self, dir: &Arc<Dir>) -> Arc<Dir> {
         if dir.generation == ALWAYS {

@@ -7,18 +7,24 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::UNIX_EPOCH;
 
-/// What came of it.
-pub(crate) struct Steps {
-    /// False if the program ended before.
-    pub(crate) killed: bool,
-    /// The system calls that its threads had entered by then.
-    pub(crate) calls: u64,
+/// Which steps are tried: all if `SBOX_KILL_ALL` is set, else every fourth, by turns with the clock.
+pub(crate) fn is_chosen(step: u64) -> bool {
+    static TURN: OnceLock<Option<u64>> = OnceLock::new();
+    let turn = TURN.get_or_init(|| match std::env::var_os("SBOX_KILL_ALL") {
+        Some(_) => None,
+        None => UNIX_EPOCH.elapsed().ok().map(|now| now.as_secs() % 4),
+    });
+    turn.is_none_or(|turn| step % 4 == turn)
 }
 
 /// Runs `command` and kills it at its `at`th system call. The command prints a line, and waits for one on its
-/// standard input, before it does what is of interest; what comes before is not counted.
-pub(crate) fn kill_at(command: &mut Command, at: u64) -> Steps {
+/// standard input, before it does what is of interest; what comes before is not counted. False if it ended
+/// before.
+#[expect(clippy::zombie_processes, reason = "waited for below, by waitpid(2)")]
+pub(crate) fn kill_at(command: &mut Command, at: u64) -> bool {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -70,7 +76,7 @@ pub(crate) fn kill_at(command: &mut Command, at: u64) -> Steps {
             Err(errno) => panic!("restarting {task}: {errno}"),
         }
     }
-    Steps { killed, calls }
+    killed
 }
 
 /// True where a call is entered that doesn't wait for the line. ESRCH: the task is being killed.

@@ -1,6 +1,7 @@
 //! What the layers say on disk: whiteouts, opaque directories, attributes that are ours.
 
 use super::super::Inode;
+use super::upper::widened;
 use crate::sys::{self, Errno};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -9,6 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 const OPAQUE: &CStr = c"user.overlay.opaque";
 /// On an empty regular file: it is a whiteout.
 const WHITEOUT: &CStr = c"user.overlay.whiteout";
+/// On a directory into which a commit is writing: what the host's was when it began.
+const COMMIT: &CStr = c"user.overlay.sbox.commit";
 /// Names of attributes that belong to the format. Guests' own with such names are stored with
 /// `overlay.` once more, as overlayfs does since Linux 6.7.
 const PRIVATE: &[u8] = b"user.overlay.";
@@ -52,6 +55,26 @@ pub(crate) fn opacity(fd: BorrowedFd<'_>) -> sys::Result<Opacity> {
 
 pub(super) fn set_opaque(fd: BorrowedFd<'_>) -> sys::Result<()> {
     sys::fs::setxattr(&fd_path(fd)?, OPAQUE, b"y", 0)
+}
+
+/// What [`set_commit_mark`] left on the directory `fd`; empty if nothing.
+pub(crate) fn commit_mark(fd: BorrowedFd<'_>) -> sys::Result<Vec<u8>> {
+    match attribute(&fd_path(fd)?, COMMIT) {
+        Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+/// Notes `text` on the directory `fd`, or takes the note away if it is empty.
+pub(crate) fn set_commit_mark(fd: BorrowedFd<'_>, text: &[u8]) -> sys::Result<()> {
+    let path = fd_path(fd)?;
+    widened(fd, 0o300, || match text {
+        [] => match sys::fs::removexattr(&path, COMMIT) {
+            Err(Errno::ENODATA) => Ok(()),
+            other => other,
+        },
+        text => sys::fs::setxattr(&path, COMMIT, text, 0),
+    })
 }
 
 /// True for the character device 0:0.

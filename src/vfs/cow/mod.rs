@@ -71,6 +71,7 @@ pub(super) use layer::{attribute_names, fd_path, shown_name, stored_name};
 pub use lookup::Entry;
 pub use store::Sync;
 pub(crate) use store::{names_in, names_of, open_dir, remove_tree};
+pub(crate) use upper::widened;
 
 use crate::sys::{self, Errno};
 use std::os::fd::{BorrowedFd, OwnedFd};

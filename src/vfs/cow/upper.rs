@@ -167,7 +167,7 @@ impl UpperDir {
 }
 
 /// [`UpperDir::widened`] for a directory of ours that is no [`UpperDir`] yet.
-pub(super) fn widened<T>(
+pub(crate) fn widened<T>(
     dir: BorrowedFd<'_>,
     bits: u32,
     mut act: impl FnMut() -> sys::Result<T>,

@@ -1,0 +1,155 @@
+//! Commits that are killed, and runs that meet.
+
+use crate::{EVERYTHING, World, change_everything, sbox, steps, told};
+use sbox::layers::commit;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+#[test]
+fn an_interrupted_commit_is_continued() {
+    let world = World::new();
+    let layer = world.prepare("l");
+    change_everything(&layer);
+    // Left by a commit that was killed: a half-made file.
+    fs::write(world.source().join(".sbox-commit-l"), "half").unwrap();
+    // And a directory that was being removed: its name is gone already.
+    let going = world.source().join("dir/.sbox-commit-l");
+    fs::rename(world.source().join("dir/deep"), &going).unwrap();
+    let claim = layer.claim().unwrap();
+    let some = commit(&layer, &claim, &[Path::new("text")], false).unwrap();
+    assert_eq!(some.applied, 1);
+    let rest = told(&layer);
+    assert!(
+        !rest.iter().any(|l| l.ends_with("text")) && rest.len() == EVERYTHING.len() - 2,
+        "{rest:?}"
+    );
+    commit(&layer, &claim, &[], false).unwrap();
+    assert_eq!(told(&layer), [""; 0]);
+    assert!(!world.source().join(".sbox-commit-l").exists() && !going.exists());
+}
+
+/// The host's tree without what a killed commit leaves, and whether there was something.
+fn host_tree(world: &World) -> (Vec<String>, bool) {
+    fn walk(dir: &Path, lines: &mut Vec<String>, left: &mut bool) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.ends_with(".sbox-commit-l") {
+                *left = true;
+                continue;
+            }
+            let meta = fs::symlink_metadata(&path).unwrap();
+            let content = match meta.is_file() {
+                true => fs::read_to_string(&path).unwrap(),
+                false => String::new(),
+            };
+            lines.push(format!("{} {:o} {content:?}", path.display(), meta.mode()));
+            if meta.is_dir() {
+                walk(&path, lines, left);
+            }
+        }
+    }
+    let (mut lines, mut left) = (vec![], false);
+    walk(&world.source(), &mut lines, &mut left);
+    lines.sort();
+    (lines, left)
+}
+
+/// A world whose commit was killed at its `step`th call, and whether it was.
+fn killed_commit(step: u64) -> (World, bool) {
+    let world = World::new();
+    change_everything(&world.prepare("l"));
+    let words = ["-c", "echo ready; read x; exec \"$0\" commit l", &sbox()];
+    let killed = steps::kill_at(world.command("/bin/sh").args(words), step);
+    (world, killed)
+}
+
+/// Killed at any step (see `steps`), a commit leaves each file old or new, and the next one does the rest.
+#[test]
+fn a_commit_is_killed_at_every_step() {
+    let model = World::new();
+    change_everything(&model.prepare("l"));
+    let old = host_tree(&model).0;
+    model.says(&["commit", "l"]);
+    let new = host_tree(&model).0;
+    let of_model = |world: &World| -> Vec<String> {
+        let (here, there) = (world.base.path(), model.base.path());
+        let (here, there) = (here.to_str().unwrap(), there.to_str().unwrap());
+        let lines = host_tree(world).0.into_iter();
+        lines.map(|line| line.replace(here, there)).collect()
+    };
+    // Before the first change of the host there is nothing to see.
+    let (mut untouched, mut touched) = (0, 5000);
+    while touched - untouched > 1 {
+        let middle = u64::midpoint(untouched, touched);
+        match of_model(&killed_commit(middle).0) == old {
+            true => untouched = middle,
+            false => touched = middle,
+        }
+    }
+    for step in (touched..).filter(|&step| steps::is_chosen(step)) {
+        let (world, killed) = killed_commit(step);
+        for line in of_model(&world) {
+            // A new directory is its owner's alone until all is in it.
+            let filling = line.replace(" 40700 ", " 40750 ");
+            assert!(
+                [&old, &new]
+                    .iter()
+                    .any(|tree| tree.contains(&line) || tree.contains(&filling)),
+                "killed at call {step}: {line}"
+            );
+        }
+        // The last thing that a commit does is to remove the layer.
+        if world.layers.get("l").is_ok() {
+            world.says(&["commit", "l"]);
+        }
+        assert_eq!(of_model(&world), new, "killed at call {step}");
+        assert!(!host_tree(&world).1, "killed at call {step}");
+        world.prepare("l");
+        let layers = fs::read_dir(world.layers.directory()).unwrap().flatten();
+        let layers: Vec<_> = layers.map(|entry| entry.file_name()).collect();
+        assert_eq!(layers, ["l"], "killed at call {step}");
+        if !killed {
+            assert!(step - touched > 50, "only {} steps", step - touched);
+            break;
+        }
+    }
+}
+
+/// Layers come and go in the same moment, under names made from the time: none takes another's place.
+#[test]
+fn layers_of_one_moment_keep_apart() {
+    let world = World::new();
+    let command = [OsString::from("test")];
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let layer = world
+                        .layers
+                        .prepare(None, &world.source(), &command)
+                        .unwrap();
+                    fs::create_dir(layer.dir.join("work")).unwrap();
+                    layer.remove(layer.own()).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(fs::read_dir(world.layers.directory()).unwrap().count(), 0);
+}
+
+/// Runs that want one new layer by name: one makes it, the others find it.
+#[test]
+fn a_layer_is_made_once() {
+    let world = World::new();
+    std::thread::scope(|scope| {
+        let makers: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| world.prepare("l").made))
+            .collect();
+        for maker in makers {
+            maker.join().unwrap();
+        }
+    });
+    assert_eq!(fs::read_dir(world.layers.directory()).unwrap().count(), 1);
+}

@@ -3,8 +3,9 @@
 use crate::engine::{Figure, Matrix};
 use crate::lanes::Kind;
 use crate::memory::Memory;
-use crate::report::{Report, spread};
+use crate::report::Report;
 use crate::stats::Summary;
+use crate::text::spread;
 
 #[derive(Clone, Copy)]
 enum Measure {

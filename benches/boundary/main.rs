@@ -14,6 +14,7 @@ mod report;
 mod rows;
 mod share;
 mod stats;
+mod text;
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -17,9 +17,7 @@ use crate::memory::Memory;
 use crate::rows::{Row, Work};
 use crate::share::Share;
 use crate::stats::Summary;
-
-const DOCS_BEGIN: &str = "<!-- boundary:begin -->";
-const DOCS_END: &str = "<!-- boundary:end -->";
+use crate::text::{self, duration, number, spread, table};
 
 pub(crate) struct Report {
     pub(crate) matrix: Matrix,
@@ -116,27 +114,10 @@ impl Report {
         fs::write(&path, serde_json::to_string_pretty(&self.json())?)?;
         println!("Raw figures: {}", path.display());
         if write_docs {
-            self.write_docs(&text)
+            text::write_docs("boundary", &text)
         } else {
             Ok(())
         }
-    }
-
-    fn write_docs(&self, text: &str) -> Fallible<()> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/PERFORMANCE.md");
-        let docs = fs::read_to_string(&path)?;
-        let (before, rest) = docs
-            .split_once(DOCS_BEGIN)
-            .ok_or("docs/PERFORMANCE.md has no begin marker")?;
-        let (_, after) = rest
-            .split_once(DOCS_END)
-            .ok_or("docs/PERFORMANCE.md has no end marker")?;
-        fs::write(
-            &path,
-            format!("{before}{DOCS_BEGIN}\n{text}\n{DOCS_END}{after}"),
-        )?;
-        println!("Tables put in {}", path.display());
-        Ok(())
     }
 
     fn text(&self) -> String {
@@ -445,61 +426,4 @@ fn bar_table(bars: &[Judged]) -> String {
         ]);
     }
     table(&lines)
-}
-
-/// Median and quartiles: `1.21 (1.18–1.30)`.
-pub(crate) fn spread(summary: Summary) -> String {
-    let (low, high) = summary.quartiles;
-    if summary.turns == 1 {
-        return number(summary.median);
-    }
-    format!(
-        "{} ({}–{})",
-        number(summary.median),
-        number(low),
-        number(high)
-    )
-}
-
-/// Three digits are all that a measurement of this kind is worth.
-fn number(value: f64) -> String {
-    match value.abs() {
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
-    }
-}
-
-fn duration(ns: f64) -> String {
-    let (value, unit) = match ns {
-        ns if ns >= 1e9 => (ns / 1e9, "s"),
-        ns if ns >= 1e6 => (ns / 1e6, "ms"),
-        ns if ns >= 1e3 => (ns / 1e3, "µs"),
-        ns => (ns, "ns"),
-    };
-    format!("{} {unit}", number(value))
-}
-
-/// A Markdown table whose columns line up. The first line is the head.
-fn table(lines: &[Vec<String>]) -> String {
-    let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        let cells = lines.iter().filter_map(|line| line.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for (i, line) in lines.iter().enumerate() {
-        for (cell, width) in line.iter().zip(&widths) {
-            let _ = write!(text, "| {cell:width$} ");
-        }
-        text.push_str("|\n");
-        if i == 0 {
-            widths
-                .iter()
-                .for_each(|width| text.push_str(&format!("|{}", "-".repeat(width + 2))));
-            text.push_str("|\n");
-        }
-    }
-    text
 }

@@ -10,7 +10,7 @@ use super::lookup::{At, Hit};
 use super::store::{Store, Temp, open_dir};
 use super::upper::{Kind, UpperDir, set_times, widened};
 use crate::sys::{self, Errno};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -159,7 +159,7 @@ impl CowDir {
         if layer::kind(&hit.stat) == libc::S_IFLNK {
             let mut text = [0u8; libc::PATH_MAX as usize];
             let text = sys::fs::readlinkat(dir, spelled, &mut text)?;
-            let text = std::ffi::CString::new(text).map_err(|_| Errno::EIO)?;
+            let text = CString::new(text).map_err(|_| Errno::EIO)?;
             sys::fs::symlinkat(&text, work, &temp.name)?;
         } else {
             sys::fs::mknodat(work, &temp.name, libc::S_IFIFO | 0o600, 0)?;
@@ -348,10 +348,36 @@ pub(super) fn move_dir(
 ///
 /// An ordinary user can't give files away. DIFFERS: then the copy is the user's, without the setuid
 /// and setgid bits that another owner had put there.
-pub(crate) fn copy_metadata(
+pub(super) fn copy_metadata(
     from: BorrowedFd<'_>,
     stat: &libc::stat,
     to: BorrowedFd<'_>,
+) -> sys::Result<()> {
+    copy_all_metadata(from, stat, to, &|name| {
+        Ok(layer::shown_name(name.to_bytes()).map(|_| name.to_owned()))
+    })
+}
+
+/// The same from the upper to a directory that is no layer: attributes get the names that guests gave them.
+pub(crate) fn copy_metadata_out(
+    from: BorrowedFd<'_>,
+    stat: &libc::stat,
+    to: BorrowedFd<'_>,
+) -> sys::Result<()> {
+    copy_all_metadata(from, stat, to, &|name| {
+        let shown = layer::shown_name(name.to_bytes()).map(CString::new);
+        shown.transpose().map_err(|_| Errno::EINVAL)
+    })
+}
+
+/// An attribute's name on the copy; `None` for what isn't copied.
+type NameThere<'n> = &'n dyn Fn(&CStr) -> sys::Result<Option<CString>>;
+
+fn copy_all_metadata(
+    from: BorrowedFd<'_>,
+    stat: &libc::stat,
+    to: BorrowedFd<'_>,
+    name_there: NameThere<'_>,
 ) -> sys::Result<()> {
     let (old, new) = (fd_path(from)?, fd_path(to)?);
     let mut mode = stat.st_mode & 0o7777;
@@ -368,29 +394,29 @@ pub(crate) fn copy_metadata(
         }
     }
     // Before the mode: user.* can't be set on a file of mode 0444, not even by its owner.
-    copy_attributes(&old, &new)?;
+    copy_attributes(&old, &new, name_there)?;
     if layer::kind(stat) != libc::S_IFLNK {
         sys::fs::fchmodat(to, &new, mode)?;
     }
     set_times(to, stat)
 }
 
-fn copy_attributes(from: &CStr, to: &CStr) -> sys::Result<()> {
+fn copy_attributes(from: &CStr, to: &CStr, name_there: NameThere<'_>) -> sys::Result<()> {
     let names = match layer::attribute_names(from) {
         Ok(names) => names,
         Err(Errno::EOPNOTSUPP) => return Ok(()),
         Err(errno) => return Err(errno),
     };
     for name in names {
-        if layer::shown_name(name.to_bytes()).is_none() {
+        let Some(there) = name_there(&name)? else {
             continue;
-        }
+        };
         let value = match layer::attribute(from, &name) {
             Ok(value) => value,
             Err(Errno::ENODATA) => continue, // removed meanwhile
             Err(errno) => return Err(errno),
         };
-        match sys::fs::setxattr(to, &name, &value, 0) {
+        match sys::fs::setxattr(to, &there, &value, 0) {
             Ok(()) | Err(Errno::EOPNOTSUPP) => {}
             // Labels and capabilities are for the kernel or an administrator to give.
             Err(Errno::EPERM | Errno::EACCES | Errno::EINVAL)

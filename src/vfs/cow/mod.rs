@@ -65,7 +65,7 @@ mod rights;
 mod store;
 mod upper;
 
-pub(crate) use copyup::{copy_data, copy_metadata};
+pub(crate) use copyup::{copy_data, copy_metadata_out};
 pub use dir::CowDir;
 pub(super) use layer::{attribute_names, fd_path, shown_name, stored_name};
 pub use lookup::Entry;

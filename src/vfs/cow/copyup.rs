@@ -109,7 +109,12 @@ impl CowDir {
         if let Some(key) = key {
             // First the index: killed in between, the other names lead to the copy just as well.
             copy.link(self.store.index.as_fd(), &key)?;
-            self.store.note_indexed(layer::inode(stat));
+            let lower = layer::inode(stat);
+            // The copy has two names, one of them in the index, and stands for all that the lower's has.
+            let names = hit.stat.st_nlink as i64 + self.store.more_links(lower);
+            let inode = layer::inode(&sys::fs::fstat(copy.file.as_fd())?);
+            self.store.note_links(inode, &key, names - 2)?;
+            self.store.note_indexed(lower);
         }
         self.store
             .note_copy(layer::inode(stat), copy.file.as_fd())?;
@@ -140,6 +145,7 @@ impl CowDir {
                 })
             })?;
             upper.set(name, Some(Kind::Other));
+            self.one_name_less(&hit, name)?;
             return Ok(true);
         }
         match layer::kind(&hit.stat) {
@@ -329,6 +335,7 @@ pub(super) fn copy_dir(
         upper.times_kept(|| move_dir(work, &temp.name, upper.fd.as_fd(), name, dir.as_fd(), 0))
     })?;
     upper.set(name, Some(Kind::Dir));
+    store.note_copy(lower.inode, dir.as_fd())?;
     Ok(dir)
 }
 

@@ -105,6 +105,24 @@ fn every_number_gets_what_the_table_says() {
     }
 }
 
+/// Where nothing is shown as another file than it is, the kernel tells who it is.
+#[test]
+fn fstat_is_native_without_copies() {
+    for (copies, action) in [
+        (false, libc::SECCOMP_RET_ALLOW),
+        (true, libc::SECCOMP_RET_USER_NOTIF),
+    ] {
+        let net = Net::None;
+        let program = program(&Profile { net, copies }).unwrap();
+        let call = Call {
+            arch: ARCH_X86_64,
+            nr: libc::SYS_fstat as u32,
+            args: [3; 6],
+        };
+        assert_eq!(run(&program, &call).0, action, "copies: {copies}");
+    }
+}
+
 #[test]
 fn i386_and_x32_numbers_do_not_exist() {
     const I386: u32 = 0x4000_0003;

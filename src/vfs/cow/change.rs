@@ -5,7 +5,7 @@ use super::dir::CowDir;
 use super::layer;
 use super::lookup::{At, Hit};
 use super::rights;
-use super::store::make_whiteout;
+use super::store::{More, make_whiteout};
 use super::upper::{Kind, UpperDir, each_record, widened};
 use crate::sys::{self, Errno};
 use std::collections::HashSet;
@@ -131,20 +131,19 @@ impl CowDir {
     /// To be called when `name` of a lower's file with several names is shown no more, or is a name of the
     /// copy by now: a name that the kernel counts less, or more, than guests do.
     pub(super) fn one_name_less(&self, hit: &Hit, name: &CStr) -> sys::Result<()> {
-        let key = match &hit.at {
+        let more = self.store.more_links(layer::inode(&hit.stat)) - 1;
+        let (key, more) = match &hit.at {
             At::Upper(_) => return Ok(()),
-            At::Index(key) => key.clone(),
+            At::Index(key) => (key.clone(), More::Copy(more)),
             At::Lower(_) => {
                 let (dir, spelled) = self.spot(&hit.at, name)?;
                 match self.store.index_name(dir, spelled, &hit.stat)? {
-                    Some(key) => key,
+                    Some(key) => (key, More::Lower(more)),
                     None => return Ok(()), // it has one name
                 }
             }
         };
-        let inode = layer::inode(&hit.stat);
-        let more = self.store.more_links(inode);
-        self.store.note_links(inode, &key, more - 1)
+        self.store.note_links(layer::inode(&hit.stat), &key, more)
     }
 
     /// rmdir(2).

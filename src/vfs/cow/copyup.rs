@@ -7,7 +7,7 @@
 use super::dir::CowDir;
 use super::layer::{self, LowerDir, fd_path};
 use super::lookup::{At, Hit};
-use super::store::{Store, Temp, open_dir};
+use super::store::{More, Store, Temp, open_dir};
 use super::upper::{Kind, UpperDir, set_times, widened};
 use crate::sys::{self, Errno};
 use std::ffi::{CStr, CString};
@@ -113,7 +113,7 @@ impl CowDir {
             // The copy has two names, one of them in the index, and stands for all that the lower's has.
             let names = hit.stat.st_nlink as i64 + self.store.more_links(lower);
             let inode = layer::inode(&sys::fs::fstat(copy.file.as_fd())?);
-            self.store.note_links(inode, &key, names - 2)?;
+            self.store.note_links(inode, &key, More::Copy(names - 2))?;
             self.store.note_indexed(lower);
         }
         self.store

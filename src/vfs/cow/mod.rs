@@ -106,9 +106,8 @@ impl Cow {
     /// it was copied, in this run, as before, and as many links as there are names in the tree.
     pub fn as_shown(&self, inode: (u64, u64), links: u64) -> ((u64, u64), u64) {
         let store = &self.root.store;
-        let more = store.more_links(inode);
         let shown = store.original_of(inode).unwrap_or(inode);
-        (shown, links.saturating_add_signed(more))
+        (shown, store.shown_links(inode, links))
     }
 
     /// Where this tree shows, or last showed, what the kernel knows by a name in the store that is no

@@ -49,13 +49,20 @@ pub(super) struct Store {
     indexed: Mutex<FxHashSet<Inode>>,
     /// What was copied in this run.
     copies: Mutex<Copies>,
-    /// How many names more than on disk a file with several is shown to have: a copy or, if there is
-    /// none, a lower's.
-    links: Mutex<FxHashMap<Inode, i64>>,
+    links: Mutex<FxHashMap<Inode, More>>,
     /// Where the tree showed what guests may hold and the upper has under no name, by inode number.
     shown: Mutex<FxHashMap<u64, Vec<CString>>>,
     next_temp: AtomicU64,
     permissions: AtomicU64,
+}
+
+/// How many names more than on disk a file with several is shown to have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum More {
+    /// A copy, which has one name in the index.
+    Copy(i64),
+    /// A lower's that has no copy.
+    Lower(i64),
 }
 
 /// Files and directories of lowers that were copied in this run.
@@ -164,20 +171,22 @@ impl Store {
         let text = sys::fs::readlinkat(index, name, &mut text)?;
         let more = std::str::from_utf8(text).ok().and_then(|n| n.parse().ok());
         let key = CString::new(key).map_err(|_| Errno::EINVAL)?;
-        let inode = match sys::fs::fstatat(index, &key, libc::AT_SYMLINK_NOFOLLOW) {
-            Ok(copy) => layer::inode(&copy),
-            Err(Errno::ENOENT) => lower,
+        let more = more.ok_or(Errno::EINVAL)?;
+        let (inode, more) = match sys::fs::fstatat(index, &key, libc::AT_SYMLINK_NOFOLLOW) {
+            Ok(copy) => (layer::inode(&copy), More::Copy(more)),
+            Err(Errno::ENOENT) => (lower, More::Lower(more)),
             Err(errno) => return Err(errno),
         };
-        lock(&self.links).insert(inode, more.ok_or(Errno::EINVAL)?);
+        lock(&self.links).insert(inode, more);
         Ok(())
     }
 
     /// Notes that the file `inode`, whose copy in `index` is or would be `key`, is shown to have `more` names
     /// than on disk.
-    pub(super) fn note_links(&self, inode: Inode, key: &CStr, more: i64) -> sys::Result<()> {
+    pub(super) fn note_links(&self, inode: Inode, key: &CStr, more: More) -> sys::Result<()> {
         let temp = self.temp()?;
-        let text = CString::new(more.to_string()).map_err(|_| Errno::EINVAL)?;
+        let (More::Copy(number) | More::Lower(number)) = more;
+        let text = CString::new(number.to_string()).map_err(|_| Errno::EINVAL)?;
         let name = CString::new([key.to_bytes(), LINKS.as_bytes()].concat());
         let name = name.map_err(|_| Errno::EINVAL)?;
         let (work, index) = (self.work.as_fd(), self.index.as_fd());
@@ -189,7 +198,20 @@ impl Store {
 
     /// How many names more than on disk this file is shown to have.
     pub(super) fn more_links(&self, inode: Inode) -> i64 {
-        lock(&self.links).get(&inode).copied().unwrap_or_default()
+        match lock(&self.links).get(&inode) {
+            Some(More::Copy(more) | More::Lower(more)) => *more,
+            None => 0,
+        }
+    }
+
+    /// How many names a file is shown to have that has `links` on disk.
+    pub(super) fn shown_links(&self, inode: Inode, links: u64) -> u64 {
+        match lock(&self.links).get(&inode) {
+            None => links,
+            Some(More::Copy(more)) => links.saturating_add_signed(*more),
+            // The host may have given the number to another file since.
+            Some(More::Lower(more)) => links.saturating_add_signed(*more).max(1),
+        }
     }
 
     /// Nothing changes while this is held.

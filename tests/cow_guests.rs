@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         threads,
         every_way_to_change_a_file,
         by_descriptors_that_only_name,
+        files_keep_their_identity,
         attacks_on_what_lies_below,
         attributes_of_the_format_are_hidden,
     ])
@@ -148,6 +149,13 @@ fn every_way_to_change_a_file() -> Test {
 
 fn by_descriptors_that_only_name() -> Test {
     in_copy_on_write("cow", &["path"], filled)
+}
+
+fn files_keep_their_identity() -> Test {
+    in_copy_on_write("identity", &[], |dir| {
+        filled(dir);
+        fs::hard_link(dir.join("h1"), dir.join("h3")).expect("link");
+    })
 }
 
 /// Whatever a guest does with descriptors of the host's files, with threads that move names and with names removed: nothing of

@@ -81,7 +81,7 @@ fn edges(rule: &ArgRule) -> [Vec<u64>; 6] {
 #[test]
 fn every_number_gets_what_the_table_says() {
     for net in NETS {
-        let program = program(&Profile { net }).unwrap();
+        let program = program(&Profile { net, copies: true }).unwrap();
         let numbers = (0..600).chain([
             EXEC_PRIVATE - 1,
             EXEC_PRIVATE,
@@ -105,13 +105,31 @@ fn every_number_gets_what_the_table_says() {
     }
 }
 
+/// Where nothing is shown as another file than it is, the kernel tells who it is.
+#[test]
+fn fstat_is_native_without_copies() {
+    for (copies, action) in [
+        (false, libc::SECCOMP_RET_ALLOW),
+        (true, libc::SECCOMP_RET_USER_NOTIF),
+    ] {
+        let net = Net::None;
+        let program = program(&Profile { net, copies }).unwrap();
+        let call = Call {
+            arch: ARCH_X86_64,
+            nr: libc::SYS_fstat as u32,
+            args: [3; 6],
+        };
+        assert_eq!(run(&program, &call).0, action, "copies: {copies}");
+    }
+}
+
 #[test]
 fn i386_and_x32_numbers_do_not_exist() {
     const I386: u32 = 0x4000_0003;
     const AARCH64: u32 = 0xc000_00b7;
     let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
     for net in NETS {
-        let program = program(&Profile { net }).unwrap();
+        let program = program(&Profile { net, copies: true }).unwrap();
         for nr in (0..600).chain([EXEC_PRIVATE]) {
             for (arch, nr) in [
                 (I386, nr),
@@ -141,7 +159,7 @@ fn i386_and_x32_numbers_do_not_exist() {
 fn every_rule_holds_at_its_edges() {
     let mut calls = 0;
     for net in NETS {
-        let program = program(&Profile { net }).unwrap();
+        let program = program(&Profile { net, copies: true }).unwrap();
         for row in TABLE {
             let Mechanism::Check(_, rule) = row.mechanism else {
                 continue;
@@ -187,7 +205,7 @@ fn every_rule_holds_at_its_edges() {
 #[test]
 fn the_filter_is_short() {
     for net in NETS {
-        let program = program(&Profile { net }).unwrap();
+        let program = program(&Profile { net, copies: true }).unwrap();
         let longest = (0..470)
             .map(|nr| {
                 run(
@@ -220,7 +238,7 @@ fn the_filter_is_short() {
 #[test]
 fn the_kernel_takes_it() {
     for net in NETS {
-        let ours = program(&Profile { net }).unwrap();
+        let ours = program(&Profile { net, copies: true }).unwrap();
         let theirs: Vec<seccompiler::sock_filter> = ours
             .iter()
             .map(|i| seccompiler::sock_filter {

@@ -12,7 +12,7 @@ use super::changes::{
 use super::{Claim, Error, Layer, open};
 use crate::sys::{self, Errno};
 use crate::vfs::cow::layer::{Opacity, fd_path, opacity, set_commit_mark};
-use crate::vfs::cow::{copy_data, copy_metadata, names_in, open_dir, remove_tree, widened};
+use crate::vfs::cow::{copy_data, copy_metadata_out, names_in, open_dir, remove_tree, widened};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -103,7 +103,9 @@ pub fn commit(
         let below = |other: &Change| other.path.starts_with(&change.path);
         if change.makes_directory() && !rest.iter().any(below) {
             let (above, name) = split(&change.path).map_err(failed(change))?;
-            if let Ok(dir) = descend(&job.upper, &above) {
+            if let Ok(dir) = descend(&job.upper, &above)
+                && !job.is_hidden_below(&above).map_err(failed(change))?
+            {
                 job.drop_tree(&dir, &name).map_err(failed(change))?;
             }
         }
@@ -232,7 +234,7 @@ impl Job {
             _ => return Err(Errno::EPERM),
         }
         let made = sys::fs::openat(dir, &self.temp, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
-        copy_metadata(handle.as_fd(), &stat, made.as_fd())?;
+        copy_metadata_out(handle.as_fd(), &stat, made.as_fd())?;
         if now.is_some_and(|now| is(now, libc::S_IFDIR)) {
             // A file can't replace a directory: they change places.
             sys::fs::renameat2(dir, &self.temp, dir, name, libc::RENAME_EXCHANGE)?;
@@ -247,7 +249,7 @@ impl Job {
         let upper = open_dir(descend(&self.upper, &above)?.as_fd(), &name)?;
         let host = open_dir(descend(&self.host, &above)?.as_fd(), &name)?;
         let stat = sys::fs::fstat(upper.as_fd())?;
-        copy_metadata(upper.as_fd(), &stat, host.as_fd())?;
+        copy_metadata_out(upper.as_fd(), &stat, host.as_fd())?;
         set_commit_mark(upper.as_fd(), b"")
     }
 
@@ -273,7 +275,8 @@ impl Job {
             let Ok(dir) = descend(&self.upper, &above) else {
                 continue; // that has gone already
             };
-            if self.still_hides(&above, &name) {
+            // Where the host's doesn't shine through, a name that the layer lacks is one that was removed.
+            if self.still_hides(&above, &name) || self.is_hidden_below(&above)? {
                 break;
             }
             match sys::fs::unlinkat(dir.as_fd(), &name, libc::AT_REMOVEDIR) {

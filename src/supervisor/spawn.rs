@@ -42,7 +42,10 @@ struct Pipes {
 
 /// Runs the setup to its end.
 pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Error> {
-    let program = filter::program(&filter::Profile { net: setup.net })?;
+    let program = filter::program(&filter::Profile {
+        net: setup.net,
+        copies: setup.vfs.has_copies(),
+    })?;
     give_up_privileges()?;
     let tasks = Arc::new(Registry::default());
     let cwd = working_directory(&setup, &tasks)?;

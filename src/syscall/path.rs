@@ -129,14 +129,28 @@ fn answer<'a, T: KernelStruct>(cx: &Cx<'a>, buf: OutBuf, value: &T) -> Plan<'a> 
     Plan::write(buf.0, cx.arena.alloc_slice_copy(value.bytes()), 0)
 }
 
+/// Answers with attributes, under the identity that guests see.
+fn tell<'a>(cx: &Cx<'a>, buf: OutBuf, mut stat: libc::stat) -> Plan<'a> {
+    let (inode, links) = cx.vfs.as_shown((stat.st_dev, stat.st_ino), stat.st_nlink);
+    (stat.st_dev, stat.st_ino) = inode;
+    stat.st_nlink = links;
+    answer(cx, buf, &stat)
+}
+
 /// stat(2).
 pub fn stat<'a>(cx: &Cx<'a>, path: UserPath<'a>, buf: OutBuf) -> Result<Plan<'a>, Errno> {
-    Ok(answer(cx, buf, &existing(cx, CWD, path, Follow::Last)?.1))
+    Ok(tell(cx, buf, existing(cx, CWD, path, Follow::Last)?.1))
+}
+
+/// fstat(2). Only where files may have another identity than on the host; else the kernel answers.
+pub fn fstat<'a>(cx: &Cx<'a>, fd: Fd, buf: OutBuf) -> Result<Plan<'a>, Errno> {
+    let fd = cx.task.descriptor(fd.0)?;
+    Ok(tell(cx, buf, sys::fs::fstat(fd.as_fd())?))
 }
 
 /// lstat(2).
 pub fn lstat<'a>(cx: &Cx<'a>, path: UserPath<'a>, buf: OutBuf) -> Result<Plan<'a>, Errno> {
-    Ok(answer(cx, buf, &existing(cx, CWD, path, Follow::Never)?.1))
+    Ok(tell(cx, buf, existing(cx, CWD, path, Follow::Never)?.1))
 }
 
 /// newfstatat(2), which is what fstatat(3) and, up to glibc 2.38, fstat(3) call.
@@ -157,7 +171,7 @@ pub fn newfstatat<'a>(
         Named::Cwd => sys::fs::fstat(cx.vfs.stand_in(&*cx.base(dir.0)?)?)?,
         Named::Path(path) => existing(cx, dir, path, follow(flags.0))?.1,
     };
-    Ok(answer(cx, buf, &stat))
+    Ok(tell(cx, buf, stat))
 }
 
 /// statx(2).
@@ -180,7 +194,7 @@ pub fn statx<'a>(
     }
     let sync = flags.0 & libc::AT_STATX_SYNC_TYPE;
     let of_fd = |fd: BorrowedFd<'_>| sys::fs::statx(fd, c"", libc::AT_EMPTY_PATH | sync, mask.0);
-    let stat = match named(cx, dir, path, flags.0)? {
+    let mut stat = match named(cx, dir, path, flags.0)? {
         Named::Fd(fd) => of_fd(fd.as_fd())?,
         Named::Cwd => of_fd(cx.vfs.stand_in(&*cx.base(dir.0)?)?)?,
         Named::Path(path) => {
@@ -205,6 +219,12 @@ pub fn statx<'a>(
             }
         }
     };
+    let device = libc::makedev(stat.stx_dev_major, stat.stx_dev_minor);
+    let inode = (device, stat.stx_ino);
+    let ((device, ino), links) = cx.vfs.as_shown(inode, stat.stx_nlink.into());
+    stat.stx_ino = ino;
+    (stat.stx_dev_major, stat.stx_dev_minor) = (libc::major(device), libc::minor(device));
+    stat.stx_nlink = u32::try_from(links).unwrap_or(u32::MAX);
     Ok(answer(cx, buf, &stat))
 }
 
@@ -221,7 +241,7 @@ fn through_handle<'a>(
 ) -> Result<libc::statx, Errno> {
     let found = cx.vfs.find(cx.caller(), start, path, follow, cx.arena)?;
     let stat = found.stat.ok_or(Errno::ENOENT)?;
-    if let Place::Link { .. } = found.place {
+    if matches!(found.place, Place::Link { .. }) || cx.vfs.is_made(&found.place) {
         return Ok(sys::fs::statx_from(&stat));
     }
     look(cx.vfs.handle(&found.place)?.as_fd())

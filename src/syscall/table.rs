@@ -346,7 +346,7 @@ syscalls! {
         2    _  open                    Path    Notify             (path: UserPath, flags: OpenFlags, mode: Mode)                                -> open::open;
         3   57  close                   Fd      Native             (fd: Fd);
         4    _  stat                    Path    Notify             (path: UserPath, buf: OutBuf)                                                 -> path::stat;
-        5   80  fstat                   Fd      Native             (fd: Fd, buf: OutBuf);
+        5   80  fstat                   Fd      Notify             (fd: Fd, buf: OutBuf)                                                         -> path::fstat;
         6    _  lstat                   Path    Notify             (path: UserPath, buf: OutBuf)                                                 -> path::lstat;
         7    _  poll                    Fd      Native             (fds: Ptr, count: UInt, timeout_ms: Int);
         8   62  lseek                   Fd      Native             (fd: Fd, offset: Off, whence: Whence);

@@ -4,7 +4,7 @@ use super::cow::{CowDir, Entry, attribute_names, shown_name, stored_name};
 use super::dir::{Dir, DirKind, Inode};
 use super::mount::{CowTree, Layer, MountId, Source};
 use super::path::{VPath, components, strip_prefix};
-use super::{Last, Place, Vfs, host_path};
+use super::{DELETED, Last, Place, Vfs, host_path, strip_deleted};
 use crate::sys::{self, Errno};
 use bumpalo::Bump;
 use std::ffi::{CStr, CString};
@@ -109,6 +109,23 @@ impl Vfs {
         }
     }
 
+    /// Identity and number of links as guests see them, from those on the host.
+    pub fn as_shown(&self, inode: Inode, links: u64) -> (Inode, u64) {
+        let mounts = self.table.mounts().iter();
+        let trees = mounts.filter_map(|mount| match &mount.source {
+            Source::Cow(tree) => Some(&tree.cow),
+            _ => None,
+        });
+        trees.fold((inode, links), |(inode, links), cow| {
+            cow.as_shown(inode, links)
+        })
+    }
+
+    /// True if files may have another identity for guests than on the host.
+    pub fn has_copies(&self) -> bool {
+        self.table.has_cow()
+    }
+
     /// The name by which a copy-on-write mount keeps a guest's attribute.
     pub fn stored_xattr(&self, name: &CStr) -> sys::Result<CString> {
         stored_name(name)
@@ -173,26 +190,11 @@ impl Vfs {
             return Ok(None);
         }
         let host = host_path(fd)?;
-        let (above, name) = match self.table.to_view(&host.0) {
-            Some(path) => match path.split_last() {
-                Some((above, name)) => (VPath::clean(&[b"/", above].concat()), name.to_vec()),
-                None => return Ok(None),
-            },
-            None => return Ok(None),
-        };
-        let Some(dir) = above.and_then(|above| self.cow_dir_at(id, &above).ok()) else {
+        let path = self.table.to_view(&host.0);
+        let Some((dir, name)) = path.and_then(|path| self.cow_name(id, &path)) else {
             return Ok(None);
         };
-        let name = CString::new(name).map_err(|_| Errno::ENOENT)?;
-        let inode = (stat.st_dev, stat.st_ino);
-        let is_same = match dir.cow().map(|cow| (cow, cow.lookup(&name))) {
-            Some((_, Ok(Entry::Lower(_, found)))) => (found.st_dev, found.st_ino) == inode,
-            Some((cow, Ok(Entry::Upper(found)))) => {
-                cow.is_copy(inode, (found.st_dev, found.st_ino))
-            }
-            _ => false,
-        };
-        if !is_same {
+        if !has(&dir, &name, Some(stat.st_ino), Some(stat.st_dev)) {
             return Ok(None);
         }
         let text = arena.alloc_slice_copy(name.to_bytes_with_nul());
@@ -202,5 +204,80 @@ impl Vfs {
             name,
             pinned: false,
         }))
+    }
+
+    /// The directory and the name by which a copy-on-write mount has `path` of the view.
+    fn cow_name(&self, id: MountId, path: &VPath) -> Option<(Arc<Dir>, CString)> {
+        let (above, name) = path.split_last()?;
+        let above = VPath::clean(&[b"/", above].concat())?;
+        let dir = self.cow_dir_at(id, &above).ok()?;
+        Some((dir, CString::new(name).ok()?))
+    }
+
+    /// What proc(5) tells of a file whose path is `host` for the kernel: its path in the view, with
+    /// ` (deleted)` behind it once nothing there is the file. `None` for what the view has never shown.
+    ///
+    /// `ino` and `device` are `None` where the caller doesn't know what stat(2) would tell.
+    pub(super) fn text_of_host(
+        &self,
+        host: &[u8],
+        ino: Option<u64>,
+        device: Option<u64>,
+    ) -> Option<Vec<u8>> {
+        let bare = strip_deleted(host);
+        let removed = bare.len() != host.len();
+        let (path, gone) = match self.table.shown(bare) {
+            // The kernel knows that of the upper; of what a lower has only the view knows it.
+            Some((path, id, layer)) if layer > 0 && !removed => {
+                let entry = self.cow_name(id, &path);
+                let here = entry.is_some_and(|(dir, name)| has(&dir, &name, ino, device));
+                (path, !here)
+            }
+            Some((path, ..)) => (path, removed),
+            None => {
+                let (id, _) = self.table.layer_of(bare)?;
+                let names = self.tree(id)?.cow.shown_at(ino?)?;
+                let join = |path: VPath, name: &CString| path.join(name.to_bytes());
+                let path = names.iter().fold(self.table.mount(id)?.at.clone(), join);
+                let here = self.cow_name(id, &path).is_some_and(|(dir, name)| {
+                    let found = dir.cow().map(|cow| cow.lookup(&name));
+                    matches!(found, Some(Ok(Entry::Upper(found))) if Some(found.st_ino) == ino)
+                });
+                (path, removed || !here)
+            }
+        };
+        let mut text = path.as_bytes().to_vec();
+        if gone {
+            text.extend_from_slice(DELETED);
+        }
+        Some(text)
+    }
+
+    /// What proc(5) tells of a directory of a copy-on-write mount that was removed.
+    pub(super) fn text_of_removed(&self, dir: &Dir) -> Option<Vec<u8>> {
+        let at = &self.table.mount(dir.mount?)?.at;
+        let names = dir.cow()?.last_path();
+        let path = names
+            .iter()
+            .fold(at.clone(), |path, name| path.join(name.to_bytes()));
+        Some([path.as_bytes(), DELETED].concat())
+    }
+}
+
+/// True if a copy-on-write directory has at `name` the file with this inode, or the copy that was made of it.
+fn has(dir: &Dir, name: &CStr, ino: Option<u64>, device: Option<u64>) -> bool {
+    let Some(cow) = dir.cow() else {
+        return false;
+    };
+    match cow.lookup(name) {
+        Ok(Entry::Lower(_, found)) => {
+            ino.is_none_or(|ino| ino == found.st_ino)
+                && device.is_none_or(|device| device == found.st_dev)
+        }
+        Ok(Entry::Upper(found)) => device.zip(ino).is_none_or(|inode| {
+            let copy = (found.st_dev, found.st_ino);
+            copy == inode || cow.is_copy(inode, copy)
+        }),
+        _ => false,
     }
 }

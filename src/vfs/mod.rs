@@ -526,9 +526,12 @@ pub(crate) fn host_path(fd: BorrowedFd<'_>) -> sys::Result<HostPath> {
     Ok(HostPath(text.into()))
 }
 
+/// What proc(5) puts behind the path of a removed file.
+const DELETED: &[u8] = b" (deleted)";
+
 /// What proc(5) says of a removed file, without saying that it is removed.
 fn strip_deleted(text: &[u8]) -> &[u8] {
-    text.strip_suffix(b" (deleted)").unwrap_or(text)
+    text.strip_suffix(DELETED).unwrap_or(text)
 }
 
 /// Locks, also after another thread panicked: the run is being killed then, and no invariant of

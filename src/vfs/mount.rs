@@ -275,7 +275,7 @@ impl MountTable {
     }
 
     /// The view's path of a host path, the mount, and which of its sources holds it.
-    fn shown(&self, host: &[u8]) -> Option<(VPath, MountId, usize)> {
+    pub(super) fn shown(&self, host: &[u8]) -> Option<(VPath, MountId, usize)> {
         let mut best: Option<(usize, VPath, MountId, usize)> = None;
         for (id, mount) in self.mounts.iter().enumerate() {
             let sources: Vec<&[u8]> = match &mount.source {

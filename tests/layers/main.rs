@@ -15,7 +15,7 @@ mod steps;
 
 use sbox::layers::{Kind, Layer, Layers, changes, commit};
 use sbox::vfs::cow::{Cow, CowDir, Sync};
-use std::ffi::{CStr, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -300,6 +300,63 @@ fn a_directory_made_anew_hides_what_was_there() {
         .collect();
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(world.source().join("text").is_dir());
+}
+
+/// In a directory that hides the host's, a committed name that the layer lacks would be one to remove.
+#[test]
+fn a_directory_committed_below_one_made_anew_stays() {
+    let world = World::new();
+    let layer = world.prepare("l");
+    {
+        let cow = tree(&layer);
+        let root = cow.root();
+        let dir = root.open_dir(c"dir").unwrap();
+        dir.unlink(c"inner").unwrap();
+        let deep = dir.open_dir(c"deep").unwrap();
+        deep.unlink(c"er").unwrap();
+        dir.rmdir(c"deep").unwrap();
+        root.rmdir(c"dir").unwrap();
+        root.mkdir(c"dir", 0o755).unwrap();
+        let dir = root.open_dir(c"dir").unwrap();
+        dir.mkdir(c"full", 0o755).unwrap();
+        dir.mkdir(c"empty", 0o755).unwrap();
+        write(&dir.open_dir(c"full").unwrap(), c"leaf", "leaf\n");
+        root.unlink(c"text").unwrap();
+    }
+    // First a part, so that the layer and its opaque directory stay.
+    world.says(&["commit", "l", "dir/full", "dir/empty"]);
+    let wrong = |line: &String| line.contains("dir/full") || line.contains("dir/empty");
+    assert!(!told(&layer).iter().any(wrong), "{:?}", told(&layer));
+    world.says(&["commit", "l"]);
+    assert!(world.source().join("dir/full/leaf").exists());
+    assert!(world.source().join("dir/empty").exists());
+    assert!(!layer.dir.exists(), "{:?}", told(&layer));
+}
+
+/// What a guest calls as the layers' own attributes are called is stored under another name.
+#[test]
+fn attributes_are_committed_under_the_guests_names() {
+    let world = World::new();
+    let layer = world.prepare("l");
+    {
+        let cow = tree(&layer);
+        for name in [c"text", c"dir"] {
+            cow.root()
+                .set_xattr(name, c"user.overlay.opaque", b"mine", 0)
+                .unwrap();
+        }
+    }
+    world.says(&["commit", "l"]);
+    for name in ["text", "dir"] {
+        let path = CString::new(world.source().join(name).as_os_str().as_encoded_bytes());
+        let mut value = [0u8; 8];
+        let got = sbox::sys::fs::getxattr(&path.unwrap(), c"user.overlay.opaque", &mut value);
+        assert_eq!(
+            got.map(|n| value[..n].to_vec()),
+            Ok(b"mine".to_vec()),
+            "{name}"
+        );
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::dir::CowDir;
 use super::layer;
 use super::lookup::{At, Hit};
 use super::rights;
-use super::store::make_whiteout;
+use super::store::{More, make_whiteout};
 use super::upper::{Kind, UpperDir, each_record, widened};
 use crate::sys::{self, Errno};
 use std::collections::HashSet;
@@ -120,9 +120,30 @@ impl CowDir {
                 })?;
                 upper.set(name, Some(Kind::Whiteout));
             }
-            (At::Lower(_) | At::Index(_), _) => put_whiteout(&upper, name)?,
+            (At::Lower(_) | At::Index(_), _) => {
+                put_whiteout(&upper, name)?;
+                self.one_name_less(&hit, name)?;
+            }
         }
         Ok(())
+    }
+
+    /// To be called when `name` of a lower's file with several names is shown no more, or is a name of the
+    /// copy by now: a name that the kernel counts less, or more, than guests do.
+    pub(super) fn one_name_less(&self, hit: &Hit, name: &CStr) -> sys::Result<()> {
+        let more = self.store.more_links(layer::inode(&hit.stat)) - 1;
+        let (key, more) = match &hit.at {
+            At::Upper(_) => return Ok(()),
+            At::Index(key) => (key.clone(), More::Copy(more)),
+            At::Lower(_) => {
+                let (dir, spelled) = self.spot(&hit.at, name)?;
+                match self.store.index_name(dir, spelled, &hit.stat)? {
+                    Some(key) => (key, More::Lower(more)),
+                    None => return Ok(()), // it has one name
+                }
+            }
+        };
+        self.store.note_links(layer::inode(&hit.stat), &key, more)
     }
 
     /// rmdir(2).
@@ -178,7 +199,10 @@ impl CowDir {
             widened(inner.fd.as_fd(), 0o200, || {
                 sys::fs::renameat2(work, temp, to, name, libc::RENAME_EXCHANGE)
             })
-        })
+        })?;
+        let path = [self.names(), vec![name.to_owned()]].concat();
+        self.store.note_shown(inner.inode.1, path);
+        Ok(())
     }
 
     /// May the caller remove or replace what was found? (unlink(2): EACCES; EPERM where sticky.)

@@ -7,10 +7,10 @@
 use super::dir::CowDir;
 use super::layer::{self, LowerDir, fd_path};
 use super::lookup::{At, Hit};
-use super::store::{Store, Temp, open_dir};
+use super::store::{More, Store, Temp, open_dir};
 use super::upper::{Kind, UpperDir, set_times, widened};
 use crate::sys::{self, Errno};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -109,7 +109,12 @@ impl CowDir {
         if let Some(key) = key {
             // First the index: killed in between, the other names lead to the copy just as well.
             copy.link(self.store.index.as_fd(), &key)?;
-            self.store.note_indexed(layer::inode(stat));
+            let lower = layer::inode(stat);
+            // The copy has two names, one of them in the index, and stands for all that the lower's has.
+            let names = hit.stat.st_nlink as i64 + self.store.more_links(lower);
+            let inode = layer::inode(&sys::fs::fstat(copy.file.as_fd())?);
+            self.store.note_links(inode, &key, More::Copy(names - 2))?;
+            self.store.note_indexed(lower);
         }
         self.store
             .note_copy(layer::inode(stat), copy.file.as_fd())?;
@@ -140,6 +145,7 @@ impl CowDir {
                 })
             })?;
             upper.set(name, Some(Kind::Other));
+            self.one_name_less(&hit, name)?;
             return Ok(true);
         }
         match layer::kind(&hit.stat) {
@@ -159,7 +165,7 @@ impl CowDir {
         if layer::kind(&hit.stat) == libc::S_IFLNK {
             let mut text = [0u8; libc::PATH_MAX as usize];
             let text = sys::fs::readlinkat(dir, spelled, &mut text)?;
-            let text = std::ffi::CString::new(text).map_err(|_| Errno::EIO)?;
+            let text = CString::new(text).map_err(|_| Errno::EIO)?;
             sys::fs::symlinkat(&text, work, &temp.name)?;
         } else {
             sys::fs::mknodat(work, &temp.name, libc::S_IFIFO | 0o600, 0)?;
@@ -329,6 +335,7 @@ pub(super) fn copy_dir(
         upper.times_kept(|| move_dir(work, &temp.name, upper.fd.as_fd(), name, dir.as_fd(), 0))
     })?;
     upper.set(name, Some(Kind::Dir));
+    store.note_copy(lower.inode, dir.as_fd())?;
     Ok(dir)
 }
 
@@ -348,10 +355,36 @@ pub(super) fn move_dir(
 ///
 /// An ordinary user can't give files away. DIFFERS: then the copy is the user's, without the setuid
 /// and setgid bits that another owner had put there.
-pub(crate) fn copy_metadata(
+pub(super) fn copy_metadata(
     from: BorrowedFd<'_>,
     stat: &libc::stat,
     to: BorrowedFd<'_>,
+) -> sys::Result<()> {
+    copy_all_metadata(from, stat, to, &|name| {
+        Ok(layer::shown_name(name.to_bytes()).map(|_| name.to_owned()))
+    })
+}
+
+/// The same from the upper to a directory that is no layer: attributes get the names that guests gave them.
+pub(crate) fn copy_metadata_out(
+    from: BorrowedFd<'_>,
+    stat: &libc::stat,
+    to: BorrowedFd<'_>,
+) -> sys::Result<()> {
+    copy_all_metadata(from, stat, to, &|name| {
+        let shown = layer::shown_name(name.to_bytes()).map(CString::new);
+        shown.transpose().map_err(|_| Errno::EINVAL)
+    })
+}
+
+/// An attribute's name on the copy; `None` for what isn't copied.
+type NameThere<'n> = &'n dyn Fn(&CStr) -> sys::Result<Option<CString>>;
+
+fn copy_all_metadata(
+    from: BorrowedFd<'_>,
+    stat: &libc::stat,
+    to: BorrowedFd<'_>,
+    name_there: NameThere<'_>,
 ) -> sys::Result<()> {
     let (old, new) = (fd_path(from)?, fd_path(to)?);
     let mut mode = stat.st_mode & 0o7777;
@@ -368,29 +401,29 @@ pub(crate) fn copy_metadata(
         }
     }
     // Before the mode: user.* can't be set on a file of mode 0444, not even by its owner.
-    copy_attributes(&old, &new)?;
+    copy_attributes(&old, &new, name_there)?;
     if layer::kind(stat) != libc::S_IFLNK {
         sys::fs::fchmodat(to, &new, mode)?;
     }
     set_times(to, stat)
 }
 
-fn copy_attributes(from: &CStr, to: &CStr) -> sys::Result<()> {
+fn copy_attributes(from: &CStr, to: &CStr, name_there: NameThere<'_>) -> sys::Result<()> {
     let names = match layer::attribute_names(from) {
         Ok(names) => names,
         Err(Errno::EOPNOTSUPP) => return Ok(()),
         Err(errno) => return Err(errno),
     };
     for name in names {
-        if layer::shown_name(name.to_bytes()).is_none() {
+        let Some(there) = name_there(&name)? else {
             continue;
-        }
+        };
         let value = match layer::attribute(from, &name) {
             Ok(value) => value,
             Err(Errno::ENODATA) => continue, // removed meanwhile
             Err(errno) => return Err(errno),
         };
-        match sys::fs::setxattr(to, &name, &value, 0) {
+        match sys::fs::setxattr(to, &there, &value, 0) {
             Ok(()) | Err(Errno::EOPNOTSUPP) => {}
             // Labels and capabilities are for the kernel or an administrator to give.
             Err(Errno::EPERM | Errno::EACCES | Errno::EINVAL)

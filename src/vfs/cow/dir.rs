@@ -73,20 +73,25 @@ impl CowDir {
     /// The names that lead here from the root; `None` once the directory was removed.
     pub fn path(&self) -> Option<Vec<CString>> {
         let _gate = self.store.look();
+        (!self.is_removed()).then(|| self.names())
+    }
+
+    /// [`CowDir::path`]; of a removed directory the one that it had.
+    pub fn last_path(&self) -> Vec<CString> {
+        let _gate = self.store.look();
+        self.names()
+    }
+
+    /// [`CowDir::last_path`] with the gate held.
+    pub(super) fn names(&self) -> Vec<CString> {
         let mut names = Vec::new();
-        let mut at = {
-            let state = lock(&self.state);
-            if state.removed {
-                return None;
-            }
-            state.above.clone()
-        };
+        let mut at = lock(&self.state).above.clone();
         while let Some((dir, name)) = at {
             names.push(name);
             at = lock(&dir.state).above.clone();
         }
         names.reverse();
-        Some(names)
+        names
     }
 
     /// The directory above; `None` for the root.

@@ -242,8 +242,18 @@ impl CowDir {
         })
     }
 
+    /// To be called with what a guest may come to hold: the kernel's name of a copy in the index tells
+    /// nobody where the tree shows it.
+    pub(super) fn note_held(&self, hit: &Hit, name: &CStr) {
+        if let At::Index(_) = hit.at {
+            let path = [self.names(), vec![name.to_owned()]].concat();
+            self.store.note_shown(hit.stat.st_ino, path);
+        }
+    }
+
     /// An `O_PATH` descriptor of what was found.
     pub(super) fn handle_of(&self, hit: &Hit, name: &CStr) -> sys::Result<OwnedFd> {
+        self.note_held(hit, name);
         let (dir, spelled) = self.spot(&hit.at, name)?;
         if name == c"." {
             // Opening `.` would need the right to search the directory itself.

@@ -30,9 +30,15 @@ impl CowDir {
             return Err(Errno::ENOENT);
         }
         let mut listing = Listing::new();
-        let own = self.top_inode().ok_or(Errno::ENOENT)?.1;
+        let device = self.top_inode().ok_or(Errno::ENOENT)?.0;
+        let shown = |ino| {
+            self.store
+                .original_of((device, ino))
+                .map_or(ino, |inode| inode.1)
+        };
+        let own = shown(self.top_inode().ok_or(Errno::ENOENT)?.1);
         listing.add(b".".to_vec(), own, libc::DT_DIR);
-        let above = self.inode_above().unwrap_or(own);
+        let above = self.inode_above().map_or(own, shown);
         listing.add(b"..".to_vec(), above, libc::DT_DIR);
         let mut seen: HashSet<Box<[u8]>> = HashSet::new();
         if let Some(upper) = self.upper() {
@@ -42,7 +48,7 @@ impl CowDir {
             let own = open_to_list(upper.fd.as_fd())?;
             each_record(own.as_fd(), |inode, kind, name| {
                 if seen.insert(name.into()) {
-                    listing.add(name.to_vec(), inode, kind);
+                    listing.add(name.to_vec(), shown(inode), kind);
                 }
                 Ok(())
             })?;

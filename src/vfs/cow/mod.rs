@@ -48,9 +48,9 @@
 //!
 //! # Known differences from one real file system
 //!
-//! Those of overlayfs: a file's inode number changes when it is copied up; descriptors opened before
-//! for reading go on showing the lower's data; directories that come from a lower can't be renamed
-//! (EXDEV, and programs then copy).
+//! Those of overlayfs: descriptors opened before for reading go on showing the lower's data; directories
+//! that come from a lower can't be renamed (EXDEV, and programs then copy). A copy is told to be its
+//! original ([`Cow::as_shown`]) in the run that made it; in later runs it has an inode number of its own.
 
 mod attr;
 mod change;
@@ -65,7 +65,7 @@ mod rights;
 mod store;
 mod upper;
 
-pub(crate) use copyup::{copy_data, copy_metadata};
+pub(crate) use copyup::{copy_data, copy_metadata_out};
 pub use dir::CowDir;
 pub(super) use layer::{attribute_names, fd_path, shown_name, stored_name};
 pub use lookup::Entry;
@@ -74,6 +74,7 @@ pub(crate) use store::{names_in, names_of, open_dir, remove_tree};
 pub(crate) use upper::widened;
 
 use crate::sys::{self, Errno};
+use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use store::Store;
@@ -100,6 +101,20 @@ impl Cow {
     /// The root directory of the tree.
     pub fn root(&self) -> &Arc<CowDir> {
         &self.root
+    }
+
+    /// What guests see of a file or directory, from what stat(2) says on the host: the same identity after
+    /// it was copied, in this run, as before, and as many links as there are names in the tree.
+    pub fn as_shown(&self, inode: (u64, u64), links: u64) -> ((u64, u64), u64) {
+        let store = &self.root.store;
+        let shown = store.original_of(inode).unwrap_or(inode);
+        (shown, store.shown_links(inode, links))
+    }
+
+    /// Where this tree shows, or last showed, what the kernel knows by a name in the store that is no
+    /// part of the upper, by its inode number: removed directories, and copies under a further name.
+    pub fn shown_at(&self, ino: u64) -> Option<Vec<CString>> {
+        self.root.store.shown_at(ino)
     }
 
     /// To be called when modes, owners or access lists of directories were changed through

@@ -74,6 +74,7 @@ impl CowDir {
         if has(flags, libc::O_DIRECTORY) && !hit.is_dir() {
             return Err(Errno::ENOTDIR);
         }
+        self.note_held(&hit, name);
         let (dir, spelled) = self.spot(&hit.at, name)?;
         if hit.stat.st_mode & libc::S_IFMT == libc::S_IFLNK {
             return self.handle_of(&hit, name);
@@ -86,7 +87,9 @@ impl CowDir {
         let dir = self.child(name)?;
         dir.must_write()?;
         let upper = dir.make_upper()?;
-        sys::fs::openat(upper.fd.as_fd(), c".", flags, mode)
+        let file = sys::fs::openat(upper.fd.as_fd(), c".", flags, mode)?;
+        self.store.note_new(file.as_fd(), c"")?;
+        Ok(file)
     }
 
     fn open_existing(&self, hit: &Hit, name: &CStr, flags: i32) -> sys::Result<Step> {
@@ -155,6 +158,7 @@ impl CowDir {
     /// Opens what the look-up has found. `O_NONBLOCK` guards against a FIFO that somebody has put
     /// into a lower since; the caller gets the flags it asked for.
     fn open_layer(&self, hit: &Hit, name: &CStr, flags: i32) -> sys::Result<OwnedFd> {
+        self.note_held(hit, name);
         let (dir, name) = self.spot(&hit.at, name)?;
         let guard = libc::O_NONBLOCK | libc::O_NOCTTY;
         let open = flags & !(libc::O_CREAT | libc::O_EXCL) | guard;
@@ -230,6 +234,7 @@ impl CowDir {
         if upper.kind(name)?.is_none() {
             let made = make(upper.fd.as_fd(), name)?;
             upper.set(name, Some(kind));
+            self.store.note_new(upper.fd.as_fd(), name)?;
             // A lower may get a directory of that name one day. It isn't the one made here.
             if kind == Kind::Dir && !self.is_pure() {
                 let dir = open_dir(upper.fd.as_fd(), name)?;
@@ -241,6 +246,7 @@ impl CowDir {
         let (room, inside) = self.store.stand_in(&upper)?;
         let (from, to) = (inside.as_fd(), upper.fd.as_fd());
         let made = make(from, c"new")?;
+        self.store.note_new(from, c"new")?;
         if kind == Kind::Dir {
             let dir = open_dir(from, c"new")?;
             super::upper::widened(dir.as_fd(), 0o200, || layer::set_opaque(dir.as_fd()))?;

@@ -128,6 +128,9 @@ impl Move<'_> {
             })
         };
         from.widened(0o300, both)?;
+        if let (Some(target), false) = (&self.target, self.exchange) {
+            self.to.one_name_less(target, self.new)?;
+        }
         self.note(&from, &to, left, flags);
         self.rehang(moved, replaced);
         Ok(Step::Done)

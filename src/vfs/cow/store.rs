@@ -4,6 +4,7 @@
 //! upper/   what was changed, in overlayfs' format
 //! work/    being built or taken down; emptied when the store is opened
 //! index/   DEVICE-INODE-BIRTH of a lower file with several names -> its one copy
+//!          the same with .links: how many names more than on disk it is shown to have
 //! ```
 
 use super::super::{Inode, lock};
@@ -46,14 +47,35 @@ pub(super) struct Store {
     landed: Condvar,
     /// Lower files that may have a copy in `index`.
     indexed: Mutex<FxHashSet<Inode>>,
-    /// Files of lowers that were copied in this run, and their copies.
-    copies: Mutex<FxHashMap<Inode, Inode>>,
+    /// What was copied in this run.
+    copies: Mutex<Copies>,
+    links: Mutex<FxHashMap<Inode, More>>,
+    /// Where the tree showed what guests may hold and the upper has under no name, by inode number.
+    shown: Mutex<FxHashMap<u64, Vec<CString>>>,
     next_temp: AtomicU64,
     permissions: AtomicU64,
 }
 
+/// How many names more than on disk a file with several is shown to have.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum More {
+    /// A copy, which has one name in the index.
+    Copy(i64),
+    /// A lower's that has no copy.
+    Lower(i64),
+}
+
+/// Files and directories of lowers that were copied in this run.
+#[derive(Debug, Default)]
+struct Copies {
+    copy_of: FxHashMap<Inode, Inode>,
+    original_of: FxHashMap<Inode, Inode>,
+}
+
 /// Copies that are remembered.
-const MAX_COPIES: usize = 1 << 16;
+const MAX_COPIES: usize = 1 << 18;
+/// Places that are remembered of what the upper has under no name.
+const MAX_SHOWN: usize = 1 << 12;
 
 /// A lower file is being copied by this thread; others wait.
 #[derive(Debug)]
@@ -111,6 +133,8 @@ impl Store {
             landed: Condvar::new(),
             indexed: Mutex::default(),
             copies: Mutex::default(),
+            links: Mutex::default(),
+            shown: Mutex::default(),
             next_temp: AtomicU64::new(0),
             permissions: AtomicU64::new(0),
         };
@@ -131,11 +155,64 @@ impl Store {
         for name in names_in(self.index.as_fd())? {
             let text = name.to_string_lossy();
             let mut numbers = text.split('-').map(|n| u64::from_str_radix(n, 16));
-            if let (Some(Ok(dev)), Some(Ok(ino))) = (numbers.next(), numbers.next()) {
-                indexed.insert((dev, ino));
+            let (Some(Ok(dev)), Some(Ok(ino))) = (numbers.next(), numbers.next()) else {
+                continue;
+            };
+            match text.strip_suffix(LINKS) {
+                None => drop(indexed.insert((dev, ino))),
+                Some(key) => self.recover_links(&name, key, (dev, ino))?,
             }
         }
         Ok(())
+    }
+
+    fn recover_links(&self, name: &CStr, key: &str, lower: Inode) -> sys::Result<()> {
+        let index = self.index.as_fd();
+        let mut text = [0u8; 32];
+        let text = sys::fs::readlinkat(index, name, &mut text)?;
+        let more = std::str::from_utf8(text).ok().and_then(|n| n.parse().ok());
+        let key = CString::new(key).map_err(|_| Errno::EINVAL)?;
+        let more = more.ok_or(Errno::EINVAL)?;
+        let (inode, more) = match sys::fs::fstatat(index, &key, libc::AT_SYMLINK_NOFOLLOW) {
+            Ok(copy) => (layer::inode(&copy), More::Copy(more)),
+            Err(Errno::ENOENT) => (lower, More::Lower(more)),
+            Err(errno) => return Err(errno),
+        };
+        lock(&self.links).insert(inode, more);
+        Ok(())
+    }
+
+    /// Notes that the file `inode`, whose copy in `index` is or would be `key`, is shown to have `more` names
+    /// than on disk.
+    pub(super) fn note_links(&self, inode: Inode, key: &CStr, more: More) -> sys::Result<()> {
+        let temp = self.temp()?;
+        let (More::Copy(number) | More::Lower(number)) = more;
+        let text = CString::new(number.to_string()).map_err(|_| Errno::EINVAL)?;
+        let name = CString::new([key.to_bytes(), LINKS.as_bytes()].concat());
+        let name = name.map_err(|_| Errno::EINVAL)?;
+        let (work, index) = (self.work.as_fd(), self.index.as_fd());
+        sys::fs::symlinkat(&text, work, &temp.name)?;
+        sys::fs::renameat2(work, &temp.name, index, &name, 0)?;
+        lock(&self.links).insert(inode, more);
+        Ok(())
+    }
+
+    /// How many names more than on disk this file is shown to have.
+    pub(super) fn more_links(&self, inode: Inode) -> i64 {
+        match lock(&self.links).get(&inode) {
+            Some(More::Copy(more) | More::Lower(more)) => *more,
+            None => 0,
+        }
+    }
+
+    /// How many names a file is shown to have that has `links` on disk.
+    pub(super) fn shown_links(&self, inode: Inode, links: u64) -> u64 {
+        match lock(&self.links).get(&inode) {
+            None => links,
+            Some(More::Copy(more)) => links.saturating_add_signed(*more),
+            // The host may have given the number to another file since.
+            Some(More::Lower(more)) => links.saturating_add_signed(*more).max(1),
+        }
     }
 
     /// Nothing changes while this is held.
@@ -265,21 +342,65 @@ impl Store {
         lock(&self.indexed).insert(inode);
     }
 
-    /// Remembers that the file `copy` of the upper was made from `lower` in this run.
+    /// Remembers that the file or directory `copy` of the upper was made from `lower` in this run.
     pub(super) fn note_copy(&self, lower: Inode, copy: BorrowedFd<'_>) -> sys::Result<()> {
         let copy = layer::inode(&sys::fs::fstat(copy)?);
         let mut copies = lock(&self.copies);
-        if copies.len() >= MAX_COPIES {
-            copies.clear(); // their originals' descriptors then change nothing any more
+        if copies.copy_of.len() >= MAX_COPIES {
+            // Their originals' descriptors then change nothing any more, and they get other inode numbers.
+            *copies = Copies::default();
         }
-        copies.insert(lower, copy);
+        copies.copy_of.insert(lower, copy);
+        copies.original_of.insert(copy, lower);
         Ok(())
     }
 
+    /// To be called with what was just made in the upper: the number of a copy that is gone may be given
+    /// to something else.
+    pub(super) fn note_new(&self, dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<()> {
+        if lock(&self.copies).original_of.is_empty() {
+            return Ok(());
+        }
+        let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
+        let stat = sys::fs::fstatat(dir, name, flags)?;
+        if !layer::is_dir(&stat) && stat.st_nlink > 1 {
+            return Ok(()); // one more name of something known
+        }
+        let new = layer::inode(&stat);
+        let mut copies = lock(&self.copies);
+        if let Some(lower) = copies.original_of.remove(&new) {
+            copies.copy_of.remove(&lower);
+        }
+        Ok(())
+    }
+
+    /// What a copy made in this run is shown as: its original.
+    pub(super) fn original_of(&self, copy: Inode) -> Option<Inode> {
+        lock(&self.copies).original_of.get(&copy).copied()
+    }
+
+    /// Remembers that the file or directory with this inode number, in `index` or `work`, is what the
+    /// tree shows, or last showed, at `path`.
+    pub(super) fn note_shown(&self, ino: u64, path: Vec<CString>) {
+        let mut shown = lock(&self.shown);
+        if shown.len() >= MAX_SHOWN {
+            shown.clear(); // `/proc` then tells no path for those
+        }
+        shown.insert(ino, path);
+    }
+
+    /// Where the tree showed what has this inode number in `index` or `work`.
+    pub(super) fn shown_at(&self, ino: u64) -> Option<Vec<CString>> {
+        lock(&self.shown).get(&ino).cloned()
+    }
+
     pub(super) fn is_copy(&self, lower: Inode, copy: Inode) -> bool {
-        lock(&self.copies).get(&lower) == Some(&copy)
+        lock(&self.copies).copy_of.get(&lower) == Some(&copy)
     }
 }
+
+/// What is behind a name in `index` that tells a number of links.
+const LINKS: &str = ".links";
 
 pub(super) fn make_whiteout(dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<()> {
     sys::fs::mknodat(dir, name, libc::S_IFCHR, 0)

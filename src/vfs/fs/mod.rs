@@ -1,10 +1,13 @@
 //! Files that only the view knows: devices, processes, and directories on the way to mounts.
 
 mod dev;
+mod made;
+mod maps;
 mod mounts;
 mod proc;
 
 pub(super) use dev::Terminal;
+pub use maps::MapsFile;
 pub use mounts::MountFile;
 pub use proc::{Magic, ProcDir};
 
@@ -58,6 +61,8 @@ pub enum SynthFile {
     Pts(u32),
     /// A file below the host's `/proc` that the view passes on.
     Proc(String),
+    /// The mappings of a process, by the host's file below `/proc`.
+    Maps(MapsFile, String),
     /// The mounts of the view, as a file of this process.
     Mounts(MountFile, i32),
 }
@@ -183,7 +188,7 @@ impl Vfs {
             SynthFile::Device(name) => format!("/dev/{name}"),
             SynthFile::Tty => "/dev/tty".into(),
             SynthFile::Pts(n) => format!("/dev/pts/{n}"),
-            SynthFile::Proc(rel) => rel.clone(),
+            SynthFile::Proc(rel) | SynthFile::Maps(_, rel) => rel.clone(),
             // The host's tells the host's mounts.
             SynthFile::Mounts(..) => return Err(Errno::ENOENT),
         };
@@ -203,9 +208,9 @@ impl Vfs {
         let flags = (flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)) | libc::O_NOCTTY;
         match file {
             SynthFile::Proc(rel) if writes && !proc::is_writable(rel) => Err(Errno::EACCES),
-            SynthFile::Mounts(..) if writes => Err(Errno::EACCES),
-            SynthFile::Mounts(file, _) => {
-                self.reopen(self.open_mounts(*file)?.as_fd(), flags & !libc::O_DIRECTORY)
+            SynthFile::Mounts(..) | SynthFile::Maps(..) if writes => Err(Errno::EACCES),
+            SynthFile::Mounts(..) | SynthFile::Maps(..) => {
+                self.reopen(self.make_text(file)?.as_fd(), flags & !libc::O_DIRECTORY)
             }
             SynthFile::Tty => self.open_tty(flags, who),
             SynthFile::Device("ptmx") => {
@@ -224,6 +229,22 @@ impl Vfs {
                 let (dir, name) = self.host_of(file)?;
                 sys::fs::openat(dir, &name, flags, 0)
             }
+        }
+    }
+
+    /// True for a file whose text is made when it is opened: until then it has no object that could tell
+    /// its attributes.
+    pub fn is_made(&self, place: &Place<'_>) -> bool {
+        let made = |file: &_| matches!(file, SynthFile::Mounts(..) | SynthFile::Maps(..));
+        matches!(place, Place::Synth(file) if made(file))
+    }
+
+    /// A file whose text is made here, not the host's.
+    fn make_text(&self, file: &SynthFile) -> sys::Result<OwnedFd> {
+        match file {
+            SynthFile::Mounts(file, tgid) => self.open_mounts(*file, *tgid),
+            SynthFile::Maps(file, relative) => self.open_maps(*file, relative),
+            _ => Err(Errno::ENOENT),
         }
     }
 
@@ -257,8 +278,8 @@ impl Vfs {
                 let found = terminals.iter().find(|t| t.number == *n && t.lives());
                 copy(found.ok_or(Errno::ENOENT)?.slave.as_fd())
             }
-            Place::Synth(SynthFile::Mounts(file, _)) => {
-                self.reopen(self.open_mounts(*file)?.as_fd(), libc::O_PATH)
+            Place::Synth(file @ (SynthFile::Mounts(..) | SynthFile::Maps(..))) => {
+                self.reopen(self.make_text(file)?.as_fd(), libc::O_PATH)
             }
             Place::Synth(file) => {
                 let (dir, name) = self.host_of(file)?;

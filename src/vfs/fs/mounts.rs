@@ -1,14 +1,14 @@
 //! `/proc/PID/mounts` and `mountinfo`, proc(5): made up from the mounts of the view.
 //!
-//! They tell places in the view and kinds of file systems, no path and no device of the host. Each
-//! open makes a new memory file; nobody else sees what the guest does to it.
+//! They tell places in the view and kinds of file systems, no path and no device of the host.
 
 use super::super::mount::{Mount, MountTable, Source};
 use super::super::path::VPath;
 use super::super::{Vfs, lock};
-use crate::sys::{self, Errno};
+use super::made::made;
+use crate::sys;
 use std::fmt::Write as _;
-use std::io::{Seek, Write as _};
+use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A file that tells the mounts.
@@ -55,16 +55,15 @@ struct Line<'t> {
 
 impl Vfs {
     /// The text of a file, as a file of its own.
-    pub(super) fn open_mounts(&self, file: MountFile) -> sys::Result<OwnedFd> {
+    pub(super) fn open_mounts(&self, file: MountFile, tgid: i32) -> sys::Result<OwnedFd> {
         let text = self.mounts_text(file)?;
-        let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
-        let fd = nix::sys::memfd::memfd_create(c"mounts", flags)?;
-        let mut out = std::fs::File::from(fd);
-        out.write_all(text.as_bytes())
-            .and_then(|()| out.rewind())
-            .map_err(|_| Errno::ENOSPC)?;
-        sys::fs::fchmod(out.as_fd(), 0o444)?;
-        Ok(out.into())
+        let name = match file {
+            MountFile::Mounts => "mounts",
+            MountFile::MountInfo => "mountinfo",
+        };
+        made(&format!("{tgid}/{name}"), |out| {
+            out.write_all(text.as_bytes())
+        })
     }
 
     fn mounts_text(&self, file: MountFile) -> sys::Result<String> {

@@ -3,13 +3,15 @@
 //! Files are the host's, opened by the supervisor for processes of the sandbox only; magic links are
 //! ours. What is not listed here does not exist.
 
-use super::{MountFile, SynthDir, SynthFile, SynthNode};
+use super::made::made_name;
+use super::{MapsFile, MountFile, SynthDir, SynthFile, SynthNode};
 use crate::sys::{self, Errno};
+use crate::vfs::path::components;
 use crate::vfs::resolve::{Last, Place};
-use crate::vfs::{Caller, Vfs};
+use crate::vfs::{Caller, Vfs, strip_deleted};
 use bumpalo::Bump;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// A directory of `/proc`.
@@ -232,7 +234,11 @@ fn task_child(tgid: i32, relative: &str, name: &str) -> SynthNode {
         "fd" => SynthNode::Dir(SynthDir::Proc(ProcDir::Fd(tgid))),
         "fdinfo" => SynthNode::Dir(SynthDir::Proc(ProcDir::FdInfo(tgid))),
         _ if TASK_FILES.contains(&name) => {
-            SynthNode::File(SynthFile::Proc(format!("{relative}/{name}")))
+            let relative = format!("{relative}/{name}");
+            SynthNode::File(match MapsFile::named(name) {
+                Some(file) => SynthFile::Maps(file, relative),
+                None => SynthFile::Proc(relative),
+            })
         }
         _ => SynthNode::Absent,
     }
@@ -371,7 +377,7 @@ impl Vfs {
                 // Renamed or removed since? The kernel follows the file, not the name.
                 let fd = self.exe(tgid)?;
                 match self.text_of_file(fd.as_fd())? {
-                    now if now.starts_with(b"(unreachable)") => Ok(then),
+                    now if now == UNREACHABLE => Ok(then),
                     now => Ok(now),
                 }
             }
@@ -383,41 +389,91 @@ impl Vfs {
                 let fd = who.tasks.descriptor(tgid, n).map_err(|_| Errno::ENOENT)?;
                 let stat = sys::fs::fstat(fd.as_fd())?;
                 if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
-                    let dir = self.dir_of(fd)?;
-                    return self.text_of_dir(&dir);
+                    let own = sys::fs::dup_above(fd.as_fd(), crate::vfs::FIRST_FD)?;
+                    match self.dir_of(own) {
+                        Ok(dir) => return self.text_of_dir(&dir),
+                        // Removed, or passed in from outside.
+                        Err(Errno::ENOENT) => {}
+                        Err(errno) => return Err(errno),
+                    }
                 }
-                self.text_of_file(fd.as_fd())
+                match self.text_of_proc(fd.as_fd(), who)? {
+                    Some(text) => Ok(text),
+                    None => self.text_of_file(fd.as_fd()),
+                }
             }
         }
     }
 
     fn text_of_dir(&self, dir: &crate::vfs::Dir) -> sys::Result<Vec<u8>> {
-        Ok(dir
-            .path()
-            .map_or_else(|| b"(deleted)".to_vec(), |p| p.as_bytes().to_vec()))
+        if let Some(path) = dir.path() {
+            return Ok(path.as_bytes().to_vec());
+        }
+        match (self.text_of_removed(dir), dir.host()) {
+            (Some(text), _) => Ok(text),
+            (None, Some(fd)) => self.text_of_file(fd),
+            (None, None) => Ok(UNREACHABLE.to_vec()),
+        }
+    }
+
+    /// What `/proc/PID/fd` shows for a file of the view's `/proc`.
+    fn text_of_proc(&self, fd: BorrowedFd<'_>, who: Caller<'_>) -> sys::Result<Option<Vec<u8>>> {
+        let host = crate::vfs::host_path(fd)?.0;
+        let Some(below) = made_name(&host).or_else(|| host.strip_prefix(b"/proc/")) else {
+            return Ok(None);
+        };
+        let mut at = ProcDir::Root;
+        for name in components(below) {
+            at = match child(at, name, who) {
+                SynthNode::Dir(SynthDir::Proc(dir)) => dir,
+                SynthNode::File(_) => return Ok(Some([b"/proc/", below].concat())),
+                _ => return Ok(None),
+            };
+        }
+        Ok(None)
     }
 
     /// What `/proc/PID/fd` and `/proc/PID/exe` show for a file: its path in the view, the name of a
     /// pipe, socket or memory file, or `(unreachable)` for what was passed in from outside.
-    pub fn text_of_file(&self, fd: std::os::fd::BorrowedFd<'_>) -> sys::Result<Vec<u8>> {
+    pub fn text_of_file(&self, fd: BorrowedFd<'_>) -> sys::Result<Vec<u8>> {
         let host = crate::vfs::host_path(fd)?.0;
-        // "pipe:[1]", "socket:[2]", "anon_inode:[eventpoll]" and "/memfd:x" name no path.
-        if host.first() != Some(&b'/') || host.starts_with(b"/memfd:") || host.starts_with(b"/dev/")
-        {
+        let stat = sys::fs::fstat(fd)?;
+        let is_device = stat.st_mode & libc::S_IFMT == libc::S_IFCHR;
+        if is_device && host.starts_with(b"/dev/") {
             return Ok(host.into_vec());
         }
-        let (text, deleted) = match host.strip_suffix(b" (deleted)") {
-            Some(text) => (text, true),
-            None => (&*host, false),
-        };
-        let mut view = match self.table.to_view(text) {
-            Some(path) => path.as_bytes().to_vec(),
-            // Passed in from outside: it has no name here.
-            None => return Ok(b"(unreachable)".to_vec()),
-        };
-        if deleted {
-            view.extend_from_slice(b" (deleted)");
+        Ok(self.text_of_path(&host, Some(stat.st_ino), Some(stat.st_dev)))
+    }
+
+    /// What the view tells where the kernel tells `host` of a file, in `/proc/PID/fd` or `/proc/PID/maps`.
+    pub(super) fn text_of_path(
+        &self,
+        host: &[u8],
+        ino: Option<u64>,
+        device: Option<u64>,
+    ) -> Vec<u8> {
+        // "pipe:[1]", "socket:[2]", "anon_inode:[eventpoll]" and "/memfd:x" name no path.
+        let is_path = host.first() == Some(&b'/') && !NO_PATHS.iter().any(|n| host.starts_with(n));
+        let device_name = strip_deleted(host).strip_prefix(b"/dev/");
+        let is_device =
+            device_name.is_some_and(|n| matches!(super::dev::child(n), SynthNode::File(_)));
+        if !is_path || is_device {
+            return host.to_vec();
         }
-        Ok(view)
+        // Passed in from outside: it has no name here.
+        self.text_of_host(host, ino, device)
+            .unwrap_or_else(|| UNREACHABLE.to_vec())
     }
 }
+
+/// Shown for what has no name in the view.
+const UNREACHABLE: &[u8] = b"(unreachable)";
+
+/// What the kernel calls things without a path, though it begins with a slash: memory files, shared and
+/// huge memory without a name, rings of asynchronous I/O.
+const NO_PATHS: [&[u8]; 4] = [
+    b"/memfd:",
+    b"/dev/zero (deleted)",
+    b"/anon_hugepage",
+    b"/[aio]",
+];

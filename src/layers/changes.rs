@@ -485,7 +485,7 @@ fn aspects(
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid) {
         differ.push(Aspect::Owner);
     }
-    if attributes(host, name)? != attributes(upper, name)? {
+    if differ_in_attributes(upper, host, name)? {
         differ.push(Aspect::Xattrs);
     }
     if (old.st_mtime, old.st_mtime_nsec) != (new.st_mtime, new.st_mtime_nsec) {
@@ -494,7 +494,25 @@ fn aspects(
     Ok(differ)
 }
 
-/// Extended attributes with their values, without those of the layers' own format.
+fn differ_in_attributes(upper: &OwnedFd, host: &OwnedFd, name: &CStr) -> sys::Result<bool> {
+    let shown = |(name, value): (CString, _)| Some((format::shown_name(name.to_bytes())?, value));
+    let mut new: Vec<_> = attributes(upper, name)?
+        .into_iter()
+        .filter_map(shown)
+        .collect();
+    let mut old: Vec<_> = attributes(host, name)?
+        .into_iter()
+        .map(|(name, value)| (name.into_bytes(), value))
+        .collect();
+    // Of names that the format uses the host has what a guest gave it, or what is a layer's own.
+    let given = |name: &Vec<u8>| new.iter().any(|(other, _)| other == name);
+    old.retain(|(name, _)| format::shown_name(name).is_some() || given(name));
+    new.sort();
+    old.sort();
+    Ok(new != old)
+}
+
+/// Extended attributes as they are stored, with their values.
 fn attributes(dir: &OwnedFd, name: &CStr) -> sys::Result<Vec<(CString, Vec<u8>)>> {
     let file = sys::fs::openat(dir.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
     let path = format::fd_path(file.as_fd())?;
@@ -504,13 +522,9 @@ fn attributes(dir: &OwnedFd, name: &CStr) -> sys::Result<Vec<(CString, Vec<u8>)>
         Err(Errno::EOPNOTSUPP | Errno::EPERM | Errno::EACCES) => return Ok(Vec::new()),
         Err(errno) => return Err(errno),
     };
-    let mut all = Vec::new();
-    for name in names {
-        if format::shown_name(name.to_bytes()).is_some() {
-            let value = format::attribute(&path, &name).unwrap_or_default();
-            all.push((name, value));
-        }
-    }
-    all.sort();
-    Ok(all)
+    let value = |name: CString| {
+        let value = format::attribute(&path, &name).unwrap_or_default();
+        (name, value)
+    };
+    Ok(names.into_iter().map(value).collect())
 }

@@ -359,6 +359,28 @@ fn attributes_are_committed_under_the_guests_names() {
     }
 }
 
+/// Also where the layer keeps its file, as it hides the host's directory: then the two are equal.
+#[test]
+fn committed_attributes_are_equal() {
+    let world = World::new();
+    let layer = world.prepare("l");
+    {
+        let cow = tree(&layer);
+        let dir = cow.root().open_dir(c"dir").unwrap();
+        dir.unlink(c"inner").unwrap();
+        dir.open_dir(c"deep").unwrap().unlink(c"er").unwrap();
+        dir.rmdir(c"deep").unwrap();
+        cow.root().rmdir(c"dir").unwrap();
+        cow.root().mkdir(c"dir", 0o755).unwrap();
+        let dir = cow.root().open_dir(c"dir").unwrap();
+        write(&dir, c"leaf", "leaf");
+        dir.set_xattr(c"leaf", c"user.overlay.opaque", b"mine", 0)
+            .unwrap();
+    }
+    world.says(&["commit", "l", "dir/leaf"]);
+    assert_eq!(told(&layer), ["D dir/deep", "D dir/inner"]);
+}
+
 #[test]
 fn rights_are_not_given_by_the_way() {
     let world = World::new();

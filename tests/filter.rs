@@ -30,7 +30,7 @@ fn expected(call: &Call, net: Net) -> u32 {
         return errno(libc::ENOSYS);
     };
     match row.mechanism {
-        Mechanism::Native => libc::SECCOMP_RET_ALLOW,
+        Mechanism::Native | Mechanism::Meter => libc::SECCOMP_RET_ALLOW,
         Mechanism::Notify => libc::SECCOMP_RET_USER_NOTIF,
         Mechanism::Trace => libc::SECCOMP_RET_TRACE | u32::from(EXEC_TRACE_DATA),
         Mechanism::Refuse(e) => errno(e as i32),
@@ -81,7 +81,11 @@ fn edges(rule: &ArgRule) -> [Vec<u64>; 6] {
 #[test]
 fn every_number_gets_what_the_table_says() {
     for net in NETS {
-        let program = program(&Profile { net }).unwrap();
+        let program = program(&Profile {
+            net,
+            metered: false,
+        })
+        .unwrap();
         let numbers = (0..600).chain([
             EXEC_PRIVATE - 1,
             EXEC_PRIVATE,
@@ -111,7 +115,11 @@ fn i386_and_x32_numbers_do_not_exist() {
     const AARCH64: u32 = 0xc000_00b7;
     let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
     for net in NETS {
-        let program = program(&Profile { net }).unwrap();
+        let program = program(&Profile {
+            net,
+            metered: false,
+        })
+        .unwrap();
         for nr in (0..600).chain([EXEC_PRIVATE]) {
             for (arch, nr) in [
                 (I386, nr),
@@ -141,7 +149,11 @@ fn i386_and_x32_numbers_do_not_exist() {
 fn every_rule_holds_at_its_edges() {
     let mut calls = 0;
     for net in NETS {
-        let program = program(&Profile { net }).unwrap();
+        let program = program(&Profile {
+            net,
+            metered: false,
+        })
+        .unwrap();
         for row in TABLE {
             let Mechanism::Check(_, rule) = row.mechanism else {
                 continue;
@@ -187,7 +199,11 @@ fn every_rule_holds_at_its_edges() {
 #[test]
 fn the_filter_is_short() {
     for net in NETS {
-        let program = program(&Profile { net }).unwrap();
+        let program = program(&Profile {
+            net,
+            metered: false,
+        })
+        .unwrap();
         let longest = (0..470)
             .map(|nr| {
                 run(
@@ -220,7 +236,11 @@ fn the_filter_is_short() {
 #[test]
 fn the_kernel_takes_it() {
     for net in NETS {
-        let ours = program(&Profile { net }).unwrap();
+        let ours = program(&Profile {
+            net,
+            metered: false,
+        })
+        .unwrap();
         let theirs: Vec<seccompiler::sock_filter> = ours
             .iter()
             .map(|i| seccompiler::sock_filter {
@@ -251,4 +271,43 @@ fn the_kernel_takes_it() {
             "{net:?}"
         );
     }
+}
+
+/// In a run with a directory of limited size what makes files longer is caught, and nothing else is changed.
+#[test]
+fn growth_is_caught_where_it_is_counted() {
+    let plain = program(&Profile {
+        net: Net::None,
+        metered: false,
+    });
+    let metered = program(&Profile {
+        net: Net::None,
+        metered: true,
+    });
+    let (plain, metered) = (plain.unwrap(), metered.unwrap());
+    let mut seen = 0;
+    for row in TABLE {
+        let call = Call {
+            nr: row.x86,
+            arch: ARCH_X86_64,
+            args: [0; 6],
+        };
+        let (before, after) = (run(&plain, &call).0, run(&metered, &call).0);
+        if matches!(row.mechanism, Mechanism::Meter) {
+            seen += 1;
+            assert_eq!(after, libc::SECCOMP_RET_USER_NOTIF, "{}", row.name);
+            assert_eq!(before, libc::SECCOMP_RET_ALLOW, "{}", row.name);
+        } else {
+            assert_eq!(before, after, "{}", row.name);
+        }
+    }
+    assert!(seen > 8, "{seen} calls are metered");
+    let clone = Call {
+        nr: libc::SYS_ioctl as u32,
+        arch: ARCH_X86_64,
+        args: [0, 0x4004_9409, 0, 0, 0, 0],
+    };
+    let refused = libc::SECCOMP_RET_ERRNO | libc::EOPNOTSUPP as u32;
+    assert_eq!(run(&metered, &clone).0, refused, "FICLONE");
+    assert_eq!(run(&plain, &clone).0, libc::SECCOMP_RET_ALLOW, "FICLONE");
 }

@@ -139,6 +139,9 @@ fn detail(row: &Row) -> String {
 const fn meaning(mechanism: &Mechanism) -> &'static str {
     match mechanism {
         Mechanism::Native => "the kernel serves it",
+        Mechanism::Meter => {
+            "the kernel serves it; where a directory has a size, the supervisor counts first"
+        }
         Mechanism::Notify => "the supervisor answers",
         Mechanism::Trace => "the tracer prepares it, the supervisor answers",
         Mechanism::Refuse(_) => "the filter refuses it",
@@ -195,6 +198,7 @@ pub fn json(rows: &[&Row]) -> serde_json::Result<String> {
     for row in rows {
         let (mechanism, errno) = match row.mechanism {
             Mechanism::Native => ("native", None),
+            Mechanism::Meter => ("meter", None),
             Mechanism::Notify => ("notify", None),
             Mechanism::Trace => ("trace", None),
             Mechanism::Refuse(errno) => ("refuse", Some(format!("{:?}", errno))),

@@ -8,7 +8,7 @@ use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule}
 
 use crate::mechanism::bpf::{self, Action, Decision, Error};
 pub use crate::syscall::rules::Net;
-use crate::syscall::rules::{ArgRule, Case, Cond, Op, Outcome, Width};
+use crate::syscall::rules::{self, ArgRule, Case, Cond, Op, Outcome, Width};
 use crate::syscall::table::{Mechanism, Row, TABLE};
 
 /// A number that no kernel has. At the exec stop the tracer turns execve(2) into it, so that the call reaches
@@ -25,6 +25,8 @@ pub const EXEC_TRACE_DATA: u16 = 0x5b0c;
 pub struct Profile {
     /// Which network the sandbox has.
     pub net: Net,
+    /// Some directory of the view has a limited size.
+    pub metered: bool,
 }
 
 /// The filter.
@@ -41,10 +43,15 @@ pub fn program(profile: &Profile) -> Result<Vec<sock_filter>, Error> {
 fn decision(row: &Row, profile: &Profile) -> Result<Decision, Error> {
     Ok(Decision::Always(match row.mechanism {
         Mechanism::Native => Action::Allow,
+        Mechanism::Meter if profile.metered => Action::Notify,
+        Mechanism::Meter => Action::Allow,
         Mechanism::Notify => Action::Notify,
         Mechanism::Trace => Action::Trace(EXEC_TRACE_DATA),
         Mechanism::Refuse(errno) => refuse(errno as i32),
         Mechanism::Fake => Action::Errno(0),
+        Mechanism::Check("ioctl", rule) if profile.metered => {
+            return lower(rules::no_clones(rule(profile.net)));
+        }
         Mechanism::Check(_, rule) => return lower(rule(profile.net)),
     }))
 }

@@ -236,6 +236,9 @@ impl<'s> Worker<'s> {
                 *flags &= !libc::O_CREAT;
                 *mode = 0;
             }
+            if matches!(plan.act, Act::Grow { .. } | Act::Open { .. }) && shared.vfs.is_metered() {
+                shared.bell.ring();
+            }
             match hands.perform(plan.act) {
                 Ok(Done::LookAgain) => {}
                 done => return (done, None),

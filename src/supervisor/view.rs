@@ -31,8 +31,13 @@ pub enum Wish {
         /// Read-only.
         ro: bool,
     },
-    /// `--tmpfs P`
-    Tmpfs(PathBuf),
+    /// `--tmpfs P[:SIZE]`
+    Tmpfs {
+        /// In the view.
+        path: PathBuf,
+        /// How many bytes it may hold.
+        size: Option<u64>,
+    },
     /// `--cow DIR[=LAYER]`
     CopyOnWrite {
         /// On the host.
@@ -137,10 +142,10 @@ impl Builder {
         Ok(())
     }
 
-    fn tmpfs(&mut self, at: VPath, mode: u32, origin: String) {
+    fn tmpfs(&mut self, at: VPath, limit: Option<u64>, origin: String) {
         self.tmpfs += 1;
         let name = CString::new(format!("tmp{}", self.tmpfs)).unwrap_or_default();
-        let dir = PrivateDir::new(&self.scratch, &name, mode);
+        let dir = PrivateDir::new(&self.scratch, &name, 0o1777, limit);
         self.mount(at, Source::Private(dir), Access::ALL, origin);
     }
 
@@ -265,9 +270,18 @@ impl Builder {
                 };
                 self.host(at, source, *ro, origin)
             }
-            Wish::Tmpfs(path) => {
-                let origin = format!("flag --tmpfs {}", path.display());
-                self.tmpfs(absolute(path, &origin)?, 0o1777, origin);
+            Wish::Tmpfs { path, size } => {
+                let tail = size.map_or(String::new(), |size| format!(":{size}"));
+                let origin = format!("flag --tmpfs {}{tail}", path.display());
+                if size.is_some() && !self.scratch.has_leases() {
+                    let why = format!(
+                        "the file system of {} has no leases (fcntl(2)), without which nobody can tell what \
+                         is still open\n  hint: TMPDIR names another directory",
+                        self.scratch.base().display()
+                    );
+                    return Err(ViewError { what: origin, why });
+                }
+                self.tmpfs(absolute(path, &origin)?, *size, origin);
                 Ok(())
             }
         }
@@ -386,12 +400,8 @@ impl View {
             Access::READ_ONLY,
             "default: /proc".into(),
         );
-        b.tmpfs(place("/tmp"), 0o1777, "default: private /tmp".into());
-        b.tmpfs(
-            place("/dev/shm"),
-            0o1777,
-            "default: private /dev/shm".into(),
-        );
+        b.tmpfs(place("/tmp"), None, "default: private /tmp".into());
+        b.tmpfs(place("/dev/shm"), None, "default: private /dev/shm".into());
         let mut notes = vec!["system directories read-only, private /tmp".to_owned()];
         let (start, note) = b.working_directory(wishes, cwd, store_for)?;
         notes.push(note);
@@ -507,7 +517,11 @@ fn describe(wish: &Wish) -> String {
             let how = if *ro { "read-only" } else { "writable" };
             format!("{} at {} {how}", source.display(), target.display())
         }
-        Wish::Tmpfs(p) => format!("{} private and empty", p.display()),
+        Wish::Tmpfs { path, size: None } => format!("{} private and empty", path.display()),
+        Wish::Tmpfs {
+            path,
+            size: Some(size),
+        } => format!("{} private, at most {size} bytes", path.display()),
         Wish::CopyOnWrite { dir, .. } => format!("{} copy-on-write", dir.display()),
     }
 }

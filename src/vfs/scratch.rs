@@ -149,6 +149,16 @@ impl Scratch {
         Ok(fd)
     }
 
+    /// True if files here can have leases, fcntl(2). Over a network some can't.
+    pub fn has_leases(&self) -> bool {
+        let try_one = || -> sys::Result<bool> {
+            let flags = libc::O_RDONLY | libc::O_CREAT | libc::O_NOFOLLOW;
+            let file = sys::fs::openat(self.made()?.dir.as_fd(), c"lease", flags, 0o600)?;
+            Ok(sys::fs::nobody_else_has(file.as_fd(), true))
+        };
+        try_one() == Ok(true)
+    }
+
     /// The directory that holds those of all runs of this user.
     pub fn base(&self) -> &Path {
         &self.base

@@ -55,6 +55,9 @@ pub struct Args {
     /// Put a private, empty directory there, of at most SIZE bytes (K, M, G), dropped at the end
     #[arg(long, value_name = "PATH[:SIZE]", value_parser = OsStringValueParser::new().try_map(|text| parse_tmpfs(&text)))]
     tmpfs: Vec<Wish>,
+    /// Put a file with this text there, read-only
+    #[arg(long, value_name = "PATH=TEXT", value_parser = OsStringValueParser::new().try_map(|text| parse_file(&text)))]
+    file: Vec<Wish>,
     /// Keep or set an environment variable; '*' keeps all
     #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
@@ -102,6 +105,18 @@ fn parse_bind(text: &str) -> Result<Wish, String> {
         }),
         Some(_) => Err("DST must be an absolute path of the view".into()),
         None => Err("wanted SRC:DST or SRC:DST:ro".into()),
+    }
+}
+
+/// The text is taken as it is, from behind the first equals sign on: nothing is escaped, no line end added.
+fn parse_file(text: &OsStr) -> Result<Wish, String> {
+    let bytes = text.as_bytes();
+    match bytes.iter().position(|&b| b == b'=') {
+        Some(at) if at > 0 => Ok(Wish::File {
+            path: OsStr::from_bytes(bytes.get(..at).unwrap_or_default()).into(),
+            text: bytes.get(at + 1..).unwrap_or_default().to_owned(),
+        }),
+        _ => Err("wanted PATH=TEXT".into()),
     }
 }
 
@@ -177,6 +192,7 @@ fn wishes(args: &Args, matches: &ArgMatches) -> Vec<Wish> {
     add("bind", args.bind.clone());
     add("cow", args.cow.clone());
     add("tmpfs", args.tmpfs.clone());
+    add("file", args.file.clone());
     all.sort_by_key(|(at, _)| *at);
     all.into_iter().map(|(_, wish)| wish).collect()
 }

@@ -263,23 +263,26 @@ impl Hands<'_> {
     pub(super) fn grow(&mut self, file: &OwnedFd, how: Grow<'_>) -> sys::Result<Done> {
         let file = file.as_fd();
         let done = |value| Ok(Done::Reply(Reply::Return(value)));
-        let as_called = Ok(Done::Reply(Reply::Continue));
         let meter = self.vfs.meter_of_file(file);
         let most = sys::process::file_size_limit(self.task.tid)?;
         match how {
             Grow::Write {
-                buf, count, offset, ..
+                buf,
+                count,
+                offset,
+                as_called,
             } => {
+                let native = Act::Continue(as_called);
                 let Some(meter) = meter else {
-                    return as_called;
+                    return self.perform_plainly(native);
                 };
                 if !may_write(file)? || count == 0 {
-                    return as_called;
+                    return self.perform_plainly(native);
                 }
                 let from = start(file, offset)?;
                 let fits = meter.reach(file, from, count)?;
                 if fits == count {
-                    return as_called;
+                    return self.perform_plainly(native);
                 }
                 let piece = [(buf, fits.min(MOST_COPIED))];
                 done(self.write_pieces(file, &piece, offset, 0, from, most)?)
@@ -309,9 +312,10 @@ impl Hands<'_> {
                     .collect();
                 done(self.write_pieces(file, &cut, offset, flags, from, most)?)
             }
-            Grow::Resize { length, .. } => {
+            Grow::Resize { length, as_called } => {
                 if length > most {
-                    return as_called; // EFBIG, and a signal
+                    // EFBIG, and a signal.
+                    return self.perform_plainly(Act::Continue(as_called));
                 }
                 let signed = i64::try_from(length).map_err(|_| Errno::EFBIG)?;
                 let change = || sys::fs::ftruncate(file, signed);
@@ -322,11 +326,14 @@ impl Hands<'_> {
                 done(0)
             }
             Grow::Allocate {
-                mode, offset, len, ..
+                mode,
+                offset,
+                len,
+                as_called,
             } => {
                 let end = offset.saturating_add(len);
                 if end.cast_unsigned() > most {
-                    return as_called;
+                    return self.perform_plainly(Act::Continue(as_called));
                 }
                 let Some(meter) = meter.filter(|_| may_write(file) == Ok(true)) else {
                     sys::fs::fallocate(file, mode, offset, len)?;

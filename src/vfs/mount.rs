@@ -32,7 +32,7 @@ pub enum Source {
     File(HostObject),
     /// A symbolic link that exists only in the view (`/bin -> usr/bin`).
     Symlink(Box<[u8]>),
-    /// Nothing: the path does not exist, whatever lies below.
+    /// Nothing: the path does not exist, but for what other mounts show below.
     Hidden,
     /// The devices of the view.
     Dev,
@@ -223,6 +223,19 @@ impl MountTable {
     pub fn mount_at(&self, at: NodeId) -> Option<(MountId, &Mount)> {
         let id = self.nodes.get(at)?.mount?;
         Some((id, self.mounts.get(id)?))
+    }
+
+    /// True for a hidden place below which nothing is shown: the others are directories on the way there.
+    pub fn is_gone(&self, at: NodeId) -> bool {
+        matches!(self.mount_at(at), Some((_, mount)) if matches!(mount.source, Source::Hidden))
+            && !self.children(at).any(|(_, child)| self.is_shown(child))
+    }
+
+    fn is_shown(&self, at: NodeId) -> bool {
+        match self.mount_at(at) {
+            Some((_, mount)) if !matches!(mount.source, Source::Hidden) => true,
+            _ => self.children(at).any(|(_, child)| self.is_shown(child)),
+        }
     }
 
     /// The path of node `at`.

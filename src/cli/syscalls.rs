@@ -242,7 +242,9 @@ pub fn markdown() -> String {
          ENOSYS, and so do the numbers of other call tables (i386 by `int 0x80`, x32).\n\n\
          | mechanism | meaning | calls |\n|---|---|---|\n",
     );
-    for word in ["native", "notify", "trace", "refuse", "fake", "check"] {
+    for word in [
+        "native", "meter", "notify", "trace", "refuse", "fake", "check",
+    ] {
         let mut rows = TABLE
             .iter()
             .filter(|row| row.mechanism.to_string().starts_with(word))

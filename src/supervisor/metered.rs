@@ -264,7 +264,8 @@ impl Hands<'_> {
         let file = file.as_fd();
         let done = |value| Ok(Done::Reply(Reply::Return(value)));
         let meter = self.vfs.meter_of_file(file);
-        let most = sys::process::file_size_limit(self.task.tid)?;
+        let tid = self.task.tid;
+        let most = || sys::process::file_size_limit(tid);
         match how {
             Grow::Write {
                 buf,
@@ -285,7 +286,9 @@ impl Hands<'_> {
                     return self.perform_plainly(native);
                 }
                 let piece = [(buf, fits.min(MOST_COPIED))];
-                done(self.write_pieces(file, &piece, offset, 0, from, most)?)
+                let written = self.write_pieces(file, &piece, offset, 0, from, most()?);
+                meter.written(file, fits, &written)?;
+                done(written? as i64)
             }
             Grow::Pieces {
                 pieces,
@@ -310,10 +313,12 @@ impl Hands<'_> {
                         (at, len)
                     })
                     .collect();
-                done(self.write_pieces(file, &cut, offset, flags, from, most)?)
+                let written = self.write_pieces(file, &cut, offset, flags, from, most()?);
+                meter.written(file, fits, &written)?;
+                done(written? as i64)
             }
             Grow::Resize { length, as_called } => {
-                if length > most {
+                if length > most()? {
                     // EFBIG, and a signal.
                     return self.perform_plainly(Act::Continue(as_called));
                 }
@@ -332,7 +337,7 @@ impl Hands<'_> {
                 as_called,
             } => {
                 let end = offset.saturating_add(len);
-                if end.cast_unsigned() > most {
+                if end.cast_unsigned() > most()? {
                     return self.perform_plainly(Act::Continue(as_called));
                 }
                 let Some(meter) = meter.filter(|_| may_write(file) == Ok(true)) else {
@@ -372,13 +377,15 @@ impl Hands<'_> {
                 let fits = meter.reach(file, start, len)?;
                 let (mut source_at, mut target_at) =
                     (from_at.map(|(_, at)| at), to_at.map(|(_, at)| at));
-                let n = sys::fs::copy_between(
+                let copied = sys::fs::copy_between(
                     from.as_fd(),
                     source_at.as_mut(),
                     file,
                     target_at.as_mut(),
                     usize::try_from(fits).map_err(|_| Errno::EINVAL)?,
-                )?;
+                );
+                meter.written(file, fits, &copied)?;
+                let n = copied?;
                 for (asked, now) in [(from_at, source_at), (to_at, target_at)] {
                     if let Some(((addr, _), now)) = asked.zip(now) {
                         self.mem.write(addr, &now.to_ne_bytes())?;
@@ -398,7 +405,7 @@ impl Hands<'_> {
         flags: i32,
         from: Option<u64>,
         most: u64,
-    ) -> sys::Result<i64> {
+    ) -> sys::Result<usize> {
         if from.is_some_and(|from| from >= most) {
             // setrlimit(2), RLIMIT_FSIZE.
             sys::process::tgkill(self.task.group.tgid, self.task.tid, libc::SIGXFSZ)?;
@@ -422,7 +429,7 @@ impl Hands<'_> {
             }
         }
         let offset = offset.map_or(-1, u64::cast_signed);
-        Ok(sys::fs::write_at(file, &data, offset, flags)? as i64)
+        sys::fs::write_at(file, &data, offset, flags)
     }
 }
 

@@ -236,7 +236,13 @@ impl<'s> Worker<'s> {
                 *flags &= !libc::O_CREAT;
                 *mode = 0;
             }
-            if matches!(plan.act, Act::Grow { .. } | Act::Open { .. }) && shared.vfs.is_metered() {
+            // A call that the kernel runs may turn out to concern another file than the one that was judged.
+            if shared.vfs.is_metered()
+                && matches!(
+                    plan.act,
+                    Act::Grow { .. } | Act::Open { .. } | Act::Continue(_)
+                )
+            {
                 shared.bell.ring();
             }
             match hands.perform(plan.act) {

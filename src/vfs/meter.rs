@@ -206,7 +206,18 @@ impl Meter {
     /// A file was opened so that it may grow.
     pub fn hold(&self, file: BorrowedFd<'_>) -> sys::Result<()> {
         let stat = sys::fs::fstat(file)?;
+        let held = lock(&self.book).record(file, &stat).map(drop);
+        if held.is_ok() {
+            return held;
+        }
+        // No descriptor left: some of ours may be for files that nobody writes to any more.
+        self.look();
         lock(&self.book).record(file, &stat).map(drop)
+    }
+
+    /// True for a file that is held, as all are that somebody may write to.
+    pub(super) fn holds(&self, id: Inode) -> bool {
+        lock(&self.book).held.contains_key(&id)
     }
 
     /// A guest gets `file` by `O_PATH`.
@@ -257,6 +268,28 @@ impl Meter {
             held.touched = Instant::now();
         }
         Ok((new - from).min(len))
+    }
+
+    /// Of `fits` bytes that were counted so many were written: the others are given back.
+    pub fn written(
+        &self,
+        file: BorrowedFd<'_>,
+        fits: u64,
+        written: &sys::Result<usize>,
+    ) -> sys::Result<()> {
+        let left = fits.saturating_sub(written.map_or(0, |n| n as u64));
+        if left == 0 {
+            return Ok(());
+        }
+        let stat = sys::fs::fstat(file)?;
+        let mut book = lock(&self.book);
+        let held = book.record(file, &stat)?;
+        let counted = held.end;
+        // Others may be writing at the same time: no more than our own part is given back.
+        held.end = length(&stat).max(counted.saturating_sub(left)).min(counted);
+        let end = held.end;
+        book.recount(counted, end);
+        Ok(())
     }
 
     /// Changes the length of a file by `change`. ENOSPC if it would become longer than there is room for.

@@ -31,6 +31,11 @@ impl Vfs {
         if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
             return None;
         }
+        let id = (stat.st_dev, stat.st_ino);
+        let held = self.table.meters().find(|(_, meter)| meter.holds(id));
+        if let Some((_, meter)) = held {
+            return Some(meter);
+        }
         match host_path(fd) {
             Ok(host) => self.table.meter_of(&host.0),
             // So deep that it has no path. In the wrong book it counts too much, in none too little.

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         the_size_is_told,
         sizes_of_the_command_line,
         limits_are_apart,
+        the_book_balances,
         descriptors_swapped_during_the_call,
     ])
 }
@@ -211,6 +212,26 @@ fn limits_are_apart() -> Test {
     let (one, two) = (LIMIT - 4096, 2 * LIMIT - 4096);
     let want = format!("{one}\n3000000\n{two}\n3000000\nf\nx\ny\n");
     assert_eq!(output.stdout_text(), want, "{}", output.all());
+    Ok(())
+}
+
+/// After all that programs do with files, what df(1) says is what du(1) counts; and nothing, when all is removed.
+fn the_book_balances() -> Test {
+    let script = r#"cd /b; tar c -C /usr/include linux 2>/dev/null | tar x 2>/dev/null
+        for i in 1 2 3 4 5 6 7 8 9; do seq $i 5000 > n$i; sed -i s/9/nine/ n$i; ln n$i l$i; ln -s n$i s$i; mkfifo p$i; mkdir d$i; cp n$i d$i; done
+        mv l1 l2; mv n3 n4; mv d5 moved; rm l6 n6; truncate -s 100 n7; truncate -s 70000 n8; dd if=n9 of=n9 bs=1 seek=10 count=1 conv=notrunc 2>/dev/null
+        (exec 5<> deleted; rm deleted; seq 10000 >&5); sort -R n9 | sort -n -o n9; cat n1 >> n2; : > l9; ln -f n1 n2; cp -a d1 copy; rm -r d2
+        used() { df -B4096 --output=iused,used /b | awk 'END {print $2}'; }
+        names=$(find . -mindepth 1 | wc -l)
+        pages=$(find . -type f -printf '%i %s
+' | sort -u | awk '{n += int(($2 + 4095) / 4096)} END {print n}')
+        test $(used) = $((names + pages)) && echo balanced || echo $(used) is not $names + $pages
+        rm -rf /b/*; used"#;
+    let output = Job::sh(script)
+        .flags(["--cwd", "/", "--tmpfs", "/b:1G"])
+        .ignore_stderr()
+        .sandboxed()?;
+    assert_eq!(output.stdout_text(), "balanced\n0\n", "{}", output.all());
     Ok(())
 }
 

@@ -30,8 +30,8 @@ fn expected(call: &Call, net: Net) -> u32 {
         return errno(libc::ENOSYS);
     };
     match row.mechanism {
-        Mechanism::Native => libc::SECCOMP_RET_ALLOW,
-        Mechanism::Notify => libc::SECCOMP_RET_USER_NOTIF,
+        Mechanism::Native | Mechanism::Meter => libc::SECCOMP_RET_ALLOW,
+        Mechanism::Notify | Mechanism::Identify => libc::SECCOMP_RET_USER_NOTIF,
         Mechanism::Trace => libc::SECCOMP_RET_TRACE | u32::from(EXEC_TRACE_DATA),
         Mechanism::Refuse(e) => errno(e as i32),
         Mechanism::Fake => errno(0),
@@ -81,7 +81,12 @@ fn edges(rule: &ArgRule) -> [Vec<u64>; 6] {
 #[test]
 fn every_number_gets_what_the_table_says() {
     for net in NETS {
-        let program = program(&Profile { net, copies: true }).unwrap();
+        let program = program(&Profile {
+            net,
+            copies: true,
+            metered: false,
+        })
+        .unwrap();
         let numbers = (0..600).chain([
             EXEC_PRIVATE - 1,
             EXEC_PRIVATE,
@@ -105,31 +110,18 @@ fn every_number_gets_what_the_table_says() {
     }
 }
 
-/// Where nothing is shown as another file than it is, the kernel tells who it is.
-#[test]
-fn fstat_is_native_without_copies() {
-    for (copies, action) in [
-        (false, libc::SECCOMP_RET_ALLOW),
-        (true, libc::SECCOMP_RET_USER_NOTIF),
-    ] {
-        let net = Net::None;
-        let program = program(&Profile { net, copies }).unwrap();
-        let call = Call {
-            arch: ARCH_X86_64,
-            nr: libc::SYS_fstat as u32,
-            args: [3; 6],
-        };
-        assert_eq!(run(&program, &call).0, action, "copies: {copies}");
-    }
-}
-
 #[test]
 fn i386_and_x32_numbers_do_not_exist() {
     const I386: u32 = 0x4000_0003;
     const AARCH64: u32 = 0xc000_00b7;
     let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
     for net in NETS {
-        let program = program(&Profile { net, copies: true }).unwrap();
+        let program = program(&Profile {
+            net,
+            copies: true,
+            metered: false,
+        })
+        .unwrap();
         for nr in (0..600).chain([EXEC_PRIVATE]) {
             for (arch, nr) in [
                 (I386, nr),
@@ -159,7 +151,12 @@ fn i386_and_x32_numbers_do_not_exist() {
 fn every_rule_holds_at_its_edges() {
     let mut calls = 0;
     for net in NETS {
-        let program = program(&Profile { net, copies: true }).unwrap();
+        let program = program(&Profile {
+            net,
+            copies: true,
+            metered: false,
+        })
+        .unwrap();
         for row in TABLE {
             let Mechanism::Check(_, rule) = row.mechanism else {
                 continue;
@@ -205,7 +202,12 @@ fn every_rule_holds_at_its_edges() {
 #[test]
 fn the_filter_is_short() {
     for net in NETS {
-        let program = program(&Profile { net, copies: true }).unwrap();
+        let program = program(&Profile {
+            net,
+            copies: true,
+            metered: false,
+        })
+        .unwrap();
         let longest = (0..470)
             .map(|nr| {
                 run(
@@ -238,7 +240,12 @@ fn the_filter_is_short() {
 #[test]
 fn the_kernel_takes_it() {
     for net in NETS {
-        let ours = program(&Profile { net, copies: true }).unwrap();
+        let ours = program(&Profile {
+            net,
+            copies: true,
+            metered: false,
+        })
+        .unwrap();
         let theirs: Vec<seccompiler::sock_filter> = ours
             .iter()
             .map(|i| seccompiler::sock_filter {
@@ -269,4 +276,56 @@ fn the_kernel_takes_it() {
             "{net:?}"
         );
     }
+}
+
+/// What only some views need is caught where they do, and nothing else is changed by that.
+#[test]
+fn calls_are_caught_where_the_view_needs_it() {
+    let with = |copies, metered| {
+        let net = Net::None;
+        program(&Profile {
+            net,
+            copies,
+            metered,
+        })
+        .unwrap()
+    };
+    let (plain, copies, metered) = (with(false, false), with(true, false), with(false, true));
+    let (mut identified, mut counted) = (0, 0);
+    for row in TABLE {
+        let call = Call {
+            nr: row.x86,
+            arch: ARCH_X86_64,
+            args: [0; 6],
+        };
+        let answer = |program| run(program, &call).0;
+        let caught = (libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_USER_NOTIF);
+        let same = (answer(&plain), answer(&plain));
+        let of = |wanted| if wanted { caught } else { same };
+        let identifies = matches!(row.mechanism, Mechanism::Identify);
+        let counts = matches!(row.mechanism, Mechanism::Meter);
+        assert_eq!(
+            (answer(&plain), answer(&copies)),
+            of(identifies),
+            "{}",
+            row.name
+        );
+        assert_eq!(
+            (answer(&plain), answer(&metered)),
+            of(counts),
+            "{}",
+            row.name
+        );
+        identified += u32::from(identifies);
+        counted += u32::from(counts);
+    }
+    assert!(identified > 0 && counted > 8, "{identified}, {counted}");
+    let clone = Call {
+        nr: libc::SYS_ioctl as u32,
+        arch: ARCH_X86_64,
+        args: [0, 0x4004_9409, 0, 0, 0, 0],
+    };
+    let refused = libc::SECCOMP_RET_ERRNO | libc::EOPNOTSUPP as u32;
+    assert_eq!(run(&metered, &clone).0, refused, "FICLONE");
+    assert_eq!(run(&plain, &clone).0, libc::SECCOMP_RET_ALLOW, "FICLONE");
 }

@@ -222,11 +222,11 @@ fn a_call_asks_for_what_it_is_about_to_do() {
             "create w: MakeNode",
         ),
         ("rmdir", vec![S("/w/d")], "delete w: Remove"),
-        ("rmdir", vec![S("/w")], "EBUSY"),
+        ("rmdir", vec![S("/w")], "delete view: fail EBUSY"),
         ("rmdir", vec![S("/w/d/.")], "EINVAL"),
         ("rmdir", vec![S("/w/d/..")], "ENOTEMPTY"),
         ("unlink", vec![S("/w/f")], "delete w: Remove"),
-        ("unlink", vec![S("/w")], "EISDIR"),
+        ("unlink", vec![S("/w")], "delete view: fail EISDIR"),
         ("unlink", vec![S("/gone")], "delete view: fail ENOENT"),
         (
             "rename",

@@ -124,7 +124,7 @@ fn every_call_of_the_running_kernel_has_a_row() {
 fn every_row_that_reaches_the_supervisor_has_a_handler_and_no_other_has() {
     for row in TABLE {
         let reaches = match row.mechanism {
-            Mechanism::Notify | Mechanism::Trace => true,
+            Mechanism::Notify | Mechanism::Trace | Mechanism::Meter | Mechanism::Identify => true,
             Mechanism::Check(_, rule) => [Net::None, Net::Host]
                 .iter()
                 .any(|net| rule(*net).outcomes().any(|o| o == Outcome::Notify)),

@@ -8,6 +8,7 @@ use crate::supervisor::{self, Error, Outcome, Setup};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
 use crate::trace::{Log, tell};
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgMatches, FromArgMatches};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -51,9 +52,12 @@ pub struct Args {
     /// Drop the changes at the end
     #[arg(long)]
     pub(super) discard: bool,
-    /// Put a private, empty directory there, dropped at the end
-    #[arg(long, value_name = "PATH")]
-    tmpfs: Vec<PathBuf>,
+    /// Put a private, empty directory there, of at most SIZE bytes (K, M, G), dropped at the end
+    #[arg(long, value_name = "PATH[:SIZE]", value_parser = OsStringValueParser::new().try_map(|text| parse_tmpfs(&text)))]
+    tmpfs: Vec<Wish>,
+    /// Put a file with this text there, read-only
+    #[arg(long, value_name = "PATH=TEXT", value_parser = OsStringValueParser::new().try_map(|text| parse_file(&text)))]
+    file: Vec<Wish>,
     /// Keep or set an environment variable; '*' keeps all
     #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
@@ -104,6 +108,64 @@ fn parse_bind(text: &str) -> Result<Wish, String> {
     }
 }
 
+/// The text is taken as it is, from behind the first equals sign on: nothing is escaped, no line end added.
+fn parse_file(text: &OsStr) -> Result<Wish, String> {
+    let bytes = text.as_bytes();
+    match bytes.iter().position(|&b| b == b'=') {
+        Some(at) if at > 0 => Ok(Wish::File {
+            path: OsStr::from_bytes(bytes.get(..at).unwrap_or_default()).into(),
+            text: bytes.get(at + 1..).unwrap_or_default().to_owned(),
+        }),
+        _ => Err("wanted PATH=TEXT".into()),
+    }
+}
+
+/// What stands behind the last colon is the size; nothing there means no limit, so `a:b:` is a directory `a:b`.
+fn parse_tmpfs(text: &OsStr) -> Result<Wish, String> {
+    let bytes = text.as_bytes();
+    let (path, size) = match bytes.iter().rposition(|&b| b == b':') {
+        Some(at) => (
+            bytes.get(..at).unwrap_or_default(),
+            bytes.get(at + 1..).unwrap_or_default(),
+        ),
+        None => (bytes, &b""[..]),
+    };
+    if path.is_empty() {
+        return Err("wanted PATH or PATH:SIZE".into());
+    }
+    let size = match size {
+        b"" => None,
+        size => Some(parse_size(size).ok_or_else(|| {
+            format!(
+                "{} is no size: wanted a number of bytes above 0, or with K, M or G behind it; \
+                 a path that has a colon ends in one: {}:",
+                size.escape_ascii(),
+                bytes.escape_ascii()
+            )
+        })?),
+    };
+    Ok(Wish::Tmpfs {
+        path: OsStr::from_bytes(path).into(),
+        size,
+    })
+}
+
+/// `512`, `64K`, `10M`, `2G`; powers of 1024.
+fn parse_size(text: &[u8]) -> Option<u64> {
+    let (digits, unit) = match text.split_last()? {
+        (b'K' | b'k', digits) => (digits, 1u64 << 10),
+        (b'M' | b'm', digits) => (digits, 1 << 20),
+        (b'G' | b'g', digits) => (digits, 1 << 30),
+        _ => (text, 1),
+    };
+    // No sign: parse takes a plus.
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    number.checked_mul(unit).filter(|&size| size > 0)
+}
+
 /// The name of a layer has no slash: `a=b/c` is a directory.
 #[expect(clippy::unnecessary_wraps, reason = "the shape that clap wants")]
 fn parse_cow(text: &str) -> Result<Wish, std::convert::Infallible> {
@@ -129,10 +191,8 @@ fn wishes(args: &Args, matches: &ArgMatches) -> Vec<Wish> {
     add("hide", args.hide.iter().cloned().map(Wish::Hide).collect());
     add("bind", args.bind.clone());
     add("cow", args.cow.clone());
-    add(
-        "tmpfs",
-        args.tmpfs.iter().cloned().map(Wish::Tmpfs).collect(),
-    );
+    add("tmpfs", args.tmpfs.clone());
+    add("file", args.file.clone());
     all.sort_by_key(|(at, _)| *at);
     all.into_iter().map(|(_, wish)| wish).collect()
 }

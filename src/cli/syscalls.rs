@@ -139,6 +139,12 @@ fn detail(row: &Row) -> String {
 const fn meaning(mechanism: &Mechanism) -> &'static str {
     match mechanism {
         Mechanism::Native => "the kernel serves it",
+        Mechanism::Meter => {
+            "the kernel serves it; where a directory has a size, the supervisor counts first"
+        }
+        Mechanism::Identify => {
+            "the kernel serves it; where there are copy-on-write mounts, the supervisor answers"
+        }
         Mechanism::Notify => "the supervisor answers",
         Mechanism::Trace => "the tracer prepares it, the supervisor answers",
         Mechanism::Refuse(_) => "the filter refuses it",
@@ -195,6 +201,8 @@ pub fn json(rows: &[&Row]) -> serde_json::Result<String> {
     for row in rows {
         let (mechanism, errno) = match row.mechanism {
             Mechanism::Native => ("native", None),
+            Mechanism::Meter => ("meter", None),
+            Mechanism::Identify => ("identify", None),
             Mechanism::Notify => ("notify", None),
             Mechanism::Trace => ("trace", None),
             Mechanism::Refuse(errno) => ("refuse", Some(format!("{:?}", errno))),
@@ -238,7 +246,9 @@ pub fn markdown() -> String {
          ENOSYS, and so do the numbers of other call tables (i386 by `int 0x80`, x32).\n\n\
          | mechanism | meaning | calls |\n|---|---|---|\n",
     );
-    for word in ["native", "notify", "trace", "refuse", "fake", "check"] {
+    for word in [
+        "native", "meter", "notify", "trace", "refuse", "fake", "check",
+    ] {
         let mut rows = TABLE
             .iter()
             .filter(|row| row.mechanism.to_string().starts_with(word))

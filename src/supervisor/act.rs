@@ -80,8 +80,8 @@ pub(super) struct Hands<'a> {
 }
 
 impl Hands<'_> {
-    /// Performs `act`.
-    pub(super) fn perform(&mut self, act: Act<'_>) -> sys::Result<Done> {
+    /// Performs `act`, in a directory without limits.
+    pub(super) fn perform_plainly(&mut self, act: Act<'_>) -> sys::Result<Done> {
         let done = |value| Ok(Done::Reply(Reply::Return(value)));
         match act {
             Act::Return(value) => return done(value),
@@ -181,6 +181,7 @@ impl Hands<'_> {
             Act::ChangeDir(dir) => self.task.fs().set_cwd(dir),
             Act::Bind { socket, to, asked } => self.bind(&socket, &to, asked)?,
             Act::SignalAll { groups, signal } => signal_all(&groups, signal)?,
+            Act::Grow { file, how } => return self.grow(&file, how),
         }
         done(0)
     }
@@ -254,7 +255,12 @@ impl Hands<'_> {
 
     /// Opens what can be opened without waiting. `O_NONBLOCK` guards against a FIFO that somebody
     /// put there after we looked; the guest gets the flags it asked for.
-    fn open_now(&mut self, place: &Place<'_>, flags: i32, mode: u32) -> sys::Result<OwnedFd> {
+    pub(super) fn open_now(
+        &mut self,
+        place: &Place<'_>,
+        flags: i32,
+        mode: u32,
+    ) -> sys::Result<OwnedFd> {
         if flags & (libc::O_CREAT | libc::O_TMPFILE) != 0 {
             self.take_umask();
         }

@@ -8,7 +8,7 @@ use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule}
 
 use crate::mechanism::bpf::{self, Action, Decision, Error};
 pub use crate::syscall::rules::Net;
-use crate::syscall::rules::{ArgRule, Case, Cond, Op, Outcome, Width};
+use crate::syscall::rules::{self, ArgRule, Case, Cond, Op, Outcome, Width};
 use crate::syscall::table::{Mechanism, Row, TABLE};
 
 /// A number that no kernel has. At the exec stop the tracer turns execve(2) into it, so that the call reaches
@@ -27,6 +27,8 @@ pub struct Profile {
     pub net: Net,
     /// Whether files may have another identity for guests than on the host, so that fstat(2) must be told.
     pub copies: bool,
+    /// Some directory of the view has a limited size.
+    pub metered: bool,
 }
 
 /// The filter.
@@ -43,11 +45,17 @@ pub fn program(profile: &Profile) -> Result<Vec<sock_filter>, Error> {
 fn decision(row: &Row, profile: &Profile) -> Result<Decision, Error> {
     Ok(Decision::Always(match row.mechanism {
         Mechanism::Native => Action::Allow,
-        Mechanism::Notify if row.name == "fstat" && !profile.copies => Action::Allow,
+        Mechanism::Identify if profile.copies => Action::Notify,
+        Mechanism::Identify => Action::Allow,
+        Mechanism::Meter if profile.metered => Action::Notify,
+        Mechanism::Meter => Action::Allow,
         Mechanism::Notify => Action::Notify,
         Mechanism::Trace => Action::Trace(EXEC_TRACE_DATA),
         Mechanism::Refuse(errno) => refuse(errno as i32),
         Mechanism::Fake => Action::Errno(0),
+        Mechanism::Check("ioctl", rule) if profile.metered => {
+            return lower(rules::no_clones(rule(profile.net)));
+        }
         Mechanism::Check(_, rule) => return lower(rule(profile.net)),
     }))
 }

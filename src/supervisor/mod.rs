@@ -19,6 +19,7 @@ mod change;
 pub mod filter;
 mod inject;
 mod mailbox;
+mod metered;
 mod service;
 mod sleep;
 pub mod spawn;
@@ -26,6 +27,7 @@ pub mod stats;
 mod tracer;
 mod verify;
 pub mod view;
+mod watch;
 
 use crate::mechanism::notify::Listener;
 use crate::policy::Policy;
@@ -117,6 +119,7 @@ struct Shared {
     stats: Option<stats::Stats>,
     sleepers: sleep::Sleepers,
     tracer: mailbox::Mailbox,
+    bell: watch::Bell,
 }
 
 /// Runs a program in a sandbox to its end.

@@ -236,6 +236,15 @@ impl<'s> Worker<'s> {
                 *flags &= !libc::O_CREAT;
                 *mode = 0;
             }
+            // A call that the kernel runs may turn out to concern another file than the one that was judged.
+            if shared.vfs.is_metered()
+                && matches!(
+                    plan.act,
+                    Act::Grow { .. } | Act::Open { .. } | Act::Continue(_)
+                )
+            {
+                shared.bell.ring();
+            }
             match hands.perform(plan.act) {
                 Ok(Done::LookAgain) => {}
                 done => return (done, None),

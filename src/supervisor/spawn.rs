@@ -14,6 +14,7 @@ use super::service::work;
 use super::sleep::{Sleepers, wake_signal};
 use super::stats::Stats;
 use super::tracer::Tracer;
+use super::watch::{self, Bell};
 use super::{Error, Outcome, Setup, Shared, filter, stats};
 use crate::mechanism::notify::Listener;
 use crate::sys::process::{self as sp, Forked};
@@ -22,6 +23,7 @@ use crate::task::{FsContext, Registry};
 use crate::vfs::{Caller, Dir};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -34,7 +36,8 @@ fn cannot(what: &'static str, hint: &'static str) -> impl Fn(Errno) -> Error {
     move |errno| Error::CannotEnforce { what, errno, hint }
 }
 
-/// Two pipes between supervisor and child: permission to go on, and what the child has to say.
+/// Between supervisor and child: permission to go on, and what the child has to say. That is sent: a write
+/// may be caught by the filter, before there is anybody to serve it.
 struct Pipes {
     go: (OwnedFd, OwnedFd),
     say: (OwnedFd, OwnedFd),
@@ -45,6 +48,7 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     let program = filter::program(&filter::Profile {
         net: setup.net,
         copies: setup.vfs.has_copies(),
+        metered: setup.vfs.is_metered(),
     })?;
     give_up_privileges()?;
     let tasks = Arc::new(Registry::default());
@@ -54,7 +58,13 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     let old_mask = hold_signals()?;
     let pipes = Pipes {
         go: nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(own("making a pipe"))?,
-        say: nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(own("making a pipe"))?,
+        say: socketpair(
+            AddressFamily::Unix,
+            SockType::Stream,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .map_err(own("making a pair of sockets"))?,
     };
     let first = match sp::fork().map_err(own("forking"))? {
         Forked::Child => child(&setup, pipes, &program, limit, &old_mask),
@@ -62,6 +72,8 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     };
     // The guest is in our process group and gets the terminal's signals itself.
     let _ = sp::ignore(libc::SIGINT).and_then(|()| sp::ignore(libc::SIGQUIT));
+    // What the kernel would tell of leases, which are tried and given back at once.
+    let _ = sp::ignore(libc::SIGIO);
     // From now on nobody of our uid can look into or trace the supervisor (prctl(2)).
     let _ = sp::prctl(libc::PR_SET_DUMPABLE, 0, 0);
     let Pipes {
@@ -97,9 +109,11 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         stats: count.then(Stats::new),
         sleepers: Sleepers::default(),
         tracer: Mailbox::new(),
+        bell: Bell::default(),
     });
     sp::install_interrupter(wake_signal()).map_err(own("installing a signal handler"))?;
     start_worker(&shared);
+    watch::start(&shared);
     sp::forward_signals(first, &FORWARDED).map_err(own("installing signal handlers"))?;
     nix::unistd::write(&go, b"g").map_err(own("starting the guest"))?;
     drop(go);
@@ -235,7 +249,7 @@ fn child(
     drop((go_write, say_read));
     let tell = |number: i32| {
         // The supervisor has gone if this fails, and takes us along.
-        let _ = nix::unistd::write(&say, &number.to_ne_bytes());
+        let _ = send(say.as_raw_fd(), &number.to_ne_bytes(), MsgFlags::empty());
     };
     if !wait_for_go(&go) {
         sp::exit_now(125);

@@ -31,8 +31,20 @@ pub enum Wish {
         /// Read-only.
         ro: bool,
     },
-    /// `--tmpfs P`
-    Tmpfs(PathBuf),
+    /// `--tmpfs P[:SIZE]`
+    Tmpfs {
+        /// In the view.
+        path: PathBuf,
+        /// How many bytes it may hold.
+        size: Option<u64>,
+    },
+    /// `--file P=TEXT`
+    File {
+        /// In the view.
+        path: PathBuf,
+        /// What is in it.
+        text: Vec<u8>,
+    },
     /// `--cow DIR[=LAYER]`
     CopyOnWrite {
         /// On the host.
@@ -98,6 +110,7 @@ struct Builder {
     mounts: Vec<Mount>,
     scratch: Scratch,
     tmpfs: u32,
+    files: u32,
     /// The directory of the host that holds all layers.
     layers: Option<PathBuf>,
 }
@@ -137,10 +150,26 @@ impl Builder {
         Ok(())
     }
 
-    fn tmpfs(&mut self, at: VPath, mode: u32, origin: String) {
+    /// A file of our own: what a guest gets is a real descriptor, and its number stays the same.
+    fn file(&mut self, path: &Path, text: &[u8], origin: &str) -> Result<(), ViewError> {
+        let fail = |why: String| ViewError {
+            what: origin.to_owned(),
+            why,
+        };
+        self.files += 1;
+        let name = CString::new(format!("file{}", self.files)).unwrap_or_default();
+        let made = self.scratch.text(&name, text);
+        let made = made.map_err(|e| fail(e.to_string()))?;
+        for at in names(path, origin)? {
+            self.host(at, &made, true, origin.to_owned())?;
+        }
+        Ok(())
+    }
+
+    fn tmpfs(&mut self, at: VPath, limit: Option<u64>, origin: String) {
         self.tmpfs += 1;
         let name = CString::new(format!("tmp{}", self.tmpfs)).unwrap_or_default();
-        let dir = PrivateDir::new(&self.scratch, &name, mode);
+        let dir = PrivateDir::new(&self.scratch, &name, 0o1777, limit);
         self.mount(at, Source::Private(dir), Access::ALL, origin);
     }
 
@@ -265,9 +294,22 @@ impl Builder {
                 };
                 self.host(at, source, *ro, origin)
             }
-            Wish::Tmpfs(path) => {
-                let origin = format!("flag --tmpfs {}", path.display());
-                self.tmpfs(absolute(path, &origin)?, 0o1777, origin);
+            Wish::File { path, text } => {
+                let origin = format!("flag --file {}", path.display());
+                self.file(path, text, &origin)
+            }
+            Wish::Tmpfs { path, size } => {
+                let tail = size.map_or(String::new(), |size| format!(":{size}"));
+                let origin = format!("flag --tmpfs {}{tail}", path.display());
+                if size.is_some() && !self.scratch.has_leases() {
+                    let why = format!(
+                        "the file system of {} has no leases (fcntl(2)), without which nobody can tell what \
+                         is still open\n  hint: TMPDIR names another directory",
+                        self.scratch.base().display()
+                    );
+                    return Err(ViewError { what: origin, why });
+                }
+                self.tmpfs(absolute(path, &origin)?, *size, origin);
                 Ok(())
             }
         }
@@ -324,20 +366,31 @@ fn real(dir: &Path) -> PathBuf {
 /// Where a flag's path lies in the view: at the name given and, if that leads through symbolic links of
 /// the host, at the place they lead to. A rule for only one of the two would not hold at the other.
 fn places(path: &Path, origin: &str) -> Result<Vec<VPath>, ViewError> {
-    let given = absolute(path, origin)?;
-    let mut all = vec![given];
-    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    // The last name itself is meant, link or not; what is above it is where it is.
-    let parent = full.parent().and_then(|p| fs::canonicalize(p).ok());
-    let real = parent.zip(full.file_name()).map(|(p, name)| p.join(name));
+    let mut all = names(path, origin)?;
     // What is shown is what a link leads to: that has a name of its own, too.
-    for other in real.into_iter().chain(fs::canonicalize(&full)) {
-        match VPath::clean(other.as_os_str().as_bytes()) {
-            Some(other) if !all.contains(&other) => all.push(other),
-            _ => {}
-        }
+    if let Ok(other) = fs::canonicalize(std::path::absolute(path).unwrap_or_else(|_| path.into())) {
+        add(&mut all, &other);
     }
     Ok(all)
+}
+
+/// The same for a name that is replaced, link or not: what it leads to is not meant.
+fn names(path: &Path, origin: &str) -> Result<Vec<VPath>, ViewError> {
+    let mut all = vec![absolute(path, origin)?];
+    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // What is above the last name is where it is.
+    let parent = full.parent().and_then(|p| fs::canonicalize(p).ok());
+    if let Some((parent, name)) = parent.zip(full.file_name()) {
+        add(&mut all, &parent.join(name));
+    }
+    Ok(all)
+}
+
+fn add(all: &mut Vec<VPath>, other: &Path) {
+    match VPath::clean(other.as_os_str().as_bytes()) {
+        Some(other) if !all.contains(&other) => all.push(other),
+        _ => {}
+    }
 }
 
 /// A flag's path in the view: relative ones start from the working directory.
@@ -369,6 +422,7 @@ impl View {
             mounts: Vec::new(),
             scratch,
             tmpfs: 0,
+            files: 0,
             layers,
         };
         let synthetic = b.rule(Access::READ_ONLY, "the view's own directories".into());
@@ -386,12 +440,8 @@ impl View {
             Access::READ_ONLY,
             "default: /proc".into(),
         );
-        b.tmpfs(place("/tmp"), 0o1777, "default: private /tmp".into());
-        b.tmpfs(
-            place("/dev/shm"),
-            0o1777,
-            "default: private /dev/shm".into(),
-        );
+        b.tmpfs(place("/tmp"), None, "default: private /tmp".into());
+        b.tmpfs(place("/dev/shm"), None, "default: private /dev/shm".into());
         let mut notes = vec!["system directories read-only, private /tmp".to_owned()];
         let (start, note) = b.working_directory(wishes, cwd, store_for)?;
         notes.push(note);
@@ -507,7 +557,12 @@ fn describe(wish: &Wish) -> String {
             let how = if *ro { "read-only" } else { "writable" };
             format!("{} at {} {how}", source.display(), target.display())
         }
-        Wish::Tmpfs(p) => format!("{} private and empty", p.display()),
+        Wish::File { path, text } => format!("{} of {} bytes", path.display(), text.len()),
+        Wish::Tmpfs { path, size: None } => format!("{} private and empty", path.display()),
+        Wish::Tmpfs {
+            path,
+            size: Some(size),
+        } => format!("{} private, at most {size} bytes", path.display()),
         Wish::CopyOnWrite { dir, .. } => format!("{} copy-on-write", dir.display()),
     }
 }

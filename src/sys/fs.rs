@@ -465,3 +465,45 @@ pub fn inotify_add_watch(inotify: BorrowedFd<'_>, path: &CStr, mask: u32) -> Res
     // SAFETY: `path` is NUL-terminated.
     check_int(unsafe { libc::inotify_add_watch(inotify.as_raw_fd(), path.as_ptr(), mask) })
 }
+
+/// fcntl(2), `F_SETLEASE`, tried and given back: true if nobody else has the file behind `fd` open for
+/// writing or, with `at_all`, in any way. `fd` must be open for reading. False as well if there are no leases.
+pub fn nobody_else_has(fd: BorrowedFd<'_>, at_all: bool) -> bool {
+    let kind = if at_all { libc::F_WRLCK } else { libc::F_RDLCK };
+    // SAFETY: F_SETLEASE takes an int.
+    let set = |kind: i32| check_int(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, kind) });
+    set(kind).is_ok() && set(libc::F_UNLCK).is_ok()
+}
+
+/// pwritev2(2) of one piece; at the file's own position, which moves, if `offset` is -1.
+pub fn write_at(fd: BorrowedFd<'_>, data: &[u8], offset: i64, flags: i32) -> Result<usize> {
+    let piece = libc::iovec {
+        iov_base: data.as_ptr().cast_mut().cast(),
+        iov_len: data.len(),
+    };
+    // SAFETY: `piece` spans exactly `data`, which the kernel only reads.
+    let n = unsafe { libc::pwritev2(fd.as_raw_fd(), &raw const piece, 1, offset, flags) };
+    check(n as libc::c_long)
+}
+
+/// fallocate(2).
+pub fn fallocate(fd: BorrowedFd<'_>, mode: i32, offset: i64, len: i64) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check_int(unsafe { libc::fallocate(fd.as_raw_fd(), mode, offset, len) }).map(drop)
+}
+
+/// copy_file_range(2); `None` for an offset means the file's own position.
+pub fn copy_between(
+    from: BorrowedFd<'_>,
+    from_at: Option<&mut i64>,
+    to: BorrowedFd<'_>,
+    to_at: Option<&mut i64>,
+    len: usize,
+) -> Result<usize> {
+    let source = from_at.map_or(std::ptr::null_mut(), std::ptr::from_mut);
+    let target = to_at.map_or(std::ptr::null_mut(), std::ptr::from_mut);
+    // SAFETY: both offsets are NULL or exclusively borrowed for the whole call.
+    let n =
+        unsafe { libc::copy_file_range(from.as_raw_fd(), source, to.as_raw_fd(), target, len, 0) };
+    check(n as libc::c_long)
+}

@@ -448,3 +448,19 @@ pub fn ptrace_seize(tid: i32, with_exit_stops: bool) -> Result<()> {
     // SAFETY: SEIZE takes its options by value.
     check(unsafe { libc::ptrace(libc::PTRACE_SEIZE, tid, 0, options as libc::c_long) }).map(drop)
 }
+
+/// prlimit(2): how long a file a task may make, `RLIMIT_FSIZE`.
+pub fn file_size_limit(tid: i32) -> Result<u64> {
+    let mut limit = std::mem::MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: no new limit is given; `limit` has room for the old one.
+    check_int(unsafe {
+        libc::prlimit(
+            tid,
+            libc::RLIMIT_FSIZE,
+            std::ptr::null(),
+            limit.as_mut_ptr(),
+        )
+    })?;
+    // SAFETY: the call succeeded, so the kernel has filled the whole structure.
+    Ok(unsafe { limit.assume_init() }.rlim_cur)
+}

@@ -5,6 +5,7 @@ pub mod attr;
 pub mod dir;
 pub mod exec;
 pub mod flags;
+pub mod meter;
 pub mod name;
 pub mod net;
 pub mod open;

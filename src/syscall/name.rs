@@ -3,7 +3,7 @@
 use super::args::{AtFlags, Dev, DirFd, Mode, OptPath, RenameFlags, UnlinkFlags, UserPath};
 use super::path::{check_flags, existing, held};
 use super::plan::{Act, Cx, Errno, Plan};
-use crate::policy::Access;
+use crate::policy::{Access, RuleId};
 use crate::vfs::{Dir, Follow, Last, Place};
 use std::ffi::CStr;
 
@@ -24,8 +24,15 @@ fn locate_parent<'a>(cx: &Cx<'a>, dir: DirFd, path: UserPath<'a>) -> Result<Plac
     Ok(place)
 }
 
+/// The rule that says whether a name may be removed or replaced: that of the directory in which it stands,
+/// which for a mount point is not the mount's.
+fn rule_of_name(cx: &Cx<'_>, place: &Place<'_>) -> Option<RuleId> {
+    let above = cx.vfs.above_mount(place);
+    above.map_or_else(|| cx.vfs.rule(place), |(_, rule)| Some(rule))
+}
+
 /// False if the directories in which two names stand are known to lie on different mounts.
-fn on_one_mount(a: &Place<'_>, b: &Place<'_>) -> bool {
+fn on_one_mount(cx: &Cx<'_>, a: &Place<'_>, b: &Place<'_>) -> bool {
     fn above<'p>(place: &'p Place<'_>) -> Option<&'p Dir> {
         match place {
             Place::Name { dir, .. } | Place::Absent { dir, .. } | Place::Link { dir, .. } => {
@@ -39,10 +46,30 @@ fn on_one_mount(a: &Place<'_>, b: &Place<'_>) -> bool {
             _ => None,
         }
     }
-    match (above(a), above(b)) {
-        (Some(a), Some(b)) => a.same_mount(b),
+    let point = |place| cx.vfs.above_mount(place).map(|(mount, _)| mount);
+    match (above(a), above(b), point(a), point(b)) {
+        (Some(a), Some(b), ..) => a.same_mount(b),
+        (Some(dir), _, _, Some(mount)) | (_, Some(dir), Some(mount), _) => dir.mount() == mount,
+        (.., Some(a), Some(b)) => a == b,
         _ => true,
     }
+}
+
+/// What rename(2) says of a name that can't be moved or replaced: before it looks for mounts, the kernel
+/// looks whether both are there and of one kind.
+fn busy(cx: &Cx<'_>, from: &Place<'_>, to: &Place<'_>, flags: u32) -> Result<Errno, Errno> {
+    let is_dir = |stat: libc::stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
+    let old = cx.vfs.stat(from)?.map(is_dir);
+    let new = cx.vfs.stat(to)?.map(is_dir);
+    let exchange = flags & libc::RENAME_EXCHANGE != 0;
+    Ok(match (old, new) {
+        (None, _) => Errno::ENOENT,
+        (_, None) if exchange => Errno::ENOENT,
+        (_, Some(_)) if flags & libc::RENAME_NOREPLACE != 0 => Errno::EEXIST,
+        (Some(true), Some(false)) if !exchange => Errno::ENOTDIR,
+        (Some(false), Some(true)) if !exchange => Errno::EISDIR,
+        _ => Errno::EBUSY,
+    })
 }
 
 /// A call that makes a new name at `place`: EEXIST if it is taken by something of the view's own,
@@ -233,9 +260,10 @@ pub fn unlinkat<'a>(
     check_flags(flags.0, libc::AT_REMOVEDIR)?;
     let rmdir = flags.0 & libc::AT_REMOVEDIR != 0;
     let place = locate(cx, dir, path)?;
-    let rule = cx.vfs.rule(&place);
+    let rule = rule_of_name(cx, &place);
     let act = match &place {
         Place::Absent { dir, .. } if cx.vfs.is_in_proc(dir) => return Err(Errno::ENOENT),
+        Place::Dir(_, Last::Mounted) => Act::Fail(if rmdir { Errno::EBUSY } else { Errno::EISDIR }),
         // proc(5) lets nothing be removed, though it is not mounted read-only.
         Place::Magic(_) if !rmdir => return Err(Errno::EPERM),
         Place::Name { pinned: true, .. } if rmdir => Act::Fail(Errno::EBUSY),
@@ -294,9 +322,9 @@ pub fn renameat2<'a>(
     }
     let from = locate_parent(cx, old_dir, old)?;
     let to = locate_parent(cx, new_dir, new)?;
-    let (from_rule, to_rule) = (cx.vfs.rule(&from), cx.vfs.rule(&to));
+    let (from_rule, to_rule) = (rule_of_name(cx, &from), rule_of_name(cx, &to));
     let unnamed = |p: &Place<'_>| matches!(p, Place::Dir(_, Last::Dot | Last::DotDot | Last::Root));
-    if !on_one_mount(&from, &to) {
+    if !on_one_mount(cx, &from, &to) {
         return Err(Errno::EXDEV);
     }
     let act = match (&from, &to) {
@@ -309,7 +337,7 @@ pub fn renameat2<'a>(
             });
         }
         (Place::Name { pinned: true, .. }, _) | (_, Place::Name { pinned: true, .. }) => {
-            Act::Fail(Errno::EBUSY)
+            Act::Fail(busy(cx, &from, &to, flags.0)?)
         }
         (Place::Name { .. }, Place::Name { .. }) => Act::Rename {
             from,
@@ -319,7 +347,7 @@ pub fn renameat2<'a>(
         (Place::Absent { .. }, _) => Act::Fail(Errno::ENOENT),
         (Place::Name { .. }, Place::Absent { hidden: true, .. }) => Act::Fail(Errno::EPERM),
         (_, Place::Dir(..) | Place::File(_)) | (Place::Dir(..) | Place::File(_), _) => {
-            Act::Fail(Errno::EBUSY)
+            Act::Fail(busy(cx, &from, &to, flags.0)?)
         }
         _ => Act::Fail(Errno::EXDEV),
     };

@@ -369,12 +369,13 @@ fn read_held_link<'a>(
 /// statfs(2).
 pub fn statfs<'a>(cx: &Cx<'a>, path: UserPath<'a>, buf: OutBuf) -> Result<Plan<'a>, Errno> {
     let (place, _) = existing(cx, CWD, path, Follow::Last)?;
-    let found = match &place {
+    let mut found = match &place {
         Place::Name { dir, .. } | Place::Dir(dir, _) if dir.cow().is_some() => {
             dir.cow().ok_or(Errno::ENOENT)?.statfs()?
         }
         place => sys::fs::fstatfs(cx.vfs.handle(place)?.as_fd())?,
     };
+    cx.vfs.limited_statfs(&place, &mut found);
     Ok(answer(cx, buf, &found))
 }
 

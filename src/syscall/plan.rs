@@ -252,6 +252,8 @@ pub enum Act<'a> {
         to: Address<'a>,
         asked: &'a [u8],
     },
+    /// A call that may make a file of a limited directory longer.
+    Grow { file: OwnedFd, how: Grow<'a> },
     /// kill(2) to several guests where the kernel would also reach others.
     SignalAll { groups: Vec<i32>, signal: i32 },
 }
@@ -260,6 +262,47 @@ pub enum Act<'a> {
 /// memory can change after a look, registers of a waiting thread can't. The text is the reason.
 #[derive(Clone, Copy, Debug)]
 pub struct RegistersOnly(pub &'static str);
+
+/// How a file may become longer.
+#[derive(Debug)]
+#[expect(
+    missing_docs,
+    reason = "the fields are the arguments of the calls named, as their man pages have them"
+)]
+pub enum Grow<'a> {
+    /// write(2), pwrite(2): the kernel does it, if there is room.
+    Write {
+        buf: u64,
+        count: u64,
+        offset: Option<u64>,
+        as_called: RegistersOnly,
+    },
+    /// writev(2) and its kin: addresses and lengths, copied.
+    Pieces {
+        pieces: &'a [(u64, u64)],
+        offset: Option<u64>,
+        flags: i32,
+    },
+    /// ftruncate(2).
+    Resize {
+        length: u64,
+        as_called: RegistersOnly,
+    },
+    /// fallocate(2).
+    Allocate {
+        mode: i32,
+        offset: i64,
+        len: i64,
+        as_called: RegistersOnly,
+    },
+    /// copy_file_range(2): where each offset came from, and its value.
+    Copy {
+        from: OwnedFd,
+        from_at: Option<(u64, i64)>,
+        to_at: Option<(u64, i64)>,
+        len: u64,
+    },
+}
 
 /// What a metadata call acts on.
 #[derive(Debug)]

@@ -473,6 +473,13 @@ pub fn ioctl(net: Net) -> ArgRule {
     }
 }
 
+/// ioctl(2) where a directory has a limited size: no `FICLONE`, which makes a file as long as another.
+pub fn no_clones(mut rule: ArgRule) -> ArgRule {
+    let refused = each(1, &of![io: FICLONE FICLONERANGE], Refuse(libc::EOPNOTSUPP));
+    rule.cases.splice(0..0, refused);
+    rule
+}
+
 /// fcntl(2). `F_SETOWN` names who gets SIGIO in a register: the supervisor translates and judges the pid;
 /// `F_SETOWN_EX` names it in memory. Leases and `F_NOTIFY` would stall and watch other openers on the host.
 pub fn fcntl(_: Net) -> ArgRule {

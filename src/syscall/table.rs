@@ -12,6 +12,8 @@
 //! | `Native` | the kernel, as if there were no sandbox | the call acts on what the program already holds |
 //! | `Notify` | the supervisor (`SECCOMP_RET_USER_NOTIF`) | the arguments name something: a path, an address, a pid |
 //! | `Trace` | the tracer (`SECCOMP_RET_TRACE`) | registers must be rewritten: exec |
+//! | `Meter` | the kernel; where a directory has a size (`--tmpfs DIR:SIZE`), the supervisor first | what makes files longer must be counted |
+//! | `Identify` | the kernel; where there are copy-on-write mounts, the supervisor | a copied file keeps its original's identity |
 //! | `Refuse(E)` | the filter, with errno `E` | it would reach out of the sandbox, or our answers could not honour it |
 //! | `Fake(0)` | the filter, with success | harmless to leave out, and programs take a refusal badly |
 //! | `Check(rule)` | the filter, by the arguments | a function in [`rules`] tells Native from Notify from Refuse |
@@ -77,6 +79,10 @@ pub struct Param {
 pub enum Mechanism {
     /// The kernel.
     Native,
+    /// The kernel, or the supervisor in runs in which some directory has a limited size.
+    Meter,
+    /// The kernel, or the supervisor in runs in which files may be copied.
+    Identify,
     /// The supervisor.
     Notify,
     /// The tracer.
@@ -94,6 +100,8 @@ impl Display for Mechanism {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Mechanism::Native => f.write_str("native"),
+            Mechanism::Meter => f.write_str("meter"),
+            Mechanism::Identify => f.write_str("identify"),
             Mechanism::Notify => f.write_str("notify"),
             Mechanism::Trace => f.write_str("trace"),
             Mechanism::Refuse(errno) => {
@@ -269,6 +277,12 @@ macro_rules! mechanism {
     (Native $args:tt) => {
         Mechanism::Native
     };
+    (Meter $args:tt) => {
+        Mechanism::Meter
+    };
+    (Identify $args:tt) => {
+        Mechanism::Identify
+    };
     (Notify $args:tt) => {
         Mechanism::Notify
     };
@@ -342,11 +356,11 @@ syscalls! {
 
     // Reading and writing open files. Whatever an open file allows was decided when it was opened.
         0   63  read                    Fd      Native             (fd: Fd, buf: OutBuf, count: Size);
-        1   64  write                   Fd      Native             (fd: Fd, buf: InBuf, count: Size);
+        1   64  write                   Fd      Meter              (fd: Fd, buf: InBuf, count: Size)                                             -> meter::write;
         2    _  open                    Path    Notify             (path: UserPath, flags: OpenFlags, mode: Mode)                                -> open::open;
         3   57  close                   Fd      Native             (fd: Fd);
         4    _  stat                    Path    Notify             (path: UserPath, buf: OutBuf)                                                 -> path::stat;
-        5   80  fstat                   Fd      Notify             (fd: Fd, buf: OutBuf)                                                         -> path::fstat;
+        5   80  fstat                   Fd      Identify           (fd: Fd, buf: OutBuf)                                                         -> path::fstat;
         6    _  lstat                   Path    Notify             (path: UserPath, buf: OutBuf)                                                 -> path::lstat;
         7    _  poll                    Fd      Native             (fds: Ptr, count: UInt, timeout_ms: Int);
         8   62  lseek                   Fd      Native             (fd: Fd, offset: Off, whence: Whence);
@@ -365,9 +379,9 @@ syscalls! {
     // One number, a thousand calls: the rule lists the commands that are known to be harmless.
        16   29  ioctl                   Fd      Check(ioctl)       (fd: Fd, cmd: IoctlCmd, arg: Ptr);
        17   67  pread64                 Fd      Native             (fd: Fd, buf: OutBuf, count: Size, offset: Off);
-       18   68  pwrite64                Fd      Native             (fd: Fd, buf: InBuf, count: Size, offset: Off);
+       18   68  pwrite64                Fd      Meter              (fd: Fd, buf: InBuf, count: Size, offset: Off)                                -> meter::pwrite64;
        19   65  readv                   Fd      Native             (fd: Fd, iov: Ptr, count: ULong);
-       20   66  writev                  Fd      Native             (fd: Fd, iov: Ptr, count: ULong);
+       20   66  writev                  Fd      Meter              (fd: Fd, iov: Ptr, count: ULong)                                              -> meter::writev;
        21    _  access                  Path    Notify             (path: UserPath, mode: AccessMode)                                            -> path::access;
        22    _  pipe                    Ipc     Native             (fds: OutBuf);
        23    _  select                  Fd      Native             (count: Int, read: Ptr, write: Ptr, except: Ptr, timeout: Ptr);
@@ -391,7 +405,7 @@ syscalls! {
        37    _  alarm                   Time    Native             (seconds: UInt);
        38  103  setitimer               Time    Native             (which: Int, value: InBuf, old: OutBuf);
        39  172  getpid                  Process Native             ();
-       40   71  sendfile                Fd      Native             (to: Fd, from: Fd, offset: Ptr, count: Size);
+       40   71  sendfile                Fd      Meter              (to: Fd, from: Fd, offset: Ptr, count: Size)                                  -> meter::sendfile;
 
     // Sockets. What sort of socket may exist is decided at socket(2), whom it may reach at bind(2) and connect(2).
        41  198  socket                  Net     Check(socket)      (family: SocketFamily, kind: SocketType, protocol: Int);
@@ -436,7 +450,7 @@ syscalls! {
        74   82  fsync                   Fd      Native             (fd: Fd);
        75   83  fdatasync               Fd      Native             (fd: Fd);
        76   45  truncate                Path    Notify             (path: UserPath, len: Off)                                                    -> attr::truncate;
-       77   46  ftruncate               Fd      Native             (fd: Fd, len: Off);
+       77   46  ftruncate               Fd      Meter              (fd: Fd, len: Off)                                                            -> meter::ftruncate;
 
     // Directories and names.
        78    _  getdents                Fd      Notify             (fd: Fd, buf: OutBuf, count: UInt)                                            -> dir::getdents;
@@ -509,7 +523,7 @@ syscalls! {
       135   92  personality             Process Check(personality) (persona: Persona);
       136    _  ustat                   Dead    Refuse(ENOSYS, "superseded by statfs; takes host device numbers") (dev: Dev, buf: OutBuf);
       137   43  statfs                  Path    Notify             (path: UserPath, buf: OutBuf)                                                 -> path::statfs;
-      138   44  fstatfs                 Fd      Native             (fd: Fd, buf: OutBuf);
+      138   44  fstatfs                 Fd      Meter              (fd: Fd, buf: OutBuf)                                                         -> meter::fstatfs;
       139    _  sysfs                   Dead    Refuse(ENOSYS, "superseded by /proc/filesystems") (option: Int, a: ULong, b: ULong);
 
     // Scheduling. Pid 0 is the caller and goes native; other pids must be in the sandbox.
@@ -587,7 +601,7 @@ syscalls! {
       205    _  set_thread_area         Dead    Refuse(ENOSYS, "i386 only") (info: Ptr);
 
     // POSIX AIO: acts on descriptors the program holds.
-      206    0  io_setup                Fd      Native             (count: UInt, ctx: OutBuf);
+      206    0  io_setup                Fd      Meter              (count: UInt, ctx: OutBuf)                                                    -> meter::io_setup;
       207    1  io_destroy              Fd      Native             (ctx: ULong);
       208    4  io_getevents            Fd      Native             (ctx: ULong, min: Long, count: Long, events: OutBuf, timeout: InBuf);
       209    2  io_submit               Fd      Native             (ctx: ULong, count: Long, iocbs: Ptr);
@@ -666,7 +680,7 @@ syscalls! {
       274  100  get_robust_list         Process Check(own_pid)     (pid: Pid, head: OutBuf, len: OutBuf)                                         -> process::get_robust_list;
 
     // Moving data between descriptors without copying it through the program.
-      275   76  splice                  Fd      Native             (from: Fd, from_offset: Ptr, to: Fd, to_offset: Ptr, len: Size, flags: UInt);
+      275   76  splice                  Fd      Meter              (from: Fd, from_offset: Ptr, to: Fd, to_offset: Ptr, len: Size, flags: UInt)  -> meter::splice;
       276   77  tee                     Fd      Native             (from: Fd, to: Fd, len: Size, flags: UInt);
       277   84  sync_file_range         Fd      Native             (fd: Fd, offset: Off, len: Off, flags: UInt);
       278   75  vmsplice                Fd      Refuse(ENOSYS, "lends memory pages to a pipe: a history of kernel bugs") (fd: Fd, iov: Ptr, count: ULong, flags: UInt);
@@ -678,7 +692,7 @@ syscalls! {
       282    _  signalfd                Signal  Native             (fd: Fd, mask: InBuf, set_size: Size);
       283   85  timerfd_create          Time    Native             (clock: Clock, flags: Int);
       284    _  eventfd                 Fd      Native             (count: UInt);
-      285   47  fallocate               Fd      Native             (fd: Fd, mode: Int, offset: Off, len: Off);
+      285   47  fallocate               Fd      Meter              (fd: Fd, mode: Int, offset: Off, len: Off)                                    -> meter::fallocate;
       286   86  timerfd_settime         Time    Native             (fd: Fd, flags: Int, new: InBuf, old: OutBuf);
       287   87  timerfd_gettime         Time    Native             (fd: Fd, value: OutBuf);
       288  242  accept4                 Net     Native             (fd: Fd, addr: OutBuf, len: Ptr, flags: FdFlags);
@@ -689,7 +703,7 @@ syscalls! {
       293   59  pipe2                   Ipc     Check(pipe2)       (fds: OutBuf, flags: FdFlags);
       294   26  inotify_init1           Fd      Native             (flags: FdFlags);
       295   69  preadv                  Fd      Native             (fd: Fd, iov: Ptr, count: ULong, offset: Off, offset_high: Off);
-      296   70  pwritev                 Fd      Native             (fd: Fd, iov: Ptr, count: ULong, offset: Off, offset_high: Off);
+      296   70  pwritev                 Fd      Meter              (fd: Fd, iov: Ptr, count: ULong, offset: Off, offset_high: Off)               -> meter::pwritev;
       297  240  rt_tgsigqueueinfo       Signal  Notify             (tgid: Pid, tid: Pid, sig: Signal, info: InBuf)                               -> signal::rt_tgsigqueueinfo;
 
     // Watching others, and the insides of other processes.
@@ -721,9 +735,9 @@ syscalls! {
       323  282  userfaultfd             Memory  Refuse(ENOSYS, "could stall whoever reads the page") (flags: Int);
       324  283  membarrier              Memory  Native             (cmd: Int, flags: UInt, cpu: Int);
       325  284  mlock2                  Memory  Native             (addr: Ptr, len: Size, flags: Int);
-      326  285  copy_file_range         Fd      Native             (from: Fd, from_offset: Ptr, to: Fd, to_offset: Ptr, len: Size, flags: UInt);
+      326  285  copy_file_range         Fd      Meter              (from: Fd, from_offset: Ptr, to: Fd, to_offset: Ptr, len: Size, flags: UInt)  -> meter::copy_file_range;
       327  286  preadv2                 Fd      Native             (fd: Fd, iov: Ptr, count: ULong, offset: Off, offset_high: Off, flags: Int);
-      328  287  pwritev2                Fd      Native             (fd: Fd, iov: Ptr, count: ULong, offset: Off, offset_high: Off, flags: Int);
+      328  287  pwritev2                Fd      Meter              (fd: Fd, iov: Ptr, count: ULong, offset: Off, offset_high: Off, flags: Int)   -> meter::pwritev2;
       329  288  pkey_mprotect           Memory  Native             (addr: Ptr, len: Size, prot: MmapProt, key: Int);
       330  289  pkey_alloc              Memory  Native             (flags: ULong, rights: ULong);
       331  290  pkey_free               Memory  Native             (key: Int);

@@ -131,6 +131,11 @@ impl Dir {
         self.path.as_ref()
     }
 
+    /// The mount on which names in this directory stand.
+    pub fn mount(&self) -> Option<super::mount::MountId> {
+        self.mount
+    }
+
     /// True when both lie on the same mount, so that a rename between them is possible.
     pub fn same_mount(&self, other: &Self) -> bool {
         let hosts = self.host().is_some() && other.host().is_some();

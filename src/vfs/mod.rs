@@ -22,6 +22,8 @@ mod deed;
 mod dir;
 mod fixed;
 pub mod fs;
+pub mod meter;
+mod metered;
 pub mod mount;
 pub mod path;
 mod readdir;
@@ -106,6 +108,8 @@ pub struct Vfs {
     changeable: OnceLock<Vec<Box<[u8]>>>,
     /// Listings of copy-on-write directories that are being read.
     listed: Mutex<Vec<readdir::Listed>>,
+    /// Some private directory may grow only so far.
+    metered: bool,
     next_id: AtomicU64,
 }
 
@@ -167,6 +171,7 @@ impl Vfs {
                 seen: Mutex::new(Instant::now()),
             },
         };
+        let metered = table.meters().next().is_some();
         let mount_roots = (0..table.len()).map(|_| OnceLock::new()).collect();
         Ok(Self {
             mount_roots,
@@ -186,6 +191,7 @@ impl Vfs {
             writable: Mutex::default(),
             changeable: OnceLock::new(),
             listed: Mutex::default(),
+            metered,
             next_id,
         })
     }

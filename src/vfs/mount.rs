@@ -6,6 +6,7 @@
 
 use super::Scratch;
 use super::cow::{Cow, Sync};
+use super::meter::Meter;
 use super::path::{HostPath, VPath, components, strip_prefix};
 use crate::policy::RuleId;
 use crate::sys;
@@ -31,7 +32,7 @@ pub enum Source {
     File(HostObject),
     /// A symbolic link that exists only in the view (`/bin -> usr/bin`).
     Symlink(Box<[u8]>),
-    /// Nothing: the path does not exist, whatever lies below.
+    /// Nothing: the path does not exist, but for what other mounts show below.
     Hidden,
     /// The devices of the view.
     Dev,
@@ -90,16 +91,19 @@ pub struct PrivateDir {
     name: CString,
     mode: u32,
     made: OnceLock<OwnedFd>,
+    /// Counts what is in it, if its size is limited.
+    meter: Option<Meter>,
 }
 
 impl PrivateDir {
-    /// The directory `name` of `scratch`, to be made with `mode`.
-    pub fn new(scratch: &Scratch, name: &CStr, mode: u32) -> Self {
+    /// The directory `name` of `scratch`, to be made with `mode`, which may grow to `limit` bytes.
+    pub fn new(scratch: &Scratch, name: &CStr, mode: u32, limit: Option<u64>) -> Self {
         Self {
             path: scratch.place(name),
             name: name.to_owned(),
             mode,
             made: OnceLock::new(),
+            meter: limit.map(Meter::new),
         }
     }
 
@@ -221,6 +225,19 @@ impl MountTable {
         Some((id, self.mounts.get(id)?))
     }
 
+    /// True for a hidden place below which nothing is shown: the others are directories on the way there.
+    pub fn is_gone(&self, at: NodeId) -> bool {
+        matches!(self.mount_at(at), Some((_, mount)) if matches!(mount.source, Source::Hidden))
+            && !self.children(at).any(|(_, child)| self.is_shown(child))
+    }
+
+    fn is_shown(&self, at: NodeId) -> bool {
+        match self.mount_at(at) {
+            Some((_, mount)) if !matches!(mount.source, Source::Hidden) => true,
+            _ => self.children(at).any(|(_, child)| self.is_shown(child)),
+        }
+    }
+
     /// The path of node `at`.
     pub fn path(&self, at: NodeId) -> Option<&VPath> {
         self.nodes.get(at)?.path.as_ref()
@@ -255,6 +272,28 @@ impl MountTable {
     pub fn has_cow(&self) -> bool {
         let is_cow = |mount: &Mount| matches!(mount.source, Source::Cow(_));
         self.mounts.iter().any(is_cow)
+    }
+
+    /// The book of a mount whose size is limited.
+    pub(super) fn meter(&self, id: MountId) -> Option<&Meter> {
+        match &self.mount(id)?.source {
+            Source::Private(dir) => dir.meter.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The mounts whose size is limited, and their books.
+    pub(super) fn meters(&self) -> impl Iterator<Item = (&Mount, &Meter)> {
+        let book = |(id, mount)| Some((mount, self.meter(id)?));
+        self.mounts.iter().enumerate().filter_map(book)
+    }
+
+    /// The book of the limited mount in whose directory a host path lies.
+    pub(super) fn meter_of(&self, host: &[u8]) -> Option<&Meter> {
+        self.mounts.iter().find_map(|mount| match &mount.source {
+            Source::Private(dir) if strip_prefix(host, &dir.path.0).is_some() => dir.meter.as_ref(),
+            _ => None,
+        })
     }
 
     /// The copy-on-write mount that shows a host path, and which of its parts holds it.

@@ -7,7 +7,6 @@
 
 use super::dir::Dir;
 use super::fs::{SynthDir, name_hash};
-use super::mount::Source;
 use super::path::VPath;
 use super::{Caller, Vfs, lock};
 use crate::sys::{self, Errno};
@@ -209,9 +208,7 @@ impl Vfs {
         }
         if let Some(node) = dir.node {
             for (name, child) in self.table.children(node) {
-                let hidden = matches!(
-                    self.table.mount_at(child), Some((_, m)) if matches!(m.source, Source::Hidden)
-                );
+                let hidden = self.table.is_gone(child);
                 listing.remove(name);
                 let Ok(text) = CString::new(name) else {
                     continue;

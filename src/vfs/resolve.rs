@@ -420,10 +420,14 @@ impl<'v> Walk<'v> {
                 dir: Arc::clone(dir),
                 text: arena.alloc_slice_copy(text),
             },
-            Source::Hidden => Place::Absent {
+            Source::Hidden if self.vfs.table.is_gone(node) => Place::Absent {
                 dir: Arc::clone(dir),
                 hidden: true,
             },
+            Source::Hidden => {
+                let found = self.vfs.synth_dir(SynthDir::Ancestor(node), path)?;
+                Place::Dir(found, Last::Mounted)
+            }
             Source::Dev => {
                 let found = self.vfs.synth_dir(SynthDir::Dev, path)?;
                 Place::Dir(found, Last::Mounted)

@@ -10,7 +10,7 @@ use crate::sys::{self, Errno};
 use nix::fcntl::{Flock, FlockArg};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{DirBuilder, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
@@ -147,6 +147,26 @@ impl Scratch {
         )?;
         sys::fs::fchmod(fd.as_fd(), 0o555)?;
         Ok(fd)
+    }
+
+    /// Makes the file `name` of this run, which nobody may write to any more.
+    pub fn text(&self, name: &CStr, text: &[u8]) -> io::Result<PathBuf> {
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+        let dir = self.made()?.dir.as_fd();
+        let mut file = File::from(sys::fs::openat(dir, name, flags, 0o600)?);
+        file.write_all(text)?;
+        sys::fs::fchmod(file.as_fd(), 0o444)?;
+        Ok(PathBuf::from(OsStr::from_bytes(&self.place(name).0)))
+    }
+
+    /// True if files here can have leases, fcntl(2). Over a network some can't.
+    pub fn has_leases(&self) -> bool {
+        let try_one = || -> sys::Result<bool> {
+            let flags = libc::O_RDONLY | libc::O_CREAT | libc::O_NOFOLLOW;
+            let file = sys::fs::openat(self.made()?.dir.as_fd(), c"lease", flags, 0o600)?;
+            Ok(sys::fs::nobody_else_has(file.as_fd(), true))
+        };
+        try_one() == Ok(true)
     }
 
     /// The directory that holds those of all runs of this user.

@@ -15,7 +15,7 @@ use super::deed::bare;
 use super::dir::{Dir, DirKind};
 use super::mount::{HostObject, NodeId, Source};
 use super::path::VPath;
-use super::{Caller, Inode, Place, Vfs, lock};
+use super::{Caller, Inode, Last, Place, Vfs, lock};
 use crate::sys::{self, Errno};
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -313,6 +313,23 @@ impl Vfs {
             Place::Open(fd) => self.rule_of(fd.as_fd()),
             Place::Synth(_) | Place::Magic(_) => Some(self.synthetic_rule),
         }
+    }
+
+    /// The mount and the rule of the directory in which the name of a mount point stands: they say whether
+    /// the name may be moved or removed. `None` for what is no mount point.
+    pub fn above_mount(
+        &self,
+        place: &Place<'_>,
+    ) -> Option<(Option<super::mount::MountId>, crate::policy::RuleId)> {
+        let at = match place {
+            Place::Dir(dir, Last::Mounted) => dir.path()?,
+            Place::File(id) => &self.table.mount(*id)?.at,
+            _ => return None,
+        };
+        let (above, _) = at.split_last()?;
+        let above = self.table.covering(&VPath::clean(&[b"/", above].concat())?);
+        let rule = above.and_then(|id| self.table.mount(id)).map(|m| m.rule);
+        Some((above, rule.unwrap_or(self.synthetic_rule)))
     }
 
     /// True for `/proc` and what lies in it, where nothing can be made.

@@ -95,7 +95,8 @@ impl Vfs {
         while let Some((node, mut above)) = open.pop() {
             let shown = self.table.mount_at(node).map(|(id, mount)| (id + 2, mount));
             match (shown, self.table.path(node)) {
-                (Some((_, mount)), _) if matches!(mount.source, Source::Hidden) => continue,
+                // What is shown below has its own line.
+                (Some((_, mount)), _) if matches!(mount.source, Source::Hidden) => {}
                 (Some((_, mount)), _) if matches!(mount.source, Source::Symlink(_)) => continue,
                 (Some((id, mount)), Some(at)) => {
                     let (device, kind) = self.kind_of(mount, root.st_dev)?;

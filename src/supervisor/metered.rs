@@ -7,7 +7,7 @@ use super::act::{Done, Hands};
 use crate::mechanism::notify::Reply;
 use crate::sys::{self, Errno};
 use crate::syscall::plan::{Act, Address, Grow};
-use crate::vfs::meter::Meter;
+use crate::vfs::meter::{Meter, Opening};
 use crate::vfs::{Place, Vfs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -148,7 +148,12 @@ impl<'v> Tally<'v> {
     }
 
     /// Counts what was done, or gives back what was not.
-    fn after(self, vfs: &Vfs, done: &sys::Result<Done>) -> sys::Result<()> {
+    fn after(
+        self,
+        vfs: &Vfs,
+        done: &sys::Result<Done>,
+        opening: Option<Opening<'_>>,
+    ) -> sys::Result<()> {
         let succeeded = matches!(done, Ok(Done::Reply(_) | Done::Sleeps(_)));
         match self {
             Self::Made(meter) if !succeeded => meter.name_gone(),
@@ -163,23 +168,28 @@ impl<'v> Tally<'v> {
                 _ => {}
             },
             Self::Opened {
-                meter,
                 made,
                 before,
                 grows,
-            } => match done {
-                Ok(Done::Reply(Reply::AddFd { fd, .. })) => {
-                    if let Some(before) = before {
-                        meter.emptied(fd.as_fd(), before)?;
+                ..
+            } => {
+                let Some(mut opening) = opening else {
+                    return Ok(());
+                };
+                match done {
+                    Ok(Done::Reply(Reply::AddFd { fd, .. })) => {
+                        if let Some(before) = before {
+                            opening.emptied(fd.as_fd(), before)?;
+                        }
+                        if grows {
+                            opening.hold(fd.as_fd())?;
+                        }
                     }
-                    if grows {
-                        meter.hold(fd.as_fd())?;
-                    }
+                    Ok(Done::Sleeps(_)) => {}
+                    _ if made => opening.not_made(),
+                    _ => {}
                 }
-                Ok(Done::Sleeps(_)) => {}
-                _ if made => meter.name_gone(),
-                _ => {}
-            },
+            }
             Self::ByPath => {
                 if let Ok(Done::HandOver { fd, .. }) = done
                     && let Some(meter) = vfs.meter_of_file(fd.as_fd())
@@ -205,8 +215,10 @@ impl Hands<'_> {
         {
             let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
             let file = {
-                let _quiet = meter.opening();
-                self.open_now(place, flags, 0)?
+                let mut opening = meter.opening();
+                let file = self.open_now(place, flags, 0)?;
+                opening.hold(file.as_fd())?;
+                file
             };
             let change = || sys::fs::ftruncate(file.as_fd(), *length);
             meter.resize(file.as_fd(), length.cast_unsigned(), change)?;
@@ -216,14 +228,12 @@ impl Hands<'_> {
             self.room_for_attribute(object, value.len())?;
         }
         let tally = Tally::before(vfs, &act)?;
-        let done = {
-            let _quiet = match &tally {
-                Tally::Opened { meter, .. } => Some(meter.opening()),
-                _ => None,
-            };
-            self.perform_plainly(act)
+        let opening = match &tally {
+            Tally::Opened { meter, .. } => Some(meter.opening()),
+            _ => None,
         };
-        tally.after(vfs, &done)?;
+        let done = self.perform_plainly(act);
+        tally.after(vfs, &done, opening)?;
         done
     }
 

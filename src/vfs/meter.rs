@@ -37,9 +37,15 @@ const IN_FLIGHT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Meter {
     limit: u64,
-    book: Mutex<Book>,
     /// Held while leases are tried, and while a file is opened: an open that meets a lease would fail.
-    leases: Mutex<()>,
+    book: Mutex<Book>,
+}
+
+/// A file is being opened: nobody counts or tries leases meanwhile.
+#[derive(Debug)]
+pub struct Opening<'m> {
+    book: MutexGuard<'m, Book>,
+    limit: u64,
 }
 
 #[derive(Debug, Default)]
@@ -125,14 +131,11 @@ impl Book {
     }
 
     /// Lets go of a file without a name if nobody has it open. True if it is gone.
-    fn settle(&mut self, id: Inode, leases: &Mutex<()>) -> bool {
+    fn settle(&mut self, id: Inode) -> bool {
         let Some(held) = self.held.get(&id) else {
             return true;
         };
-        let free = {
-            let _quiet = lock(leases);
-            !self.by_path.contains(&id) && sys::fs::nobody_else_has(held.file.as_fd(), true)
-        };
+        let free = !self.by_path.contains(&id) && sys::fs::nobody_else_has(held.file.as_fd(), true);
         if free && let Some(held) = self.held.remove(&id) {
             self.used = self.used.saturating_sub(rounded(held.end) + PAGE);
         }
@@ -140,7 +143,7 @@ impl Book {
     }
 
     /// Lets go of all files without names that nobody has open.
-    fn collect(&mut self, leases: &Mutex<()>) {
+    fn collect(&mut self) {
         let nameless =
             |held: &Held| sys::fs::fstat(held.file.as_fd()).is_ok_and(|s| s.st_nlink == 0);
         let all: Vec<Inode> = self
@@ -150,7 +153,42 @@ impl Book {
             .map(|(id, _)| *id)
             .collect();
         for id in all {
-            self.settle(id, leases);
+            self.settle(id);
+        }
+    }
+
+    fn look(&mut self, limit: u64) -> Look {
+        let mut longer = Vec::new();
+        let before = self.used;
+        let all: Vec<Inode> = self.held.keys().copied().collect();
+        for id in all {
+            let Some(held) = self.held.get_mut(&id) else {
+                continue;
+            };
+            let no_writer = sys::fs::nobody_else_has(held.file.as_fd(), false);
+            // After the lease: what nobody can write to stays as it is.
+            let Ok(stat) = sys::fs::fstat(held.file.as_fd()) else {
+                continue;
+            };
+            let (counted, is) = (held.end, length(&stat));
+            if is > counted {
+                longer.push(id);
+            }
+            if is > counted || no_writer || held.touched.elapsed() > IN_FLIGHT {
+                held.end = is;
+                self.recount(counted, is);
+            }
+            match stat.st_nlink {
+                0 => drop(self.settle(id)),
+                _ if no_writer => drop(self.held.remove(&id)),
+                _ => {}
+            }
+        }
+        let beyond = self.used.checked_sub(limit).filter(|&bytes| bytes > 0);
+        Look {
+            any: !self.held.is_empty(),
+            changed: before != self.used,
+            beyond: beyond.map(|bytes| (bytes, longer)),
         }
     }
 }
@@ -161,20 +199,22 @@ impl Meter {
         Self {
             limit: limit.max(PAGE),
             book: Mutex::default(),
-            leases: Mutex::default(),
         }
     }
 
-    /// While this lives no lease is tried, so opening a file meets none.
-    pub fn opening(&self) -> MutexGuard<'_, ()> {
-        lock(&self.leases)
+    /// To be held from before a file is opened until that is counted.
+    pub fn opening(&self) -> Opening<'_> {
+        Opening {
+            book: lock(&self.book),
+            limit: self.limit,
+        }
     }
 
     /// Counts a name that is about to be made. ENOSPC if there is no room.
     pub fn take_name(&self) -> sys::Result<()> {
         let mut book = lock(&self.book);
         if book.room(self.limit) < PAGE {
-            book.collect(&self.leases);
+            book.collect();
         }
         if book.room(self.limit) < PAGE {
             return Err(Errno::ENOSPC);
@@ -198,21 +238,14 @@ impl Meter {
         if stat.st_nlink > 0 {
             book.used = book.used.saturating_sub(PAGE);
         } else if book.record(handle, &stat).is_ok() {
-            book.settle(inode(&stat), &self.leases);
+            book.settle(inode(&stat));
         }
         // Where we can't hold it, it counts to the end: too much rather than too little.
     }
 
     /// A file was opened so that it may grow.
     pub fn hold(&self, file: BorrowedFd<'_>) -> sys::Result<()> {
-        let stat = sys::fs::fstat(file)?;
-        let held = lock(&self.book).record(file, &stat).map(drop);
-        if held.is_ok() {
-            return held;
-        }
-        // No descriptor left: some of ours may be for files that nobody writes to any more.
-        self.look();
-        lock(&self.book).record(file, &stat).map(drop)
+        self.opening().hold(file)
     }
 
     /// True for a file that is held, as all are that somebody may write to.
@@ -224,18 +257,6 @@ impl Meter {
     pub fn by_path(&self, file: BorrowedFd<'_>) -> sys::Result<()> {
         let stat = sys::fs::fstat(file)?;
         lock(&self.book).by_path.insert(inode(&stat));
-        Ok(())
-    }
-
-    /// A file that was `before` bytes long has been emptied as it was opened.
-    pub fn emptied(&self, file: BorrowedFd<'_>, before: u64) -> sys::Result<()> {
-        let id = inode(&sys::fs::fstat(file)?);
-        let mut book = lock(&self.book);
-        let counted = match book.held.get_mut(&id) {
-            Some(held) => std::mem::take(&mut held.end),
-            None => before,
-        };
-        book.recount(counted, 0);
         Ok(())
     }
 
@@ -255,7 +276,7 @@ impl Meter {
         }
         let most = |book: &Book| rounded(counted).saturating_add(book.room(self.limit));
         if wanted > most(&book) {
-            book.collect(&self.leases);
+            book.collect();
         }
         let new = wanted.min(most(&book));
         if new <= from {
@@ -299,6 +320,7 @@ impl Meter {
         new: u64,
         change: impl FnOnce() -> sys::Result<()>,
     ) -> sys::Result<()> {
+        self.hold(file)?;
         let now = length(&sys::fs::fstat(file)?);
         if new > now && self.reach(file, Some(now), new - now)? < new - now {
             return Err(Errno::ENOSPC);
@@ -320,53 +342,42 @@ impl Meter {
     /// The size of the directory, and what of it is free.
     pub fn space(&self) -> (u64, u64) {
         let mut book = lock(&self.book);
-        book.collect(&self.leases);
+        book.collect();
         (self.limit, book.room(self.limit))
     }
 
     /// Compares what was counted with what is there, and lets go of what nobody can write to any more.
     pub fn look(&self) -> Look {
-        let mut book = lock(&self.book);
-        let mut look = Look::default();
-        let mut longer = Vec::new();
-        let before = book.used;
-        let all: Vec<Inode> = book.held.keys().copied().collect();
-        for id in all {
-            let Some(held) = book.held.get_mut(&id) else {
-                continue;
-            };
-            let Ok(stat) = sys::fs::fstat(held.file.as_fd()) else {
-                continue;
-            };
-            let named = stat.st_nlink > 0;
-            let no_writer = named && {
-                let _quiet = lock(&self.leases);
-                sys::fs::nobody_else_has(held.file.as_fd(), false)
-            };
-            // Nothing is written between the lease and the second look: nobody could.
-            let Ok(stat) = sys::fs::fstat(held.file.as_fd()) else {
-                continue;
-            };
-            let (counted, is) = (held.end, length(&stat));
-            if is > counted {
-                longer.push(id);
-            }
-            if is > counted || no_writer || held.touched.elapsed() > IN_FLIGHT {
-                held.end = is;
-                book.recount(counted, is);
-            }
-            if no_writer {
-                book.held.remove(&id);
-            } else if !named {
-                book.settle(id, &self.leases);
-            }
+        lock(&self.book).look(self.limit)
+    }
+}
+
+impl Opening<'_> {
+    /// The file was opened so that it may grow.
+    pub fn hold(&mut self, file: BorrowedFd<'_>) -> sys::Result<()> {
+        let stat = sys::fs::fstat(file)?;
+        if self.book.record(file, &stat).is_ok() {
+            return Ok(());
         }
-        look.any = !book.held.is_empty();
-        look.changed = before != book.used;
-        if book.used > self.limit {
-            look.beyond = Some((book.used - self.limit, longer));
-        }
-        look
+        // No descriptor left: some of ours may be for files that nobody writes to any more.
+        self.book.look(self.limit);
+        self.book.record(file, &stat).map(drop)
+    }
+
+    /// A file that was `before` bytes long has been emptied as it was opened.
+    pub fn emptied(&mut self, file: BorrowedFd<'_>, before: u64) -> sys::Result<()> {
+        let id = inode(&sys::fs::fstat(file)?);
+        let counted = match self.book.held.get_mut(&id) {
+            Some(held) => std::mem::take(&mut held.end),
+            None => before,
+        };
+        self.book.recount(counted, 0);
+        Ok(())
+    }
+
+    /// The name that was counted was not made.
+    pub fn not_made(&mut self) {
+        self.book.used = self.book.used.saturating_sub(PAGE);
     }
 }
 

@@ -141,6 +141,9 @@ const fn meaning(mechanism: &Mechanism) -> &'static str {
         Mechanism::Native => "the kernel serves it",
         Mechanism::Notify => "the supervisor answers",
         Mechanism::Trace => "the tracer prepares it, the supervisor answers",
+        Mechanism::Guarded => {
+            "the kernel serves it; once the process has made a unix datagram socket, a second filter catches it"
+        }
         Mechanism::Refuse(_) => "the filter refuses it",
         Mechanism::Fake => "the filter answers 0, nothing is done",
         Mechanism::Check(..) => "the filter decides by the arguments",
@@ -197,6 +200,7 @@ pub fn json(rows: &[&Row]) -> serde_json::Result<String> {
             Mechanism::Native => ("native", None),
             Mechanism::Notify => ("notify", None),
             Mechanism::Trace => ("trace", None),
+            Mechanism::Guarded => ("guarded", None),
             Mechanism::Refuse(errno) => ("refuse", Some(format!("{:?}", errno))),
             Mechanism::Fake => ("fake", None),
             Mechanism::Check(..) => ("check", None),

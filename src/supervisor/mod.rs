@@ -17,10 +17,13 @@
 mod act;
 mod change;
 pub mod filter;
+mod guard;
 mod inject;
 mod mailbox;
+mod send;
 mod service;
 mod sleep;
+mod socket;
 pub mod spawn;
 pub mod stats;
 mod tracer;

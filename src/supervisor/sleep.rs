@@ -69,7 +69,7 @@ impl Sleepers {
         });
         let body = {
             let (shared, job) = (Arc::clone(shared), Arc::clone(&job));
-            move || sleep(&shared, &job, notification, &sleeper)
+            move || sleep(&shared, &job, notification, sleeper)
         };
         self.jobs
             .lock()
@@ -137,15 +137,18 @@ impl Job {
     }
 }
 
-fn sleep(shared: &Shared, job: &Arc<Job>, notification: Notification, sleeper: &Sleeper) {
+fn sleep(shared: &Shared, job: &Arc<Job>, notification: Notification, mut sleeper: Sleeper) {
     job.thread.store(sys::process::gettid(), Ordering::Release);
     let reply = loop {
         match sleeper.run() {
             Ok(reply) => break Some(reply),
             Err(Errno::EINTR) if job.task.is_dead() || !notification.is_alive() => break None,
             Err(Errno::EINTR) if job.interrupted.load(Ordering::Acquire) => {
-                job.task.set_restarting();
-                break Some(Reply::Restart);
+                let reply = sleeper.broken_off();
+                if matches!(reply, Reply::Restart) {
+                    job.task.set_restarting();
+                }
+                break Some(reply);
             }
             Err(Errno::EINTR) => {}
             Err(errno) => break Some(Reply::Errno(errno)),

@@ -23,11 +23,12 @@ pub const EXEC_TRACE_DATA: u16 = 0x5b0c;
 /// What the tracer finds in the event message where the guard has stopped a call.
 pub const GUARD_TRACE_DATA: u16 = 0x5b0d;
 
-/// Added to the number of a call that sends: at the guard's stop the tracer turns the one into the other, so that the
-/// call reaches the listener. A guest that makes it by its own hand has its message sent by the supervisor.
+/// The numbers from here on mean the calls of [`SENDS`], in their order: at the guard's stop the tracer turns the one
+/// into the other, so that the call reaches the listener. A guest that makes it by its own hand has its message sent
+/// by the supervisor.
 pub const SEND_PRIVATE: u32 = 0x0fff_6000;
 
-/// The calls that [`SEND_PRIVATE`] is added to.
+/// The calls that send with an address.
 pub const SENDS: [u32; 3] = [
     libc::SYS_sendto as u32,
     libc::SYS_sendmsg as u32,
@@ -48,7 +49,15 @@ pub const GUARDED: [u32; 8] = [
 
 /// The number that a call had before the guard's stop.
 pub fn guarded_number(nr: u32) -> Option<u32> {
-    nr.checked_sub(SEND_PRIVATE).filter(|nr| SENDS.contains(nr))
+    let which = nr.checked_sub(SEND_PRIVATE)?;
+    SENDS.get(usize::try_from(which).ok()?).copied()
+}
+
+/// The number that a call gets at the guard's stop, if it sends.
+pub fn private_number(nr: u32) -> Option<u32> {
+    (SEND_PRIVATE..)
+        .zip(SENDS)
+        .find_map(|(private, own)| (own == nr).then_some(private))
 }
 
 /// What the filter depends on.
@@ -65,7 +74,11 @@ pub fn program(profile: &Profile) -> Result<Vec<sock_filter>, Error> {
         calls.push((row.x86, decision(row, profile)?));
     }
     calls.push((EXEC_PRIVATE, Decision::Always(Action::Notify)));
-    calls.extend(SENDS.map(|nr| (SEND_PRIVATE + nr, Decision::Always(Action::Notify))));
+    calls.extend(
+        (SEND_PRIVATE..)
+            .zip(SENDS)
+            .map(|(private, _)| (private, Decision::Always(Action::Notify))),
+    );
     bpf::compile(&calls, refuse(libc::ENOSYS))
 }
 

@@ -76,7 +76,9 @@ fn on_all_threads(shared: &Shared, task: &Task, regs: &Regs) -> Result<(), Errno
             Ok(count) if count == before + 1 => {}
             // It has ended.
             Err(Errno::ESRCH) => {}
-            _ => return Err(Errno::EPERM),
+            _ if has_ended(own.tid) => {}
+            // A filter of the guest's own has answered, or stands on one thread alone.
+            _ => return Err(Errno::EBUSY),
         }
     }
     task.group.set_guarded(before + 1);
@@ -108,6 +110,11 @@ fn is_still(shared: &Shared, tid: i32) -> bool {
         // It is gone.
         Err(_) => true,
     }
+}
+
+fn has_ended(tid: i32) -> bool {
+    let state = Process::new(tid).and_then(|p| p.stat()).map(|s| s.state);
+    !matches!(state, Ok(state) if !matches!(state, 'Z' | 'X'))
 }
 
 /// True if a thread sleeps in a call that the listener has received, or in vfork(2).
@@ -201,9 +208,9 @@ const MAX_MESSAGES: u64 = 1024;
 /// told to anybody, so that nothing is lost if the guest changes its memory meanwhile.
 pub(super) fn at_stop(task: &Task, nr: u32, args: &[u64; 6]) -> nix::Result<()> {
     let pid = Pid::from_raw(task.tid);
-    if filter::SENDS.contains(&nr) {
+    if let Some(private) = filter::private_number(nr) {
         let mut regs = ptrace::getregs(pid)?;
-        regs.orig_rax = u64::from(filter::SEND_PRIVATE + nr);
+        regs.orig_rax = u64::from(private);
         ptrace::setregs(pid, regs)?;
         return sp::ptrace_resume(task.tid, false, 0);
     }

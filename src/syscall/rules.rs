@@ -334,6 +334,14 @@ pub fn socket(net: Net) -> ArgRule {
     for sort in [libc::SOCK_DGRAM, libc::SOCK_RAW] {
         cases.push(when(kind(libc::AF_UNIX, sort), Notify));
     }
+    let unknown = Cond {
+        op: Op::Ge,
+        ..is(2, 2)
+    };
+    cases.push(when(
+        [is(0, word(libc::AF_UNIX)), unknown],
+        Refuse(libc::EPROTONOSUPPORT),
+    ));
     cases.push(when(
         [is(0, word(libc::AF_UNIX))],
         Refuse(libc::ESOCKTNOSUPPORT),

@@ -55,7 +55,7 @@ static void print_address(const char *what, const unsigned char *a, socklen_t to
         else printf("\\%d", a[i]);
     }
     puts("\"");
-    for (size_t i = n; i < 200; i++) if (a[i] != 'z') { ok(0, "%s: byte %zu behind the address is untouched", what, i); break; }
+    for (size_t i = room; i < 200; i++) if (a[i] != 'z') { ok(0, "%s: byte %zu behind the room is untouched", what, i); break; }
 }
 
 static unsigned char area[256];
@@ -370,9 +370,9 @@ static void errors(void) {
     int accepted = accept(p, NULL, NULL);
     fact("packets, arrived", recv(accepted, buf, sizeof buf, 0));
     fact("stream to a datagram socket", connect(socket(AF_UNIX, SOCK_STREAM, 0), TO("mine")));
+    fcntl(l, F_SETFL, O_NONBLOCK);
     fact("accept, bad pointer", accept(l, (void *)8, &len));
     fact("accept, no length", accept(l, (void *)&a, NULL));
-    fcntl(l, F_SETFL, O_NONBLOCK);
     len = sizeof a;
     fact("accept, nobody", accept(l, (void *)&a, &len));
     len = sizeof a;
@@ -571,6 +571,7 @@ static void passing(void) {
 }
 
 static int stop_fd[2];
+static void *nothing(void *p) { return p; }
 static void *busy(void *p) {
     long which = (long)p;
     char c;
@@ -582,7 +583,7 @@ static void *busy(void *p) {
     case 3: while (poll(&f, 1, 0) == 0) { pid_t q = fork(); if (!q) _exit(0); waitpid(q, NULL, 0); } break;
     case 4: while (poll(&f, 1, 0) == 0) { pid_t q = vfork(); if (!q) _exit(0); waitpid(q, NULL, 0); } break;
     case 5: while (read(stop_fd[0], &c, 1) < 0) {} break;
-    case 6: while (poll(&f, 1, 0) == 0) { pthread_t t; pthread_create(&t, NULL, (void *(*)(void *))getpid, NULL); pthread_join(t, NULL); } break;
+    case 6: while (poll(&f, 1, 0) == 0) { pthread_t t; pthread_create(&t, NULL, nothing, NULL); pthread_join(t, NULL); } break;
     }
     return NULL;
 }

@@ -17,11 +17,13 @@ const MAX_PIECES: u64 = 1024;
 /// The most that one call moves (`MAX_RW_COUNT`).
 const MAX_BYTES: u64 = 0x7fff_f000;
 /// What is copied of a stream's bytes for one call; the guest sees that fewer were sent than it wished.
-const MAX_STREAM: u64 = 8 << 20;
+const MAX_STREAM: u64 = 4 << 20;
 /// What is copied for one call of sendmmsg(2) before it ends with the messages read so far.
 const MAX_BATCH: usize = 4 << 20;
 /// More control data than any kernel takes (`net.core.optmem_max`, ENOBUFS).
 const MAX_CONTROL: u64 = 1 << 20;
+/// Descriptors that one message passes (`SCM_MAX_FD`).
+const MAX_PASSED: usize = 253;
 /// `struct msghdr` and `struct mmsghdr`.
 const HEADER: u64 = 56;
 const VECTOR: u64 = 64;
@@ -104,20 +106,21 @@ pub fn sendmmsg<'a>(
     let socket = Socket::new(cx, fd)?;
     let mut plan = Plan::value(0);
     let mut parcels = Vec::new();
-    let mut bytes = 0;
+    let (mut bytes, mut passed) = (0, 0);
     for i in 0..u64::from(count.0).min(MAX_PIECES) {
         let at = msgs.0.checked_add(i * VECTOR).ok_or(Errno::EFAULT)?;
         let one = message(cx, at).and_then(|m| parcel(cx, &socket, &m, &mut plan));
         match one {
             Ok(parcel) => {
                 bytes += parcel.data.len() + parcel.control.len();
+                passed += parcel.passed.len();
                 parcels.push(parcel);
             }
             Err(errno) if parcels.is_empty() => return Err(errno),
             // The next call begins with this one and tells what is wrong with it.
             Err(_) => break,
         }
-        if bytes > MAX_BATCH || plan.asks.is_full() {
+        if bytes > MAX_BATCH || passed > MAX_PASSED || plan.asks.is_full() {
             break;
         }
     }
@@ -293,6 +296,9 @@ fn control(cx: &Cx<'_>, message: &Message) -> Result<(Vec<u8>, Vec<OwnedFd>), Er
 
 /// Replaces the guest's numbers of descriptors by ours.
 fn pass(cx: &Cx<'_>, numbers: &mut [u8], passed: &mut Vec<OwnedFd>) -> Result<(), Errno> {
+    if passed.len() + numbers.len() / 4 > MAX_PASSED {
+        return Err(Errno::EINVAL);
+    }
     for number in numbers.chunks_exact_mut(4) {
         let theirs = i32::from_ne_bytes((&*number).try_into().map_err(|_| Errno::EINVAL)?);
         let fd = cx.task.descriptor(theirs)?;

@@ -50,7 +50,8 @@ static void print_address(const char *what, const unsigned char *a, socklen_t to
     size_t n = told < room ? told : room;
     printf("%s: length %d: \"", what, (int)told);
     for (size_t i = 0; i < n; i++) {
-        if (n - i > strlen(cwd) && !memcmp(a + i, cwd, strlen(cwd))) { printf("CWD"); i += strlen(cwd) - 1; }
+        size_t part = n - i < strlen(cwd) ? n - i : strlen(cwd);
+        if (part > 1 && !memcmp(a + i, cwd, part)) { printf(part < strlen(cwd) ? "CW" : "CWD"); i += part - 1; }
         else if (a[i] > 31 && a[i] < 127) putchar(a[i]);
         else printf("\\%d", a[i]);
     }

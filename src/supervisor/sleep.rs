@@ -156,6 +156,8 @@ fn sleep(shared: &Shared, job: &Arc<Job>, notification: Notification, mut sleepe
     };
     job.thread.store(ENDED, Ordering::Release);
     shared.sleepers.remove(job);
+    // No copy of the guest's socket is left when it goes on: its next close must be the last one.
+    drop(sleeper);
     // A guest that vanished needs no answer.
     let _ = match reply {
         Some(Reply::AddFd { fd, cloexec }) => notification.answer_with_last(fd, cloexec),

@@ -14,7 +14,9 @@ mod support;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -34,6 +36,7 @@ const LIMIT: u64 = 20;
 fn main() -> ExitCode {
     support::main(tests![
         connect_never_blocks_the_supervisor,
+        datagrams_reach_no_socket_of_the_host,
         files_too_deep_for_a_path_stay_read_only,
         exec_never_runs_a_script_of_the_host,
         the_callers_group_keeps_its_priority,
@@ -75,6 +78,44 @@ fn connect_never_blocks_the_supervisor() -> Test {
         .arg("600")
         .run_sbox();
     output.assert_guest_ok("attack_connect");
+    Ok(())
+}
+
+/// What has arrived since the last look.
+fn arrived(socket: &UnixDatagram) -> usize {
+    let mut buffer = [0u8; 16];
+    std::iter::from_fn(|| socket.recv(&mut buffer).ok()).count()
+}
+
+fn datagrams_reach_no_socket_of_the_host() -> Test {
+    let job = attack("attack_datagram")?;
+    // In the host's /tmp, whose paths are short; the view has a /tmp of its own.
+    let dir = tempfile::Builder::new()
+        .prefix("sbox-")
+        .tempdir_in("/tmp")
+        .expect("directory in /tmp");
+    let path = dir.path().join("log");
+    let name = format!("sbox-attack-{}", std::process::id());
+    let by_path = UnixDatagram::bind(&path).expect("bind");
+    let address = SocketAddr::from_abstract_name(&name).expect("name");
+    let by_name = UnixDatagram::bind_addr(&address).expect("bind");
+    for socket in [&by_path, &by_name] {
+        socket.set_nonblocking(true).expect("nonblocking");
+    }
+    let job = job.arg(&path).arg(&name);
+    job.clone().arg("0").native();
+    assert!(
+        arrived(&by_path) > 0 && arrived(&by_name) > 0,
+        "outside, both can be reached"
+    );
+    let output = job.arg("300").limit_secs(60).run_sbox();
+    assert_eq!(
+        (arrived(&by_path), arrived(&by_name)),
+        (0, 0),
+        "datagrams have left the sandbox: {}",
+        output.all()
+    );
+    output.assert_guest_ok("attack_datagram");
     Ok(())
 }
 

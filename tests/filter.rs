@@ -11,7 +11,10 @@ mod bpf;
 
 use bpf::{Call, run};
 use sbox::mechanism::bpf::ARCH_X86_64;
-use sbox::supervisor::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA, Net, Profile, program};
+use sbox::supervisor::filter::{
+    EXEC_PRIVATE, EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, Net, Profile, SEND_PRIVATE, SENDS,
+    guard, guarded_number, program,
+};
 use sbox::syscall::rules::{ArgRule, Op, Outcome};
 use sbox::syscall::table::{Mechanism, TABLE, row};
 
@@ -23,14 +26,14 @@ fn expected(call: &Call, net: Net) -> u32 {
     if call.arch != ARCH_X86_64 {
         return errno(libc::ENOSYS);
     }
-    if call.nr == EXEC_PRIVATE {
+    if call.nr == EXEC_PRIVATE || guarded_number(call.nr).is_some() {
         return libc::SECCOMP_RET_USER_NOTIF;
     }
     let Some(row) = row(call.nr) else {
         return errno(libc::ENOSYS);
     };
     match row.mechanism {
-        Mechanism::Native | Mechanism::Meter => libc::SECCOMP_RET_ALLOW,
+        Mechanism::Native | Mechanism::Meter | Mechanism::Guarded => libc::SECCOMP_RET_ALLOW,
         Mechanism::Notify | Mechanism::Identify => libc::SECCOMP_RET_USER_NOTIF,
         Mechanism::Trace => libc::SECCOMP_RET_TRACE | u32::from(EXEC_TRACE_DATA),
         Mechanism::Refuse(e) => errno(e as i32),
@@ -38,6 +41,7 @@ fn expected(call: &Call, net: Net) -> u32 {
         Mechanism::Check(_, rule) => match rule(net).decide(&call.args) {
             Outcome::Native => libc::SECCOMP_RET_ALLOW,
             Outcome::Notify => libc::SECCOMP_RET_USER_NOTIF,
+            Outcome::Trace => libc::SECCOMP_RET_TRACE | u32::from(GUARD_TRACE_DATA),
             Outcome::Refuse(e) => errno(e),
             Outcome::Fake => errno(0),
         },
@@ -94,6 +98,7 @@ fn every_number_gets_what_the_table_says() {
             u32::MAX,
             i32::MAX as u32,
         ]);
+        let numbers = numbers.chain((0..400).map(|nr| SEND_PRIVATE + nr));
         for nr in numbers {
             for args in [[0; 6], [1; 6], [u64::MAX; 6], [0xffff_ffff_0000_0000; 6]] {
                 check(
@@ -227,7 +232,7 @@ fn the_filter_is_short() {
             program.len()
         );
         assert!(
-            program.len() < 400,
+            program.len() < 450,
             "{net:?}: {} instructions",
             program.len()
         );
@@ -328,4 +333,26 @@ fn calls_are_caught_where_the_view_needs_it() {
     let refused = libc::SECCOMP_RET_ERRNO | libc::EOPNOTSUPP as u32;
     assert_eq!(run(&metered, &clone).0, refused, "FICLONE");
     assert_eq!(run(&plain, &clone).0, libc::SECCOMP_RET_ALLOW, "FICLONE");
+}
+
+/// The guard stops what has an address behind a pointer, and nothing else.
+#[test]
+fn the_guard_stops_what_sends_and_receives_with_addresses() {
+    let guard = guard().unwrap();
+    let stop = libc::SECCOMP_RET_TRACE | u32::from(GUARD_TRACE_DATA);
+    for nr in 0..600 {
+        for address in [0, 1, 1 << 32, u64::MAX] {
+            let call = Call {
+                arch: ARCH_X86_64,
+                nr,
+                args: [7, 7, 7, 7, address, 7],
+            };
+            let by_register = [libc::SYS_sendto as u32, libc::SYS_recvfrom as u32].contains(&nr);
+            let accepts = [libc::SYS_accept as u32, libc::SYS_accept4 as u32].contains(&nr);
+            let stops = GUARDED.contains(&nr) && !accepts && (!by_register || address != 0);
+            let want = if stops { stop } else { libc::SECCOMP_RET_ALLOW };
+            assert_eq!(run(&guard, &call).0, want, "{nr} {address:#x}");
+        }
+    }
+    assert!(SENDS.iter().all(|nr| GUARDED.contains(nr)));
 }

@@ -39,6 +39,12 @@ fn main() -> ExitCode {
         path_errors_below_a_tmpfs,
         file_operations,
         unix_sockets,
+        datagram_names,
+        datagram_errors,
+        datagrams_wait_for_room,
+        datagrams_pass_descriptors,
+        datagrams_beside_busy_threads,
+        sockets_below_a_long_path,
         loopback_with_the_hosts_network,
         network_is_refused_by_default,
         sockets_outside_the_view,
@@ -223,6 +229,49 @@ fn file_operations() -> Test {
 
 fn unix_sockets() -> Test {
     in_fresh_directories("sockets", &["unix"], empty)
+}
+
+fn datagram_names() -> Test {
+    in_fresh_directories("datagrams", &["names"], empty)
+}
+
+fn datagram_errors() -> Test {
+    in_fresh_directories("datagrams", &["errors"], empty)
+}
+
+fn datagrams_wait_for_room() -> Test {
+    in_fresh_directories("datagrams", &["sleeping"], empty)
+}
+
+fn datagrams_pass_descriptors() -> Test {
+    in_fresh_directories("datagrams", &["passing"], empty)
+}
+
+fn datagrams_beside_busy_threads() -> Test {
+    in_fresh_directories("datagrams", &["threads"], empty)
+}
+
+/// The path on the host is longer than any address may be; natively the same names in a short one.
+fn sockets_below_a_long_path() -> Test {
+    let program = guest("datagrams")?;
+    need_sbox()?;
+    let short = tempfile::Builder::new()
+        .prefix("s-")
+        .tempdir_in("/tmp")
+        .expect("directory in /tmp");
+    let deep = scratch();
+    let long = deep.path().join("d".repeat(120));
+    fs::create_dir(&long).expect("mkdir");
+    let here = short.path().display();
+    let job = Job::new([&program]).arg("long").arg(short.path());
+    let native = job.native();
+    let boxed = job
+        .clone()
+        .flags(["--bind".into(), format!("{}:{here}", long.display())])
+        .run_sbox();
+    job.compare(&native, &boxed);
+    boxed.assert_guest_ok("datagrams long");
+    Ok(())
 }
 
 fn loopback_with_the_hosts_network() -> Test {

@@ -300,8 +300,8 @@ fn prepare(args: &Args, matches: &ArgMatches, keeper: &mut Keeper) -> Result<Set
     })
 }
 
-/// Through a unix datagram socket a program could send to any path of the host: sendto(2) on what
-/// it holds is the kernel's business.
+/// Through a unix datagram socket a program could send to any path of the host: the first process has no guard,
+/// which is put on whoever makes one.
 fn refuse_datagram_stdio() -> Result<(), String> {
     use nix::sys::socket::{SockType, getsockopt, sockopt};
     use std::os::fd::AsFd;

@@ -147,6 +147,9 @@ const fn meaning(mechanism: &Mechanism) -> &'static str {
         }
         Mechanism::Notify => "the supervisor answers",
         Mechanism::Trace => "the tracer prepares it, the supervisor answers",
+        Mechanism::Guarded => {
+            "the kernel serves it; once the process has made a unix datagram socket, a second filter catches it"
+        }
         Mechanism::Refuse(_) => "the filter refuses it",
         Mechanism::Fake => "the filter answers 0, nothing is done",
         Mechanism::Check(..) => "the filter decides by the arguments",
@@ -205,6 +208,7 @@ pub fn json(rows: &[&Row]) -> serde_json::Result<String> {
             Mechanism::Identify => ("identify", None),
             Mechanism::Notify => ("notify", None),
             Mechanism::Trace => ("trace", None),
+            Mechanism::Guarded => ("guarded", None),
             Mechanism::Refuse(errno) => ("refuse", Some(format!("{:?}", errno))),
             Mechanism::Fake => ("fake", None),
             Mechanism::Check(..) => ("check", None),

@@ -5,6 +5,7 @@
 //! there meanwhile, the call fails or acts on a name in the same directory, never elsewhere.
 
 use super::change;
+use super::send::{Sending, Step};
 use crate::mechanism::notify::Reply;
 use crate::sys::{self, Errno};
 use crate::syscall::plan::{Act, Address};
@@ -22,6 +23,8 @@ pub(super) enum Done {
     Sleeps(Sleeper),
     /// The guest gets a descriptor that can't be put into it (`O_PATH`): it must take it itself.
     HandOver { fd: OwnedFd, cloexec: bool },
+    /// Its process must be guarded first, and then it makes the call again.
+    Guard,
     /// An exec was approved; its descriptor must be put into the guest first.
     Exec {
         program: OwnedFd,
@@ -45,17 +48,19 @@ pub(super) enum Sleeper {
         address: Vec<u8>,
         _held: Option<OwnedFd>,
     },
+    /// sendto(2) and its kin, which wait for room at the receiver.
+    Send(Sending),
 }
 
 impl Sleeper {
     /// Does it, sleeping. EINTR when the thread was told to give up.
-    pub(super) fn run(&self) -> sys::Result<Reply> {
+    pub(super) fn run(&mut self) -> sys::Result<Reply> {
         match self {
             Self::OpenFifo { held, name, flags } => {
                 let fd = sys::fs::openat(held.as_fd(), name, *flags & !libc::O_NOFOLLOW, 0)?;
                 Ok(Reply::AddFd {
                     fd,
-                    cloexec: flags & libc::O_CLOEXEC != 0,
+                    cloexec: *flags & libc::O_CLOEXEC != 0,
                 })
             }
             Self::Connect {
@@ -64,6 +69,23 @@ impl Sleeper {
                 sys::socket::connect(socket.as_fd(), address)?;
                 Ok(Reply::Return(0))
             }
+            Self::Send(sending) => match sending.go(true)? {
+                Step::Done(value) => Ok(Reply::Return(value)),
+                Step::Waits => Err(Errno::EINTR),
+            },
+        }
+    }
+
+    /// What the guest gets if a signal ends the sleep.
+    pub(super) fn broken_off(&mut self) -> Reply {
+        let Self::Send(sending) = self else {
+            return Reply::Restart;
+        };
+        match sending.so_far() {
+            Ok(Some(value)) => Reply::Return(value),
+            Ok(None) if sending.has_timeout() => Reply::Errno(Errno::EINTR),
+            Ok(None) => Reply::Restart,
+            Err(errno) => Reply::Errno(errno),
         }
     }
 }
@@ -103,6 +125,20 @@ impl Hands<'_> {
             } => return self.open(&place, flags, mode, fifo),
             Act::Exec { program, plan } => return Ok(Done::Exec { program, plan }),
             Act::Connect { socket, to } => return self.connect(socket, &to),
+            Act::Guard => return Ok(Done::Guard),
+            Act::Send {
+                socket,
+                parcels,
+                flags,
+                vector,
+            } => {
+                self.named_for_credentials(&socket)?;
+                let mut sending = Sending::new(self, socket, parcels, flags, vector)?;
+                return match sending.go(false)? {
+                    Step::Done(value) => done(value),
+                    Step::Waits => Ok(Done::Sleeps(Sleeper::Send(sending))),
+                };
+            }
             Act::ReadDir {
                 dir,
                 buf,
@@ -179,6 +215,7 @@ impl Hands<'_> {
             Act::SetFileAttr { object, attr } => change::set_file_attr(self.vfs, &object, &attr)?,
             Act::Access { place, mode, flags } => self.access(&place, mode, flags)?,
             Act::ChangeDir(dir) => self.task.fs().set_cwd(dir),
+            Act::Autobind { socket } => self.autobind(&socket)?,
             Act::Bind { socket, to, asked } => self.bind(&socket, &to, asked)?,
             Act::SignalAll { groups, signal } => signal_all(&groups, signal)?,
             Act::Grow { file, how } => return self.grow(&file, how),
@@ -188,7 +225,7 @@ impl Hands<'_> {
 
     /// Gives this thread the guest's umask, so that the kernel applies it, default ACLs and
     /// setgid directories as it would for the guest (umask(2), acl(5)).
-    fn take_umask(&mut self) {
+    pub(super) fn take_umask(&mut self) {
         let wanted = self.task.fs().umask();
         if *self.umask != wanted {
             sys::fs::umask(wanted);
@@ -428,50 +465,6 @@ impl Hands<'_> {
         Ok(n as i64)
     }
 
-    fn connect(&self, socket: OwnedFd, to: &Address<'_>) -> sys::Result<Done> {
-        let (address, held) = match to {
-            Address::Bytes(bytes) => (bytes.to_vec(), None),
-            Address::Place(place) => {
-                // Resolved once, connected to exactly that inode.
-                let handle = self.vfs.handle(place)?;
-                // Who listens there is of the host: the changes of a copy-on-write mount stay in it.
-                // DIFFERS: overlayfs lets one connect.
-                change::not_a_lowers(self.vfs, handle.as_fd()).map_err(|_| Errno::ECONNREFUSED)?;
-                let path = self.vfs.fd_path(handle.as_fd())?;
-                (unix_address(path.as_bytes())?, Some(handle))
-            }
-        };
-        // Also where O_NONBLOCK is set: another thread of the guest can clear it after any look.
-        Ok(Done::Sleeps(Sleeper::Connect {
-            socket,
-            address,
-            _held: held,
-        }))
-    }
-
-    fn bind(&mut self, socket: &OwnedFd, to: &Address<'_>, asked: &[u8]) -> sys::Result<()> {
-        let place = match to {
-            Address::Bytes(bytes) => return sys::socket::bind(socket.as_fd(), bytes),
-            Address::Place(place) => place,
-        };
-        let Place::Name { dir, name, .. } = place else {
-            return Err(Errno::EADDRINUSE);
-        };
-        self.take_umask();
-        // Relative to the held directory: this thread has a working directory of its own.
-        let bound = dir.make_with(name, |here, name| {
-            nix::unistd::fchdir(here)?;
-            // What the kernel will call the socket, for getsockname(2): each asked path its own text.
-            let text = self.vfs.name_bound(name.to_bytes(), asked, 108);
-            sys::socket::bind(socket.as_fd(), &unix_address(&text)?)
-        });
-        nix::unistd::fchdir(self.vfs.parking())?;
-        bound.map_err(|errno| match errno {
-            Errno::EEXIST => Errno::EADDRINUSE,
-            other => other,
-        })
-    }
-
     /// What is to be watched: of a copy-on-write mount's directory the part that changes.
     fn watched(&self, place: &Place<'_>) -> sys::Result<OwnedFd> {
         let handle = self.vfs.handle(place)?;
@@ -487,17 +480,6 @@ fn new_name<'p>(place: &'p Place<'_>) -> sys::Result<(&'p Dir, &'p CStr)> {
     match place {
         Place::Name { dir, name, .. } => Ok((dir, name)),
         _ => Err(Errno::EEXIST),
-    }
-}
-
-/// `struct sockaddr_un` with a path. ENAMETOOLONG where it doesn't fit.
-fn unix_address(path: &[u8]) -> sys::Result<Vec<u8>> {
-    let family = (libc::AF_UNIX as u16).to_ne_bytes();
-    match path.len() {
-        0..108 => Ok([&family[..], path, &[0]].concat()),
-        // The kernel adds the NUL (unix(7), "BUGS").
-        108 => Ok([&family[..], path].concat()),
-        _ => Err(Errno::ENAMETOOLONG),
     }
 }
 

@@ -20,6 +20,46 @@ pub const EXEC_PRIVATE: u32 = 0x0fff_5b0c;
 /// `SECCOMP_RET_TRACE` too, with data of theirs.
 pub const EXEC_TRACE_DATA: u16 = 0x5b0c;
 
+/// What the tracer finds in the event message where the guard has stopped a call.
+pub const GUARD_TRACE_DATA: u16 = 0x5b0d;
+
+/// The numbers from here on mean the calls of [`SENDS`], in their order: at the guard's stop the tracer turns the one
+/// into the other, so that the call reaches the listener. A guest that makes it by its own hand has its message sent
+/// by the supervisor.
+pub const SEND_PRIVATE: u32 = 0x0fff_6000;
+
+/// The calls that send with an address.
+pub const SENDS: [u32; 3] = [
+    libc::SYS_sendto as u32,
+    libc::SYS_sendmsg as u32,
+    libc::SYS_sendmmsg as u32,
+];
+
+/// The calls that stop for the tracer with [`GUARD_TRACE_DATA`]: by the guard, accept(2) for everybody.
+pub const GUARDED: [u32; 8] = [
+    libc::SYS_sendto as u32,
+    libc::SYS_recvfrom as u32,
+    libc::SYS_sendmsg as u32,
+    libc::SYS_recvmsg as u32,
+    libc::SYS_sendmmsg as u32,
+    libc::SYS_recvmmsg as u32,
+    libc::SYS_accept as u32,
+    libc::SYS_accept4 as u32,
+];
+
+/// The number that a call had before the guard's stop.
+pub fn guarded_number(nr: u32) -> Option<u32> {
+    let which = nr.checked_sub(SEND_PRIVATE)?;
+    SENDS.get(usize::try_from(which).ok()?).copied()
+}
+
+/// The number that a call gets at the guard's stop, if it sends.
+pub fn private_number(nr: u32) -> Option<u32> {
+    (SEND_PRIVATE..)
+        .zip(SENDS)
+        .find_map(|(private, own)| (own == nr).then_some(private))
+}
+
 /// What the filter depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
@@ -38,13 +78,45 @@ pub fn program(profile: &Profile) -> Result<Vec<sock_filter>, Error> {
         calls.push((row.x86, decision(row, profile)?));
     }
     calls.push((EXEC_PRIVATE, Decision::Always(Action::Notify)));
+    calls.extend(
+        (SEND_PRIVATE..)
+            .zip(SENDS)
+            .map(|(private, _)| (private, Decision::Always(Action::Notify))),
+    );
     bpf::compile(&calls, refuse(libc::ENOSYS))
+}
+
+/// The guard: a second filter, put on a process before it gets a unix datagram socket. What sends or receives with an
+/// address behind a pointer stops for the tracer; a filter without a listener can't ask the supervisor itself.
+pub fn guard() -> Result<Vec<sock_filter>, Error> {
+    let stop = Action::Trace(GUARD_TRACE_DATA);
+    // Without an address there is nothing to look at: send(2), recv(2).
+    let no_address = SeccompRule::new(vec![SeccompCondition::new(
+        4,
+        SeccompCmpArgLen::Qword,
+        SeccompCmpOp::Eq,
+        0,
+    )?])?;
+    let addressed = Decision::Chain {
+        cases: vec![(no_address, Action::Allow)],
+        otherwise: stop,
+    };
+    let calls = [
+        (libc::SYS_sendto as u32, addressed.clone()),
+        (libc::SYS_recvfrom as u32, addressed),
+        (libc::SYS_sendmsg as u32, Decision::Always(stop)),
+        (libc::SYS_recvmsg as u32, Decision::Always(stop)),
+        (libc::SYS_sendmmsg as u32, Decision::Always(stop)),
+        (libc::SYS_recvmmsg as u32, Decision::Always(stop)),
+    ];
+    // Other numbers and other tables of numbers are the first filter's affair, which outranks this one where it refuses.
+    bpf::compile(&calls, Action::Allow)
 }
 
 /// What happens to one call.
 fn decision(row: &Row, profile: &Profile) -> Result<Decision, Error> {
     Ok(Decision::Always(match row.mechanism {
-        Mechanism::Native => Action::Allow,
+        Mechanism::Native | Mechanism::Guarded => Action::Allow,
         Mechanism::Identify if profile.copies => Action::Notify,
         Mechanism::Identify => Action::Allow,
         Mechanism::Meter if profile.metered => Action::Notify,
@@ -65,6 +137,7 @@ fn action(outcome: Outcome) -> Action {
     match outcome {
         Outcome::Native => Action::Allow,
         Outcome::Notify => Action::Notify,
+        Outcome::Trace => Action::Trace(GUARD_TRACE_DATA),
         Outcome::Refuse(errno) => refuse(errno),
         Outcome::Fake => Action::Errno(0),
     }

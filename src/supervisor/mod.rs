@@ -17,11 +17,14 @@
 mod act;
 mod change;
 pub mod filter;
+mod guard;
 mod inject;
 mod mailbox;
 mod metered;
+mod send;
 mod service;
 mod sleep;
+mod socket;
 pub mod spawn;
 pub mod stats;
 mod tracer;

@@ -2,13 +2,13 @@
 
 use super::Shared;
 use super::act::{Done, Hands};
-use super::filter::EXEC_PRIVATE;
+use super::filter::{self, EXEC_PRIVATE};
 use crate::mechanism::notify::{Notification, Reply};
 use crate::policy::{Access, Ask, Rule, Verdict};
 use crate::sys::{self, Errno};
 use crate::syscall::plan::{Act, Cx, Plan};
 use crate::syscall::table::{self, Row};
-use crate::task::{ExecPlan, ExecState, Handover, Task};
+use crate::task::{Errand, ExecPlan, ExecState, Handover, Task};
 use bumpalo::Bump;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -80,7 +80,7 @@ impl<'s> Worker<'s> {
             (EXEC_PRIVATE, ExecState::Asked(nr)) => *nr,
             // The private number by the guest's own hand: no such call.
             (EXEC_PRIVATE, _) => return answer(notification, &Reply::Errno(Errno::ENOSYS)),
-            (nr, _) => nr,
+            (nr, _) => filter::guarded_number(nr).unwrap_or(nr),
         };
         let done = self.judge(nr, &task, &notification.args, start);
         match done {
@@ -90,6 +90,7 @@ impl<'s> Worker<'s> {
             Ok(Done::Sleeps(sleeper)) => {
                 shared.sleepers.submit(shared, task, notification, sleeper)
             }
+            Ok(Done::Guard) => self.guard(&task, notification),
             Ok(Done::HandOver { fd, cloexec }) => self.hand_over(&task, notification, &fd, cloexec),
             Ok(Done::Exec { program, mut plan }) => match notification.inject(program.as_fd()) {
                 Ok(slot) => {
@@ -170,18 +171,25 @@ impl<'s> Worker<'s> {
         let put = sys::socket::message_with(fd.as_fd())
             .and_then(|socket| notification.inject(socket.as_fd()));
         let reply = match put {
-            Ok(socket) => {
-                task.set_handover(Some(Handover { socket, cloexec }));
-                if self.shared.tracer.interrupt(task.tid) {
-                    Reply::Return(0)
-                } else {
-                    task.set_handover(None);
-                    Reply::Errno(Errno::EIO)
-                }
-            }
+            Ok(socket) => self.leave_to_tracer(task, Errand::Take(Handover { socket, cloexec })),
             Err(errno) => Reply::Errno(errno),
         };
         answer(notification, &reply);
+    }
+
+    /// At the end of the call, which has done nothing, the tracer puts the guard on and has it made again.
+    fn guard(&self, task: &Task, notification: Notification) {
+        answer(notification, &self.leave_to_tracer(task, Errand::Guard));
+    }
+
+    fn leave_to_tracer(&self, task: &Task, errand: Errand) -> Reply {
+        task.set_errand(Some(errand));
+        if self.shared.tracer.interrupt(task.tid) {
+            Reply::Return(0)
+        } else {
+            task.set_errand(None);
+            Reply::Errno(Errno::EIO)
+        }
     }
 
     fn decide_and_do(
@@ -322,6 +330,7 @@ fn shown(done: &Result<Done, Errno>) -> String {
         Ok(Done::Sleeps(_)) => "? (sleeps)".into(),
         Ok(Done::Exec { .. }) => "exec".into(),
         Ok(Done::HandOver { .. }) => "a descriptor".into(),
+        Ok(Done::Guard) => "? (guarded first)".into(),
         Ok(Done::LookAgain) => "-1 ELOOP".into(),
     }
 }

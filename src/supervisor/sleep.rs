@@ -69,7 +69,7 @@ impl Sleepers {
         });
         let body = {
             let (shared, job) = (Arc::clone(shared), Arc::clone(&job));
-            move || sleep(&shared, &job, notification, &sleeper)
+            move || sleep(&shared, &job, notification, sleeper)
         };
         self.jobs
             .lock()
@@ -137,15 +137,18 @@ impl Job {
     }
 }
 
-fn sleep(shared: &Shared, job: &Arc<Job>, notification: Notification, sleeper: &Sleeper) {
+fn sleep(shared: &Shared, job: &Arc<Job>, notification: Notification, mut sleeper: Sleeper) {
     job.thread.store(sys::process::gettid(), Ordering::Release);
     let reply = loop {
         match sleeper.run() {
             Ok(reply) => break Some(reply),
             Err(Errno::EINTR) if job.task.is_dead() || !notification.is_alive() => break None,
             Err(Errno::EINTR) if job.interrupted.load(Ordering::Acquire) => {
-                job.task.set_restarting();
-                break Some(Reply::Restart);
+                let reply = sleeper.broken_off();
+                if matches!(reply, Reply::Restart) {
+                    job.task.set_restarting();
+                }
+                break Some(reply);
             }
             Err(Errno::EINTR) => {}
             Err(errno) => break Some(Reply::Errno(errno)),
@@ -153,6 +156,8 @@ fn sleep(shared: &Shared, job: &Arc<Job>, notification: Notification, sleeper: &
     };
     job.thread.store(ENDED, Ordering::Release);
     shared.sleepers.remove(job);
+    // No copy of the guest's socket is left when it goes on: its next close must be the last one.
+    drop(sleeper);
     // A guest that vanished needs no answer.
     let _ = match reply {
         Some(Reply::AddFd { fd, cloexec }) => notification.answer_with_last(fd, cloexec),

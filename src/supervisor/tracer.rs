@@ -21,7 +21,8 @@
 //! the empty string or replace the descriptor from another thread. Whatever it does, what runs in
 //! the end has been compared with what was approved.
 
-use super::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA};
+use super::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, guarded_number};
+use super::guard;
 use super::inject::{self, Regs, SYSCALL_BYTES, inject};
 use super::service::Worker;
 use super::{Outcome, Shared, verify};
@@ -29,7 +30,7 @@ use crate::sys::Errno;
 use crate::sys::process::{self as sp, SeccompStop, Stop, Waited};
 use crate::syscall::rules;
 use crate::syscall::table::{self, Mechanism};
-use crate::task::{Argv, ExecPlan, ExecState, Kinship, Registry, Task};
+use crate::task::{Argv, Errand, ExecPlan, ExecState, Kinship, Registry, Task};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 use std::collections::HashMap;
@@ -176,8 +177,12 @@ impl<'s> Tracer<'s> {
             // It stays in this stop, which must not be seen again.
             return sp::take_stop(tid);
         }
-        if let Some(handover) = self.shared.tasks.get(tid).and_then(|t| t.take_handover()) {
-            inject::take_descriptor(tid, handover)?;
+        if let Some(task) = self.shared.tasks.get(tid) {
+            match task.take_errand() {
+                Some(Errand::Take(handover)) => inject::take_descriptor(tid, handover)?,
+                Some(Errand::Guard) => guard::put(self.shared, &task)?,
+                None => {}
+            }
         }
         match signal {
             // ptrace(2), "Group-stop": it stays stopped, and SIGCONT will report again.
@@ -191,16 +196,30 @@ impl<'s> Tracer<'s> {
     fn at_birth(&mut self, tid: i32) -> nix::Result<()> {
         let child = ptrace::getevent(Pid::from_raw(tid))? as i32;
         let regs = ptrace::getregs(Pid::from_raw(tid))?;
-        let flags = if regs.orig_rax == libc::SYS_clone as u64 {
-            regs.rdi
-        } else {
-            0
+        let flags = match regs.orig_rax as i64 {
+            libc::SYS_clone => regs.rdi,
+            libc::SYS_vfork => libc::CLONE_VM as u64,
+            _ => 0,
         };
-        let kin = Kinship {
-            thread: flags & libc::CLONE_THREAD as u64 != 0,
-            fs: flags & libc::CLONE_FS as u64 != 0,
+        let has = |flag: i32| flags & flag as u64 != 0;
+        let mut kin = Kinship {
+            thread: has(libc::CLONE_THREAD),
+            fs: has(libc::CLONE_FS),
+            files: has(libc::CLONE_FILES),
+            memory: has(libc::CLONE_VM),
+            guarded: 0,
         };
         if let Some(maker) = self.shared.tasks.get(tid) {
+            let filters = maker.group.guarded();
+            if filters != 0 && !kin.thread {
+                // It may have been born just before its maker was guarded.
+                if guard::filters(child).is_ok_and(|count| count >= filters) {
+                    kin.guarded = filters;
+                } else if kin.files {
+                    // It would have its maker's sockets without the guard. ESRCH: it is dead already.
+                    let _ = sp::tgkill_any(child, libc::SIGKILL);
+                }
+            }
             self.shared.tasks.add_child(&maker, child, kin);
         }
         if let Some(stats) = &self.shared.stats {
@@ -219,6 +238,11 @@ impl<'s> Tracer<'s> {
             return sp::ptrace_resume(tid, false, 0);
         };
         let call = sp::seccomp_stop(tid)?;
+        let nr = call.nr as u32;
+        // The number, too: a filter of the guest's own may say the same word about any other.
+        if call.data == u32::from(GUARD_TRACE_DATA) && GUARDED.contains(&nr) {
+            return guard::at_stop(&task, nr, &call.args);
+        }
         let is_exec = [libc::SYS_execve, libc::SYS_execveat].contains(&(call.nr as i64));
         if call.data != u32::from(EXEC_TRACE_DATA) || !is_exec {
             // A filter of the guest's own that wants a tracer which the guest hasn't got: ENOSYS,
@@ -257,6 +281,8 @@ impl<'s> Tracer<'s> {
             return sp::ptrace_resume(tid, false, 0);
         };
         let mut regs = ptrace::getregs(pid)?;
+        let receipts = task.take_receipts();
+        guard::at_end(&self.shared.vfs, &task, &receipts, regs.rax as i64);
         let state = std::mem::take(&mut *task.exec());
         match state {
             ExecState::Idle | ExecState::Again => {}
@@ -369,7 +395,7 @@ impl<'s> Tracer<'s> {
                 }
                 let named =
                     plan.by_path.is_some() || plan.comm == plan.file_name && self.named_by_file;
-                task.group.exec_done(plan.exe);
+                task.exec_done(plan.exe);
                 if !named {
                     // To the end of the call, where a call of ours can set the name.
                     *task.exec() = ExecState::Naming(plan.comm);
@@ -407,6 +433,9 @@ impl<'s> Tracer<'s> {
     }
 
     fn was_notified(&self, regs: &Regs) -> bool {
+        if guarded_number(regs.orig_rax as u32).is_some() {
+            return true;
+        }
         let Some(row) = table::row(regs.orig_rax as u32) else {
             return false;
         };

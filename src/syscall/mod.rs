@@ -13,6 +13,7 @@ pub mod path;
 pub mod plan;
 pub mod process;
 pub mod rules;
+pub mod send;
 pub mod signal;
 pub mod table;
 pub mod xattr;

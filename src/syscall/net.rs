@@ -3,12 +3,12 @@
 //! A path in a unix(7) address is a path of the view; an abstract name gets the sandbox's own
 //! prefix, so that guests meet each other there and nobody else.
 
-use super::args::{Fd, InBuf, Int, OutBuf, Ptr};
-use super::plan::{Act, Address, Cx, Errno, Plan};
+use super::args::{Fd, InBuf, Int, OutBuf, Ptr, SocketFamily, SocketType};
+use super::plan::{Act, Address, Cx, Errno, Plan, RegistersOnly};
 use super::rules::Net;
-use crate::policy::Access;
+use crate::policy::{Access, RuleId};
 use crate::sys;
-use crate::vfs::{Follow, Found};
+use crate::vfs::{Follow, Found, Vfs};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -16,6 +16,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 const MAX_ADDRESS: usize = 128;
 /// Room for a path in `struct sockaddr_un`, unix(7).
 const SUN_PATH: usize = 108;
+/// What a unix address begins with.
+const UNIX: [u8; 2] = (libc::AF_UNIX as u16).to_ne_bytes();
 
 /// An address as the guest gave it.
 enum Given<'a> {
@@ -75,56 +77,124 @@ fn given<'a>(
     }
 }
 
-/// The sandbox's form of an abstract name: prefix and name after a NUL.
-fn abstract_address<'a>(cx: &Cx<'a>, name: &[u8]) -> Result<&'a [u8], Errno> {
-    let family = (libc::AF_UNIX as u16).to_ne_bytes();
-    let prefix = cx.vfs.abstract_prefix();
-    let parts: [&[u8]; 4] = [&family, &[0], prefix, name];
-    let address = parts.concat();
-    if address.len() > 2 + SUN_PATH {
-        return Err(Errno::EINVAL);
+/// The sandbox's form of an abstract name, after a NUL.
+fn abstract_address<'a>(cx: &Cx<'a>, name: &[u8]) -> &'a [u8] {
+    cx.arena.alloc_slice_copy(&abstract_bytes(cx.vfs, name))
+}
+
+/// The address by which the kernel knows a guest's abstract name.
+pub fn abstract_bytes(vfs: &Vfs, name: &[u8]) -> Vec<u8> {
+    let text = vfs.abstract_text(name, SUN_PATH - 1);
+    [&UNIX[..], &[0], &text].concat()
+}
+
+/// A unix address of the kernel's in the view's terms: abstract names without the prefix, paths as they were bound. Other
+/// addresses stay what they are. Of a `cut` one more may be told than was given.
+pub fn in_view(vfs: &Vfs, address: &[u8], cut: bool) -> Vec<u8> {
+    let Some(text) = address.strip_prefix(&UNIX) else {
+        return address.to_vec();
+    };
+    if let Some(name) = vfs.bound_name(text, cut) {
+        // unix(7): the length of a path counts its NUL.
+        let nul: &[u8] = if name.first() == Some(&0) { &[] } else { &[0] };
+        return [&UNIX[..], &name, nul].concat();
     }
-    Ok(cx.arena.alloc_slice_copy(&address))
+    let prefix = [&[0], vfs.abstract_prefix()].concat();
+    match text.strip_prefix(prefix.as_slice()) {
+        Some(name) => [&UNIX[..], &[0], name].concat(),
+        None => address.to_vec(),
+    }
+}
+
+/// Where an address leads.
+pub(super) enum Target<'a> {
+    /// To what the kernel finds by these bytes.
+    Bytes(Address<'a>),
+    /// To a file of the view, under its rule.
+    File(Address<'a>, Option<RuleId>),
+}
+
+/// Finds what an address means in the view, for who wants to reach it.
+pub(super) fn target<'a>(
+    cx: &Cx<'a>,
+    socket: BorrowedFd<'_>,
+    addr: InBuf,
+    len: Int,
+) -> Result<Target<'a>, Errno> {
+    let path = match given(cx, socket, addr, len)? {
+        Given::Other(bytes) => return Ok(Target::Bytes(Address::Bytes(bytes))),
+        Given::Abstract(name) => {
+            return Ok(Target::Bytes(Address::Bytes(abstract_address(cx, name))));
+        }
+        Given::Path(path) => path,
+    };
+    let start = cx.start(libc::AT_FDCWD, path)?;
+    match cx
+        .vfs
+        .find(cx.caller(), &start, path, Follow::Last, cx.arena)?
+    {
+        Found {
+            place,
+            stat: Some(_),
+        } => {
+            let rule = cx.vfs.rule(&place);
+            Ok(Target::File(Address::Place(place), rule))
+        }
+        Found { stat: None, .. } => Err(Errno::ENOENT),
+    }
+}
+
+/// socket(2) of a unix datagram socket: made once the process is guarded.
+pub fn socket<'a>(cx: &Cx<'a>, _: SocketFamily, _: SocketType, _: Int) -> Result<Plan<'a>, Errno> {
+    Ok(guarded(cx))
+}
+
+/// socketpair(2) of unix datagram sockets.
+pub fn socketpair<'a>(
+    cx: &Cx<'a>,
+    _: SocketFamily,
+    _: SocketType,
+    _: Int,
+    _: OutBuf,
+) -> Result<Plan<'a>, Errno> {
+    Ok(guarded(cx))
+}
+
+fn guarded<'a>(cx: &Cx<'a>) -> Plan<'a> {
+    Plan::act(if cx.task.group.is_guarded() {
+        Act::Continue(RegistersOnly(
+            "registers say what socket is made, and the process is guarded",
+        ))
+    } else {
+        Act::Guard
+    })
 }
 
 /// connect(2).
 pub fn connect<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a>, Errno> {
     let socket = cx.task.descriptor(fd.0)?;
-    let to = match given(cx, socket.as_fd(), addr, len)? {
-        Given::Other(bytes) => Address::Bytes(bytes),
-        Given::Abstract(name) => Address::Bytes(abstract_address(cx, name)?),
-        Given::Path(path) => {
-            let start = cx.start(libc::AT_FDCWD, path)?;
-            match cx
-                .vfs
-                .find(cx.caller(), &start, path, Follow::Last, cx.arena)?
-            {
-                Found {
-                    place,
-                    stat: Some(_),
-                } => {
-                    // A socket reaches whoever listens: more than reading.
-                    let rule = cx.vfs.rule(&place);
-                    let to = Address::Place(place);
-                    return Ok(Plan::ask(
-                        Access::CONNECT,
-                        rule,
-                        Act::Connect { socket, to },
-                    ));
-                }
-                Found { stat: None, .. } => return Err(Errno::ENOENT),
-            }
-        }
-    };
-    Ok(Plan::act(Act::Connect { socket, to }))
+    Ok(match target(cx, socket.as_fd(), addr, len)? {
+        Target::Bytes(to) => Plan::act(Act::Connect { socket, to }),
+        // A socket reaches whoever listens: more than reading.
+        Target::File(to, rule) => Plan::ask(Access::CONNECT, rule, Act::Connect { socket, to }),
+    })
 }
 
 /// bind(2).
 pub fn bind<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a>, Errno> {
     let socket = cx.task.descriptor(fd.0)?;
     let to = match given(cx, socket.as_fd(), addr, len)? {
+        Given::Other(bytes) if bytes == UNIX => {
+            return Ok(Plan::act(Act::Autobind { socket }));
+        }
         Given::Other(bytes) => Address::Bytes(bytes),
-        Given::Abstract(name) => Address::Bytes(abstract_address(cx, name)?),
+        Given::Abstract(name) => {
+            return Ok(Plan::act(Act::Bind {
+                socket,
+                to: Address::Bytes(abstract_address(cx, name)),
+                asked: cx.arena.alloc_slice_copy(&[&[0], name].concat()),
+            }));
+        }
         Given::Path(path) => {
             let start = cx.start(libc::AT_FDCWD, path)?;
             let place = cx.vfs.locate(cx.caller(), &start, path, cx.arena)?;
@@ -165,22 +235,11 @@ fn name<'a>(cx: &Cx<'a>, fd: Fd, addr: OutBuf, len: Ptr, peer: bool) -> Result<P
     let socket = cx.task.descriptor(fd.0)?;
     let mut room = [0u8; MAX_ADDRESS];
     let n = sys::socket::name(socket.as_fd(), peer, &mut room)?;
-    let mut answer = room.get(..n.min(MAX_ADDRESS)).unwrap_or_default().to_vec();
-    let family = (libc::AF_UNIX as u16).to_ne_bytes();
-    if let Some(text) = answer.strip_prefix(&family) {
-        let prefix = [&[0], cx.vfs.abstract_prefix()].concat();
-        let bound = if text.first().is_some_and(|&b| b != 0) {
-            cx.vfs.bound_path(text)
-        } else {
-            None
-        };
-        if let Some(name) = text.strip_prefix(prefix.as_slice()) {
-            answer = [&family[..], &[0], name].concat();
-        } else if let Some(path) = bound {
-            let nul: &[u8] = if path.len() < SUN_PATH { &[0] } else { &[] };
-            answer = [&family[..], &path, nul].concat();
-        }
-    }
+    let answer = in_view(
+        cx.vfs,
+        room.get(..n.min(MAX_ADDRESS)).unwrap_or_default(),
+        false,
+    );
     let given = cx.bytes(len.0, 4)?;
     let given = i32::from_ne_bytes(given.try_into().map_err(|_| Errno::EFAULT)?);
     let given = usize::try_from(given).map_err(|_| Errno::EINVAL)?;

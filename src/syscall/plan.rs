@@ -246,6 +246,16 @@ pub enum Act<'a> {
     },
     /// connect(2) of the caller's socket to a socket file or address.
     Connect { socket: OwnedFd, to: Address<'a> },
+    /// Put the guard on the caller's process, and have it make the call again.
+    Guard,
+    /// sendto(2) and its kin on the caller's socket.
+    Send {
+        socket: OwnedFd,
+        parcels: Vec<Parcel<'a>>,
+        flags: i32,
+        /// Where the lengths sent are told: the vector of sendmmsg(2).
+        vector: Option<u64>,
+    },
     /// bind(2) of the caller's socket to a new name or address.
     Bind {
         socket: OwnedFd,
@@ -254,6 +264,8 @@ pub enum Act<'a> {
     },
     /// A call that may make a file of a limited directory longer.
     Grow { file: OwnedFd, how: Grow<'a> },
+    /// bind(2) of the caller's socket to an abstract name that nobody has (unix(7), "Autobind feature").
+    Autobind { socket: OwnedFd },
     /// kill(2) to several guests where the kernel would also reach others.
     SignalAll { groups: Vec<i32>, signal: i32 },
 }
@@ -311,6 +323,19 @@ pub enum Object<'a> {
     Place(Place<'a>),
     /// What a descriptor named.
     Fd(OwnedFd),
+}
+
+/// One message to be sent.
+#[derive(Debug)]
+pub struct Parcel<'a> {
+    /// To whom, if not to whom the socket is connected to.
+    pub to: Option<Address<'a>>,
+    /// What.
+    pub data: &'a [u8],
+    /// Control messages (cmsg(3)), with our own numbers of what they pass.
+    pub control: Vec<u8>,
+    /// The descriptors that they pass.
+    pub passed: Vec<OwnedFd>,
 }
 
 /// A socket address.

@@ -91,12 +91,14 @@ pub enum Outcome {
     Native,
     /// The supervisor answers.
     Notify,
+    /// The tracer changes what the kernel has answered.
+    Trace,
     /// The filter answers with this errno.
     Refuse(i32),
     /// The filter answers 0 and nothing is done.
     Fake,
 }
-use Outcome::{Fake, Native, Notify, Refuse};
+use Outcome::{Fake, Native, Notify, Refuse, Trace};
 
 impl ArgRule {
     /// What the rule says about these registers.
@@ -196,6 +198,7 @@ impl Display for Outcome {
         match self {
             Native => f.write_str("native"),
             Notify => f.write_str("notify"),
+            Trace => f.write_str("trace"),
             Refuse(errno) => write!(f, "refuse {:?}", nix::errno::Errno::from_raw(*errno)),
             Fake => f.write_str("fake 0"),
         }
@@ -310,8 +313,8 @@ fn kind(family: i32, kind: i32) -> [Cond; 2] {
 
 /// socket(2). An allow-list of families, types and protocols: each family is another door, most of them
 /// unknown to any policy (MPTCP and SCTP reach TCP peers around rules about TCP; vsock reaches the hypervisor;
-/// `AF_ALG` was a kernel bug, CVE-2026-31431). Unix datagram sockets are refused since sendto(2) on them names
-/// host paths behind a pointer; the kernel makes `SOCK_RAW` there a datagram socket as well.
+/// `AF_ALG` was a kernel bug, CVE-2026-31431). A unix datagram socket is made once the process is guarded, since
+/// sendmsg(2) on it names paths behind a pointer; the kernel makes `SOCK_RAW` there a datagram socket as well.
 pub fn socket(net: Net) -> ArgRule {
     let mut cases = Vec::new();
     for sort in [libc::SOCK_STREAM, libc::SOCK_SEQPACKET] {
@@ -328,7 +331,21 @@ pub fn socket(net: Net) -> ArgRule {
             Native,
         )); // protocol 0 or PF_UNIX
     }
-    cases.push(when([is(0, word(libc::AF_UNIX))], Refuse(libc::EACCES)));
+    for sort in [libc::SOCK_DGRAM, libc::SOCK_RAW] {
+        cases.push(when(kind(libc::AF_UNIX, sort), Notify));
+    }
+    let unknown = Cond {
+        op: Op::Ge,
+        ..is(2, 2)
+    };
+    cases.push(when(
+        [is(0, word(libc::AF_UNIX)), unknown],
+        Refuse(libc::EPROTONOSUPPORT),
+    ));
+    cases.push(when(
+        [is(0, word(libc::AF_UNIX))],
+        Refuse(libc::ESOCKTNOSUPPORT),
+    ));
     match net {
         Net::None => cases.extend(each(
             0,
@@ -354,22 +371,63 @@ pub fn socket(net: Net) -> ArgRule {
         }
     }
     ArgRule {
-        why: "an allow-list of families, types and protocols; no unix datagram sockets",
+        why: "an allow-list of families, types and protocols; a process that makes a unix datagram socket is guarded first",
         cases,
         otherwise: Refuse(libc::EAFNOSUPPORT),
     }
 }
 
-/// socketpair(2). The pair is private, but a datagram end can address any path by sendto(2).
+/// socketpair(2). The pair is private, but a datagram end can address any path: the process is guarded first.
 pub fn socketpair(_: Net) -> ArgRule {
     ArgRule {
-        why: "unix stream and seqpacket pairs; a datagram end could address host paths",
+        why: "unix pairs are private; a process that makes datagram ends is guarded first",
         cases: vec![
+            when(kind(libc::AF_UNIX, libc::SOCK_DGRAM), Notify),
+            when(kind(libc::AF_UNIX, libc::SOCK_RAW), Notify),
             when(kind(libc::AF_UNIX, libc::SOCK_STREAM), Native),
             when(kind(libc::AF_UNIX, libc::SOCK_SEQPACKET), Native),
-            when([is(0, word(libc::AF_UNIX))], Refuse(libc::EACCES)),
+            when([is(0, word(libc::AF_UNIX))], Refuse(libc::ESOCKTNOSUPPORT)),
         ],
         otherwise: Refuse(libc::EAFNOSUPPORT),
+    }
+}
+
+/// No address: what is sent goes where the socket is connected to.
+fn no_address() -> Cond {
+    Cond {
+        arg: 4,
+        width: Width::Long,
+        op: Op::Eq,
+        value: 0,
+    }
+}
+
+/// sendto(2). Without a network only unix addresses can be meant. With one, most are of the internet: there the
+/// guard alone looks at them.
+pub fn sendto(net: Net) -> ArgRule {
+    ArgRule {
+        why: "an address of a unix datagram socket is a path of the view",
+        cases: match net {
+            Net::None => vec![when([no_address()], Native)],
+            Net::Host => vec![],
+        },
+        otherwise: match net {
+            Net::None => Notify,
+            Net::Host => Native,
+        },
+    }
+}
+
+/// accept(2). The kernel's address of who connects is told in the view's terms.
+pub fn accept(_: Net) -> ArgRule {
+    let no_address = Cond {
+        arg: 1,
+        ..no_address()
+    };
+    ArgRule {
+        why: "the address of who connects is told in the view's terms",
+        cases: vec![when([no_address], Native)],
+        otherwise: Trace,
     }
 }
 

@@ -87,6 +87,8 @@ pub enum Mechanism {
     Notify,
     /// The tracer.
     Trace,
+    /// The kernel, until the process has made a unix datagram socket: then the guard, a second filter.
+    Guarded,
     /// The filter, with an errno.
     Refuse(Errno),
     /// The filter, with success and without doing it.
@@ -104,6 +106,7 @@ impl Display for Mechanism {
             Mechanism::Identify => f.write_str("identify"),
             Mechanism::Notify => f.write_str("notify"),
             Mechanism::Trace => f.write_str("trace"),
+            Mechanism::Guarded => f.write_str("guarded"),
             Mechanism::Refuse(errno) => {
                 write!(f, "refuse {:?}", errno)
             }
@@ -289,6 +292,9 @@ macro_rules! mechanism {
     (Trace $args:tt) => {
         Mechanism::Trace
     };
+    (Guarded $args:tt) => {
+        Mechanism::Guarded
+    };
     (Fake (0) $args:tt) => {
         Mechanism::Fake
     };
@@ -408,19 +414,20 @@ syscalls! {
        40   71  sendfile                Fd      Meter              (to: Fd, from: Fd, offset: Ptr, count: Size)                                  -> meter::sendfile;
 
     // Sockets. What sort of socket may exist is decided at socket(2), whom it may reach at bind(2) and connect(2).
-       41  198  socket                  Net     Check(socket)      (family: SocketFamily, kind: SocketType, protocol: Int);
+    // Only a unix datagram socket reaches a file by an address that is sent with a message: the process that makes one is guarded.
+       41  198  socket                  Net     Check(socket)      (family: SocketFamily, kind: SocketType, protocol: Int)                      -> net::socket;
        42  203  connect                 Net     Notify             (fd: Fd, addr: InBuf, len: Int)                                               -> net::connect;
-       43  202  accept                  Net     Native             (fd: Fd, addr: OutBuf, len: Ptr);
-       44  206  sendto                  Net     Native             (fd: Fd, buf: InBuf, len: Size, flags: MsgFlags, addr: InBuf, addr_len: Int);
-       45  207  recvfrom                Net     Native             (fd: Fd, buf: OutBuf, len: Size, flags: MsgFlags, addr: OutBuf, addr_len: Ptr);
-       46  211  sendmsg                 Net     Native             (fd: Fd, msg: Ptr, flags: MsgFlags);
-       47  212  recvmsg                 Net     Native             (fd: Fd, msg: Ptr, flags: MsgFlags);
+       43  202  accept                  Net     Check(accept)      (fd: Fd, addr: OutBuf, len: Ptr);
+       44  206  sendto                  Net     Check(sendto)      (fd: Fd, buf: InBuf, len: Size, flags: MsgFlags, addr: InBuf, addr_len: Int) -> send::sendto;
+       45  207  recvfrom                Net     Guarded            (fd: Fd, buf: OutBuf, len: Size, flags: MsgFlags, addr: OutBuf, addr_len: Ptr);
+       46  211  sendmsg                 Net     Guarded            (fd: Fd, msg: Ptr, flags: MsgFlags)                                           -> send::sendmsg;
+       47  212  recvmsg                 Net     Guarded            (fd: Fd, msg: Ptr, flags: MsgFlags);
        48  210  shutdown                Net     Native             (fd: Fd, how: Int);
        49  200  bind                    Net     Notify             (fd: Fd, addr: InBuf, len: Int)                                               -> net::bind;
        50  201  listen                  Net     Native             (fd: Fd, backlog: Int);
        51  204  getsockname             Net     Notify             (fd: Fd, addr: OutBuf, len: Ptr)                                              -> net::getsockname;
        52  205  getpeername             Net     Notify             (fd: Fd, addr: OutBuf, len: Ptr)                                              -> net::getpeername;
-       53  199  socketpair              Net     Check(socketpair)  (family: SocketFamily, kind: SocketType, protocol: Int, fds: OutBuf);
+       53  199  socketpair              Net     Check(socketpair)  (family: SocketFamily, kind: SocketType, protocol: Int, fds: OutBuf)         -> net::socketpair;
        54  208  setsockopt              Net     Check(setsockopt)  (fd: Fd, level: SockLevel, option: Int, value: InBuf, len: Int);
        55  209  getsockopt              Net     Check(getsockopt)  (fd: Fd, level: SockLevel, option: Int, value: OutBuf, len: Ptr);
 
@@ -695,7 +702,7 @@ syscalls! {
       285   47  fallocate               Fd      Meter              (fd: Fd, mode: Int, offset: Off, len: Off)                                    -> meter::fallocate;
       286   86  timerfd_settime         Time    Native             (fd: Fd, flags: Int, new: InBuf, old: OutBuf);
       287   87  timerfd_gettime         Time    Native             (fd: Fd, value: OutBuf);
-      288  242  accept4                 Net     Native             (fd: Fd, addr: OutBuf, len: Ptr, flags: FdFlags);
+      288  242  accept4                 Net     Check(accept)      (fd: Fd, addr: OutBuf, len: Ptr, flags: FdFlags);
       289   74  signalfd4               Signal  Native             (fd: Fd, mask: InBuf, set_size: Size, flags: FdFlags);
       290   19  eventfd2                Fd      Native             (count: UInt, flags: FdFlags);
       291   20  epoll_create1           Fd      Native             (flags: FdFlags);
@@ -708,7 +715,7 @@ syscalls! {
 
     // Watching others, and the insides of other processes.
       298  241  perf_event_open         System  Refuse(EPERM, "measures the host") (attr: Ptr, pid: Pid, cpu: Int, group: Fd, flags: ULong);
-      299  243  recvmmsg                Net     Native             (fd: Fd, msgs: Ptr, count: UInt, flags: MsgFlags, timeout: Ptr);
+      299  243  recvmmsg                Net     Guarded            (fd: Fd, msgs: Ptr, count: UInt, flags: MsgFlags, timeout: Ptr);
       300  262  fanotify_init           Path    Refuse(ENOSYS, "watches whole file systems of the host") (flags: UInt, event_flags: UInt);
       301  263  fanotify_mark           Path    Refuse(ENOSYS, "watches whole file systems of the host") (fd: Fd, flags: UInt, mask: ULong, dir: DirFd, path: OptPath);
       302  261  prlimit64               Process Check(own_pid)     (pid: Pid, resource: UInt, new: InBuf, old: OutBuf)                           -> process::prlimit64;
@@ -716,7 +723,7 @@ syscalls! {
       304  265  open_by_handle_at       Path    Refuse(EPERM, "handles bypass names") (mount: DirFd, handle: Ptr, flags: OpenFlags);
       305  266  clock_adjtime           Time    Refuse(EPERM, "sets the host's clock") (clock: Clock, buf: Ptr);
       306  267  syncfs                  Fd      Native             (fd: Fd);
-      307  269  sendmmsg                Net     Native             (fd: Fd, msgs: Ptr, count: UInt, flags: MsgFlags);
+      307  269  sendmmsg                Net     Guarded            (fd: Fd, msgs: Ptr, count: UInt, flags: MsgFlags)                            -> send::sendmmsg;
       308  268  setns                   Process Refuse(EPERM, "another namespace is another view") (fd: Fd, flags: CloneFlags);
       309  168  getcpu                  Process Native             (cpu: OutBuf, node: OutBuf, cache: Ptr);
       310  270  process_vm_readv        Process Refuse(EPERM, "another process's memory") (pid: Pid, local: Ptr, local_count: ULong, remote: Ptr, remote_count: ULong, flags: ULong);

@@ -32,10 +32,43 @@ pub struct Task {
     dead: AtomicBool,
     /// A sleeping call of this task was answered with "restart": its EINTR is meant.
     restarting: AtomicBool,
-    /// A descriptor on its way to the guest that only the guest itself can take.
-    handover: Mutex<Option<Handover>>,
+    /// What the tracer is to do at the end of the call.
+    errand: Mutex<Option<Errand>>,
+    /// Addresses that the kernel is about to write, to be told in the view's terms.
+    receipts: Mutex<Vec<Receipt>>,
+    /// The table of descriptors: equal for those who share one (clone(2), `CLONE_FILES`), or once did.
+    files: RwLock<Arc<Identity>>,
     /// The exec in progress, between its notification and its end.
     exec: Mutex<ExecState>,
+}
+
+/// What is shared, and nothing but the same or not.
+#[derive(Debug, Default)]
+struct Identity {
+    /// No two of a size of 0 need have different addresses.
+    _place: u8,
+}
+
+/// Where the kernel will write the address of who sent or connects.
+#[derive(Clone, Copy, Debug)]
+pub struct Receipt {
+    /// The address itself.
+    pub name: u64,
+    /// How much of it fits there.
+    pub room: usize,
+    /// Its length, 32 bits.
+    pub length: u64,
+    /// It is the peer of the socket that the call returns.
+    pub of_peer: bool,
+}
+
+/// What the tracer is to do for a guest at the end of its call.
+#[derive(Clone, Copy, Debug)]
+pub enum Errand {
+    /// Have it take a descriptor that only the guest itself can take.
+    Take(Handover),
+    /// Put the guard on its process, and have it make the call again.
+    Guard,
 }
 
 /// A message with a descriptor that waits in a socket which was put into the guest.
@@ -113,6 +146,10 @@ pub struct Group {
     pub tgid: i32,
     mm: RwLock<Arc<Mm>>,
     exe: RwLock<Vec<u8>>,
+    /// The memory: equal for those who share it (clone(2), `CLONE_VM`).
+    space: RwLock<Arc<Identity>>,
+    /// How many filters its threads have at least, since the guard is one of them; 0 before.
+    guarded: AtomicU32,
 }
 
 /// What clone(2) `CLONE_FS` shares.
@@ -170,15 +207,39 @@ impl Group {
             .clone()
     }
 
-    /// A new program was loaded: fresh memory, another path.
-    pub fn exec_done(&self, exe: Vec<u8>) {
+    /// True once the guard is on all threads (`supervisor::guard`).
+    pub fn is_guarded(&self) -> bool {
+        self.guarded() != 0
+    }
+
+    /// How many filters whoever inherits the guard has at least; 0 if there is no guard.
+    pub fn guarded(&self) -> u32 {
+        self.guarded.load(Ordering::Acquire)
+    }
+
+    /// The guard is on all threads, and this is how many filters they have now.
+    pub fn set_guarded(&self, filters: u32) {
+        self.guarded.store(filters, Ordering::Release);
+    }
+
+    fn space(&self) -> Arc<Identity> {
+        Arc::clone(&self.space.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// True if both run in the same memory.
+    pub fn shares_memory(&self, other: &Group) -> bool {
+        Arc::ptr_eq(&self.space(), &other.space())
+    }
+
+    fn exec_done(&self, exe: Vec<u8>) {
+        *self.space.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         *self.mm.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Mm::new(self.tgid));
         *self.exe.write().unwrap_or_else(PoisonError::into_inner) = exe;
     }
 }
 
 impl Task {
-    fn new(tid: i32, group: Arc<Group>, fs: Arc<FsContext>) -> Arc<Self> {
+    fn new(tid: i32, group: Arc<Group>, fs: Arc<FsContext>, files: Arc<Identity>) -> Arc<Self> {
         Arc::new(Self {
             tid,
             group,
@@ -187,7 +248,9 @@ impl Task {
             service: Mutex::default(),
             dead: AtomicBool::new(false),
             restarting: AtomicBool::new(false),
-            handover: Mutex::default(),
+            errand: Mutex::default(),
+            receipts: Mutex::default(),
+            files: RwLock::new(files),
             exec: Mutex::default(),
         })
     }
@@ -239,14 +302,39 @@ impl Task {
         self.restarting.swap(false, Ordering::AcqRel)
     }
 
-    /// Announces a descriptor that the tracer will have the guest take, or takes that back.
-    pub fn set_handover(&self, handover: Option<Handover>) {
-        *self.handover.lock().unwrap_or_else(PoisonError::into_inner) = handover;
+    fn files(&self) -> Arc<Identity> {
+        Arc::clone(&self.files.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The descriptor that the guest is to take, once.
-    pub fn take_handover(&self) -> Option<Handover> {
-        self.handover
+    /// True if both may have the same table of descriptors.
+    pub fn shares_files(&self, other: &Task) -> bool {
+        Arc::ptr_eq(&self.files(), &other.files())
+    }
+
+    /// A new program was loaded: fresh memory, another path, an own table of descriptors.
+    pub fn exec_done(&self, exe: Vec<u8>) {
+        *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        self.group.exec_done(exe);
+    }
+
+    /// Notes where addresses will be written, or takes the note back.
+    pub fn set_receipts(&self, receipts: Vec<Receipt>) {
+        *self.receipts.lock().unwrap_or_else(PoisonError::into_inner) = receipts;
+    }
+
+    /// Where addresses were to be written, once.
+    pub fn take_receipts(&self) -> Vec<Receipt> {
+        std::mem::take(&mut self.receipts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Announces what the tracer will do, or takes that back.
+    pub fn set_errand(&self, errand: Option<Errand>) {
+        *self.errand.lock().unwrap_or_else(PoisonError::into_inner) = errand;
+    }
+
+    /// What the tracer is to do, once.
+    pub fn take_errand(&self) -> Option<Errand> {
+        self.errand
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
@@ -277,6 +365,12 @@ pub struct Kinship {
     pub thread: bool,
     /// `CLONE_FS`: shared working directory and umask.
     pub fs: bool,
+    /// `CLONE_FILES`: shared descriptors.
+    pub files: bool,
+    /// `CLONE_VM`: shared memory.
+    pub memory: bool,
+    /// How many filters a child of a guarded process must have to be guarded, if it has so many; else 0.
+    pub guarded: u32,
 }
 
 impl Registry {
@@ -302,8 +396,10 @@ impl Registry {
             tgid: tid,
             mm: RwLock::new(Arc::new(Mm::new(tid))),
             exe: RwLock::default(),
+            space: RwLock::default(),
+            guarded: AtomicU32::new(0),
         });
-        let task = Task::new(tid, group, fs);
+        let task = Task::new(tid, group, fs, Arc::default());
         self.put(Arc::clone(&task));
         task
     }
@@ -317,6 +413,12 @@ impl Registry {
                 tgid: tid,
                 mm: RwLock::new(Arc::new(Mm::new(tid))),
                 exe: RwLock::new(maker.group.exe()),
+                space: RwLock::new(if kin.memory {
+                    maker.group.space()
+                } else {
+                    Arc::default()
+                }),
+                guarded: AtomicU32::new(kin.guarded),
             })
         };
         let fs = if kin.fs {
@@ -324,7 +426,12 @@ impl Registry {
         } else {
             maker.fs().copy()
         };
-        let task = Task::new(tid, group, fs);
+        let files = if kin.files {
+            maker.files()
+        } else {
+            Arc::default()
+        };
+        let task = Task::new(tid, group, fs, files);
         self.put(Arc::clone(&task));
         task
     }
@@ -338,7 +445,8 @@ impl Registry {
         if old == tgid {
             return tasks.get(&tgid).cloned();
         }
-        let leader = Task::new(tgid, Arc::clone(&former.group), former.fs());
+        let group = Arc::clone(&former.group);
+        let leader = Task::new(tgid, group, former.fs(), former.files());
         *leader.exec() = std::mem::take(&mut *former.exec());
         tasks.insert(tgid, Arc::clone(&leader));
         Some(leader)

@@ -46,6 +46,7 @@ use mount::{MountTable, Source};
 use path::{HostPath, VPath};
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
+use std::hash::Hasher;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -478,26 +479,61 @@ impl Vfs {
         &self.abstract_prefix
     }
 
-    /// Chooses the text by which the kernel will know a socket bound to `name` in a held directory,
-    /// and remembers that the guest asked for `asked`. Different paths get different texts (`./name`,
-    /// `././name`) as long as they fit into `room` bytes.
-    pub fn name_bound(&self, name: &[u8], asked: &[u8], room: usize) -> Vec<u8> {
+    /// The text by which the kernel knows a guest's abstract name of `name`, both without their NUL. A name that has no
+    /// room behind the prefix is known by its hash.
+    pub fn abstract_text(&self, name: &[u8], room: usize) -> Vec<u8> {
+        let whole = [self.abstract_prefix(), name].concat();
+        if whole.len() <= room {
+            return whole;
+        }
+        let half = |salt: u8| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            hasher.write_u8(salt);
+            hasher.write(name);
+            hasher.finish()
+        };
+        let hash = format!("\0long {:016x}{:016x}", half(0), half(1));
+        [self.abstract_prefix(), hash.as_bytes()].concat()
+    }
+
+    /// Remembers that a guest calls `asked` what the kernel knows as `text`; both begin with a NUL if they are abstract.
+    pub fn name_is_bound(&self, text: Vec<u8>, asked: Vec<u8>) {
         let mut bound = lock(&self.bound);
         if bound.len() >= MAX_BOUND {
             bound.clear(); // their names are then told as the kernel knows them
         }
+        bound.insert(text, asked);
+    }
+
+    /// Chooses the text by which the kernel will know a socket bound to `name` in a held directory,
+    /// and remembers that the guest asked for `asked`. Different paths get different texts (`./name`,
+    /// `././name`) as long as they fit into `room` bytes.
+    pub fn name_bound(&self, name: &[u8], asked: &[u8], room: usize) -> Vec<u8> {
         let mut text = name.to_vec();
-        while bound.get(&text).is_some_and(|a| a != asked) && text.len() + 2 < room {
+        let taken = |text: &Vec<u8>| lock(&self.bound).get(text).is_some_and(|a| a != asked);
+        while taken(&text) && text.len() + 2 < room {
             text.splice(0..0, *b"./");
         }
-        bound.insert(text.clone(), asked.to_vec());
+        self.name_is_bound(text.clone(), asked.to_vec());
         text
     }
 
-    /// The view's path of a socket that the kernel knows as `text` (which may end in NUL).
-    pub fn bound_path(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let text = text.split(|&b| b == 0).next()?;
-        lock(&self.bound).get(text).cloned()
+    /// The guest's name of a socket that the kernel knows as `text`: all of an abstract name, or a path, which may end in
+    /// NUL. Of a text that was `cut`, if only one name begins so.
+    pub fn bound_name(&self, text: &[u8], cut: bool) -> Option<Vec<u8>> {
+        let text = match text.first()? {
+            0 => text,
+            _ => text.split(|&b| b == 0).next()?,
+        };
+        let bound = lock(&self.bound);
+        if !cut {
+            return bound.get(text).cloned();
+        }
+        let mut fit = bound.iter().filter(|(known, _)| known.starts_with(text));
+        match (fit.next(), fit.next()) {
+            (Some((_, asked)), None) => Some(asked.clone()),
+            _ => None,
+        }
     }
 
     /// Tells the cache that the guest changed the mode or owner of a directory.

@@ -323,7 +323,7 @@ static void other_gates(void) {
 
 static void upper_halves(void) {
     ok(syscall(SYS_socket, HIGH | AF_INET, SOCK_STREAM, 0) < 0, "socket family with junk above");
-    ok(syscall(SYS_socket, AF_UNIX, HIGH | SOCK_DGRAM, 0) < 0, "socket type with junk above");
+    ok(syscall(SYS_socket, AF_UNIX, HIGH | SOCK_PACKET, 0) < 0, "socket type with junk above");
     /* the mode of the file comes before the mount, as in the kernel */
     int refused = geteuid() ? EACCES : EROFS;
     ok(fails(syscall(SYS_openat, HIGH | (uint32_t)AT_FDCWD, "/usr/bin/env", HIGH | O_RDWR), refused), "openat for writing with junk above");

@@ -240,6 +240,17 @@ const FOUND: &[&[&str]] = &[
         "1 f3 openat -100 =../ 2228224 0",
         "1 f4 openat -100 =.. 196608 0",
     ],
+    // a removed directory whose parent was moved
+    &[
+        "0 n mkdir =a 493",
+        "0 n mkdir =a/b 493",
+        "0 f0 openat -100 =a 65536 0",
+        "2 f1 openat -100 =a/b 2097152 0",
+        "0 n rename =a =../b",
+        "0 n unlinkat 100 =b/ 512",
+        "2 n fchdir 101",
+        "2 n mkdir =../made 448",
+    ],
 ];
 
 fn what_once_differed() -> Test {

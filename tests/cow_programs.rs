@@ -664,7 +664,7 @@ fn proc_tells_only_paths_of_the_view() -> Test {
     case.commit = Commit::Refused;
     let said = same(&case, prepare)?;
     assert!(said.stdout_text().contains("@/other"), "{}", said.all());
-    let aside = "cp /bin/cat new; cp new /tmp/new; echo >> lower; for p in cat ./new ./lower ./linked /tmp/new; do for f in maps smaps numa_maps mountinfo mounts environ cmdline stat status limits auxv; do $p /proc/self/$f 2> /dev/null | tr -d '\\0'; done; $p /proc/self/fdinfo/*; done; ls -l /proc/self /proc/self/fd; exit 0";
+    let aside = "cp /bin/cat new; cp new /tmp/new; echo >> lower; for p in cat ./new ./lower ./linked /tmp/new; do for f in maps smaps numa_maps mountinfo mounts environ cmdline stat status limits; do $p /proc/self/$f 2> /dev/null | tr -d '\\0'; done; $p /proc/self/fdinfo/*; done; ls -l /proc/self /proc/self/fd; exit 0";
     let (dir, state) = (scratch(), scratch());
     prepare(dir.path());
     let output = Job::new(["/bin/bash", "-c", aside])

@@ -49,6 +49,9 @@ impl<'v> Gone<'v> {
         let stat = vfs.stat(place)?.ok_or(Errno::ENOENT)?;
         let last = stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_nlink == 1;
         let last_of = last.then(|| vfs.handle(place)).transpose()?;
+        if last {
+            meter.file_going((stat.st_dev, stat.st_ino));
+        }
         Ok(Self { meter, last_of })
     }
 

@@ -64,6 +64,9 @@ struct Held {
     /// The length that is counted.
     end: u64,
     touched: Instant,
+    /// Its last name is gone, and that is in the book: between the two it must not be let go of, or it would be
+    /// given back twice.
+    nameless: bool,
 }
 
 /// What a look at the open files came to.
@@ -126,6 +129,7 @@ impl Book {
                 file: own_description(file, stat.st_mode).map_err(|_| Errno::ENFILE)?,
                 end: length(stat),
                 touched: Instant::now(),
+                nameless: stat.st_nlink == 0,
             }),
         })
     }
@@ -144,8 +148,9 @@ impl Book {
 
     /// Lets go of all files without names that nobody has open.
     fn collect(&mut self) {
-        let nameless =
-            |held: &Held| sys::fs::fstat(held.file.as_fd()).is_ok_and(|s| s.st_nlink == 0);
+        let nameless = |held: &Held| {
+            held.nameless && sys::fs::fstat(held.file.as_fd()).is_ok_and(|s| s.st_nlink == 0)
+        };
         let all: Vec<Inode> = self
             .held
             .iter()
@@ -170,7 +175,7 @@ impl Book {
             let Ok(stat) = sys::fs::fstat(held.file.as_fd()) else {
                 continue;
             };
-            let (counted, is) = (held.end, length(&stat));
+            let (counted, is, nameless) = (held.end, length(&stat), held.nameless);
             if is > counted {
                 longer.push(id);
             }
@@ -179,7 +184,8 @@ impl Book {
                 self.recount(counted, is);
             }
             match stat.st_nlink {
-                0 => drop(self.settle(id)),
+                0 if nameless => drop(self.settle(id)),
+                0 => {}
                 _ if no_writer => drop(self.held.remove(&id)),
                 _ => {}
             }
@@ -229,6 +235,13 @@ impl Meter {
         book.used = book.used.saturating_sub(PAGE);
     }
 
+    /// The last name of a file is about to go: what comes of it is told by [`Meter::file_gone`].
+    pub fn file_going(&self, id: Inode) {
+        if let Some(held) = lock(&self.book).held.get_mut(&id) {
+            held.nameless = false;
+        }
+    }
+
     /// The last name of a file is gone, which `handle` (`O_PATH`) still names.
     pub fn file_gone(&self, handle: BorrowedFd<'_>) {
         let mut book = lock(&self.book);
@@ -237,7 +250,8 @@ impl Meter {
         };
         if stat.st_nlink > 0 {
             book.used = book.used.saturating_sub(PAGE);
-        } else if book.record(handle, &stat).is_ok() {
+        } else if let Ok(held) = book.record(handle, &stat) {
+            held.nameless = true;
             book.settle(inode(&stat));
         }
         // Where we can't hold it, it counts to the end: too much rather than too little.
@@ -450,6 +464,27 @@ mod tests {
         assert_eq!(free(), 4, "a reader is left");
         drop(reader);
         assert_eq!(free(), 10);
+    }
+
+    /// The watch may look after the name is gone and before that is told.
+    #[test]
+    fn a_removed_file_is_given_back_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let meter = Meter::new(10 * PAGE);
+        for name in ["a", "b"] {
+            meter.take_name().unwrap();
+            let file = file(dir.path(), name);
+            meter.hold(file.as_fd()).unwrap();
+            assert_eq!(meter.reach(file.as_fd(), Some(0), 3 * PAGE), Ok(3 * PAGE));
+            file.set_len(3 * PAGE).unwrap();
+        }
+        let path = CString::new(dir.path().join("a").to_str().unwrap()).unwrap();
+        let handle = sys::fs::open(&path, libc::O_PATH).unwrap();
+        fs::remove_file(dir.path().join("a")).unwrap();
+        meter.look();
+        meter.file_gone(handle.as_fd());
+        meter.look();
+        assert_eq!(meter.space().1, 6 * PAGE);
     }
 
     #[test]

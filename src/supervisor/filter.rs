@@ -1,6 +1,6 @@
 //! The seccomp filter of a sandbox: table × rules × profile.
 //!
-//! Everything the filter does follows from [`TABLE`] and [`rules`](crate::syscall::rules); here these are only put
+//! Everything the filter does follows from [`TABLE`] and [`rules`]; here these are only put
 //! into the form that `mechanism::bpf` compiles. Numbers without a row get ENOSYS, as do i386 and x32 numbers.
 
 use libc::sock_filter;

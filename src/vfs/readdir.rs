@@ -11,62 +11,119 @@ use super::path::VPath;
 use super::{Caller, Vfs, lock};
 use crate::sys::{self, Errno};
 use bumpalo::Bump;
-use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A listing that the view makes: records after a position.
+/// A listing that the view makes: records by position.
 #[derive(Debug)]
 pub struct Listing {
-    entries: BTreeMap<u32, Entry>,
+    /// All names, one after the other.
+    names: Vec<u8>,
+    entries: Vec<Entry>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    inode: u64,
-    kind: u8,
-    name: Vec<u8>,
+/// The names that several layers and the mount table have for one directory; the lowest rank decides
+/// what a name is.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    names: Vec<u8>,
+    entries: Vec<(u16, Entry)>,
 }
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    position: u32,
+    /// Where its name lies in `names`.
+    start: u32,
+    length: u16,
+    /// [`HIDDEN`]: there is no such name, whatever higher ranks say.
+    kind: u8,
+    inode: u64,
+}
+
+/// No type that getdents64(2) knows.
+const HIDDEN: u8 = u8::MAX;
+/// The rank of what the mount table says.
+const MOUNTED: u16 = 0;
+/// The rank of a directory's own names, where there are no layers.
+const OWN: u16 = 1;
 
 /// Bytes before the name in a `struct linux_dirent64`; `struct linux_dirent` has as many minus the
 /// type byte, which stands at its end.
 const HEADER: usize = 19;
 const OLD_HEADER: usize = 18;
 
-impl Listing {
-    pub(super) fn new() -> Self {
-        Self {
-            entries: BTreeMap::new(),
-        }
+impl Entry {
+    fn name<'n>(&self, names: &'n [u8]) -> &'n [u8] {
+        let start = self.start as usize;
+        names
+            .get(start..start + usize::from(self.length))
+            .unwrap_or_default()
     }
+}
 
-    pub(super) fn add(&mut self, name: Vec<u8>, inode: u64, kind: u8) {
-        let mut position = match name.as_slice() {
+impl Draft {
+    pub(super) fn add(&mut self, name: &[u8], inode: u64, kind: u8, rank: u16) {
+        let position = match name {
             b"." => 1,
             b".." => 2,
-            // Room for the two above; collisions move to the next free number.
+            // Room for the two above.
             name => (name_hash(name) & 0x7fff_fff0).max(16),
         };
-        while let Some(taken) = self.entries.get(&position) {
-            if taken.name == name {
-                break; // a mount point over a name of the host: the later one is shown
+        // No file system has longer names, and no directory as many.
+        let (Ok(start), Ok(length)) = (u32::try_from(self.names.len()), u16::try_from(name.len()))
+        else {
+            return;
+        };
+        self.names.extend_from_slice(name);
+        let entry = Entry {
+            position,
+            start,
+            length,
+            kind,
+            inode,
+        };
+        self.entries.push((rank, entry));
+    }
+
+    pub(super) fn hide(&mut self, name: &[u8], rank: u16) {
+        self.add(name, 0, HIDDEN, rank);
+    }
+
+    /// Each name once. Of names with one hash the later ones move on to the next free position.
+    pub(super) fn finish(self) -> Listing {
+        let Self { names, mut entries } = self;
+        entries.sort_unstable_by(|(rank, a), (other, b)| {
+            let by_name = || a.name(&names).cmp(b.name(&names));
+            let by_position = a.position.cmp(&b.position);
+            by_position.then_with(by_name).then(rank.cmp(other))
+        });
+        let mut listed: Vec<Entry> = Vec::with_capacity(entries.len());
+        let (mut decided, mut free) = (None, 0);
+        for (_, mut entry) in entries {
+            let name = entry.name(&names);
+            if decided.replace(name) == Some(name) || entry.kind == HIDDEN {
+                continue;
             }
-            position += 1;
+            entry.position = entry.position.max(free);
+            free = entry.position + 1;
+            listed.push(entry);
         }
-        self.entries.insert(position, Entry { inode, kind, name });
+        Listing {
+            names,
+            entries: listed,
+        }
     }
+}
 
-    fn remove(&mut self, name: &[u8]) {
-        self.entries.retain(|_, entry| entry.name != name);
-    }
-
+impl Listing {
     /// Name, inode and type of each entry, by position.
     pub fn entries(&self) -> impl Iterator<Item = (&[u8], u64, u8)> {
         self.entries
-            .values()
-            .map(|entry| (entry.name.as_slice(), entry.inode, entry.kind))
+            .iter()
+            .map(|entry| (entry.name(&self.names), entry.inode, entry.kind))
     }
 
     /// Encodes records after `position` into at most `room` bytes; the records and the position
@@ -77,8 +134,10 @@ impl Listing {
         let mut out = Vec::new();
         let mut last = position;
         let header = if old { OLD_HEADER + 1 } else { HEADER };
-        for (&at, entry) in self.entries.range((after + u32::from(after < u32::MAX))..) {
-            let len = (header + entry.name.len() + 1).next_multiple_of(8);
+        let first = self.entries.partition_point(|e| e.position <= after);
+        for entry in self.entries.get(first..).unwrap_or_default() {
+            let (at, name) = (entry.position, entry.name(&self.names));
+            let len = (header + name.len() + 1).next_multiple_of(8);
             if out.len() + len > room {
                 if out.is_empty() {
                     return Err(Errno::EINVAL);
@@ -92,7 +151,7 @@ impl Listing {
             if !old {
                 out.push(entry.kind);
             }
-            out.extend_from_slice(&entry.name);
+            out.extend_from_slice(name);
             out.resize(start + len, 0);
             if old && let Some(last_byte) = out.last_mut() {
                 *last_byte = entry.kind;
@@ -190,45 +249,49 @@ impl Vfs {
             return Ok(None);
         }
         let mut listing = match dir.cow() {
-            Some(cow) => cow.list()?,
-            None => Listing::new(),
+            Some(cow) => cow.draft()?,
+            None => Draft::default(),
         };
         let arena = Bump::new();
         let own = self.inode_of(dir)?.1;
         match (dir.host(), dir.synth()) {
             (Some(fd), _) => self.add_host_names(&mut listing, fd)?,
             (None, Some(what)) => {
-                listing.add(b".".to_vec(), own, libc::DT_DIR);
+                listing.add(b".", own, libc::DT_DIR, OWN);
                 let above = self.find(who, dir, c"..", super::Follow::Last, &arena)?;
                 let above = above.stat.map_or(own, |s| s.st_ino);
-                listing.add(b"..".to_vec(), above, libc::DT_DIR);
+                listing.add(b"..", above, libc::DT_DIR, OWN);
                 self.add_synth_names(&mut listing, what, own, who);
             }
             (None, None) => {}
         }
         if let Some(node) = dir.node {
             for (name, child) in self.table.children(node) {
-                let hidden = self.table.is_gone(child);
-                listing.remove(name);
                 let Ok(text) = CString::new(name) else {
                     continue;
                 };
-                if hidden {
-                    continue;
-                }
-                let found = self.find(who, dir, &text, super::Follow::Never, &arena)?;
-                if let Some(stat) = found.stat {
-                    let kind = ((stat.st_mode & libc::S_IFMT) >> 12) as u8;
-                    listing.add(name.to_vec(), stat.st_ino, kind);
+                let shown = match self.table.is_gone(child) {
+                    true => None,
+                    false => {
+                        self.find(who, dir, &text, super::Follow::Never, &arena)?
+                            .stat
+                    }
+                };
+                match shown {
+                    Some(stat) => {
+                        let kind = ((stat.st_mode & libc::S_IFMT) >> 12) as u8;
+                        listing.add(name, stat.st_ino, kind, MOUNTED);
+                    }
+                    None => listing.hide(name, MOUNTED),
                 }
             }
         }
-        Ok(Some(listing))
+        Ok(Some(listing.finish()))
     }
 
     fn add_host_names(
         &self,
-        listing: &mut Listing,
+        listing: &mut Draft,
         fd: std::os::fd::BorrowedFd<'_>,
     ) -> sys::Result<()> {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY;
@@ -241,18 +304,18 @@ impl Vfs {
             }
             let mut records = buf.get(..n).unwrap_or_default();
             while let Some((inode, kind, name, rest)) = first_record(records) {
-                listing.add(name.to_vec(), inode, kind);
+                listing.add(name, inode, kind, OWN);
                 records = rest;
             }
         }
     }
 
-    fn add_synth_names(&self, listing: &mut Listing, what: SynthDir, own: u64, who: Caller<'_>) {
+    fn add_synth_names(&self, listing: &mut Draft, what: SynthDir, own: u64, who: Caller<'_>) {
         for (name, kind) in self.synth_names(what, who) {
             // The inode is what stat says, where that costs nothing; else a stand-in that is not 0,
             // which readdir(3) would take for a deleted entry.
             let inode = own ^ (u64::from(name_hash(&name)) << 8) | 1;
-            listing.add(name, inode, kind);
+            listing.add(&name, inode, kind, OWN);
         }
     }
 }
@@ -281,13 +344,61 @@ mod tests {
         out
     }
 
+    fn of(entries: &[(&[u8], u64, u8, u16)]) -> Listing {
+        let mut draft = Draft::default();
+        for &(name, inode, kind, rank) in entries {
+            draft.add(name, inode, kind, rank);
+        }
+        draft.finish()
+    }
+
+    #[test]
+    fn the_lowest_rank_decides() {
+        let listing = of(&[
+            (b"both", 3, libc::DT_REG, 3),
+            (b"both", 2, libc::DT_DIR, 2),
+            (b"gone", 3, libc::DT_REG, 3),
+            (b"gone", 0, HIDDEN, 1),
+            (b"back", 2, libc::DT_REG, 1),
+            (b"back", 0, HIDDEN, 2),
+            (b"back", 3, libc::DT_REG, 3),
+            (b"below", 3, libc::DT_REG, 3),
+        ]);
+        let mut all: Vec<_> = listing.entries().collect();
+        all.sort();
+        assert_eq!(
+            all,
+            [
+                (&b"back"[..], 2, libc::DT_REG),
+                (b"below", 3, libc::DT_REG),
+                (b"both", 2, libc::DT_DIR)
+            ]
+        );
+    }
+
+    #[test]
+    fn names_with_one_hash_have_positions_of_their_own() {
+        // 16 hashes share a position, so among so many names some do.
+        let mut draft = Draft::default();
+        for n in 0..200_000 {
+            draft.add(format!("{n}").as_bytes(), 1, libc::DT_REG, OWN);
+        }
+        let listing = draft.finish();
+        assert_eq!(listing.entries.len(), 200_000);
+        let wanted = |e: &Entry| (name_hash(e.name(&listing.names)) & 0x7fff_fff0).max(16);
+        let moved = listing.entries.iter().filter(|e| e.position != wanted(e));
+        assert!(moved.count() > 10);
+        assert!(listing.entries.is_sorted_by(|a, b| a.position < b.position));
+    }
+
     #[test]
     fn a_listing_read_in_small_pieces_is_whole_and_has_no_doubles() {
-        let mut listing = Listing::new();
+        let mut listing = Draft::default();
         for n in 0..500 {
-            listing.add(format!("file{n}").into_bytes(), n + 1, libc::DT_REG);
+            listing.add(format!("file{n}").as_bytes(), n + 1, libc::DT_REG, OWN);
         }
-        listing.add(b".".to_vec(), 1, libc::DT_DIR);
+        listing.add(b".", 1, libc::DT_DIR, OWN);
+        let listing = listing.finish();
         let (mut position, mut seen) = (0, Vec::new());
         loop {
             let (records, next) = listing.encode(position, 100, false).unwrap();
@@ -306,15 +417,13 @@ mod tests {
 
     #[test]
     fn a_buffer_without_room_for_one_record_is_einval() {
-        let mut listing = Listing::new();
-        listing.add(b"name".to_vec(), 1, libc::DT_REG);
+        let listing = of(&[(b"name", 1, libc::DT_REG, OWN)]);
         assert_eq!(listing.encode(0, 16, false).unwrap_err(), Errno::EINVAL);
     }
 
     #[test]
     fn the_old_layout_has_the_type_last() {
-        let mut listing = Listing::new();
-        listing.add(b"ab".to_vec(), 7, libc::DT_LNK);
+        let listing = of(&[(b"ab", 7, libc::DT_LNK, OWN)]);
         let (mut new, _) = listing.encode(0, 100, false).unwrap();
         let (old, _) = listing.encode(0, 100, true).unwrap();
         to_old_layout(&mut new);

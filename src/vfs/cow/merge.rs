@@ -1,13 +1,17 @@
 //! Listings of merged directories.
 
-use super::super::readdir::Listing;
+use super::super::readdir::{Draft, Listing};
 use super::dir::CowDir;
 use super::layer;
 use super::upper::{Kind, each_record};
 use crate::sys::{self, Errno};
-use std::collections::HashSet;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Who decides what a name is, in this order; each lower has a rank of its own.
+const WHITEOUT: u16 = 1;
+const UPPER: u16 = 2;
+const LOWERS: u16 = 3;
 
 impl CowDir {
     /// The upper's directory, if the kernel's listing of it is this one's: no lower shines through,
@@ -25,11 +29,16 @@ impl CowDir {
     /// The names of all layers, each once. Inode numbers are those of the topmost layer that has the
     /// name, as in stat(2). ENOENT in a removed directory, EACCES without the right to read it.
     pub fn list(&self) -> sys::Result<Listing> {
+        Ok(self.draft()?.finish())
+    }
+
+    /// [`CowDir::list`], to which more may be added.
+    pub(in crate::vfs) fn draft(&self) -> sys::Result<Draft> {
         let _gate = self.store.look();
         if self.is_removed() {
             return Err(Errno::ENOENT);
         }
-        let mut listing = Listing::new();
+        let mut listing = Draft::default();
         let device = self.top_inode().ok_or(Errno::ENOENT)?.0;
         let shown = |ino| {
             self.store
@@ -37,42 +46,42 @@ impl CowDir {
                 .map_or(ino, |inode| inode.1)
         };
         let own = shown(self.top_inode().ok_or(Errno::ENOENT)?.1);
-        listing.add(b".".to_vec(), own, libc::DT_DIR);
+        listing.add(b".", own, libc::DT_DIR, UPPER);
         let above = self.inode_above().map_or(own, shown);
-        listing.add(b"..".to_vec(), above, libc::DT_DIR);
-        let mut seen: HashSet<Box<[u8]>> = HashSet::new();
+        listing.add(b"..", above, libc::DT_DIR, UPPER);
         if let Some(upper) = self.upper() {
             let names = upper.names()?;
-            let whiteouts = names.iter().filter(|(_, kind)| *kind == Kind::Whiteout);
-            seen.extend(whiteouts.map(|(name, _)| name.clone()));
+            for (name, kind) in names.iter() {
+                if *kind == Kind::Whiteout {
+                    listing.hide(name, WHITEOUT);
+                }
+            }
             let own = open_to_list(upper.fd.as_fd())?;
             each_record(own.as_fd(), |inode, kind, name| {
-                if seen.insert(name.into()) {
-                    listing.add(name.to_vec(), shown(inode), kind);
-                }
+                listing.add(name, shown(inode), kind, UPPER);
                 Ok(())
             })?;
         }
-        for lower in &self.lowers {
+        for (rank, lower) in (LOWERS..).zip(&self.lowers) {
             let fd = lower.fd.as_fd();
             let own = open_to_list(fd)?;
             each_record(own.as_fd(), |inode, kind, name| {
-                if seen.contains(name) {
-                    return Ok(());
-                }
-                seen.insert(name.into());
                 if matches!(kind, libc::DT_CHR | libc::DT_UNKNOWN) || lower.marked {
                     let text = CString::new(name).map_err(|_| Errno::EIO)?;
-                    match sys::fs::fstatat(fd, &text, libc::AT_SYMLINK_NOFOLLOW) {
-                        Ok(stat) if layer::is_whiteout(&stat) => return Ok(()),
-                        Ok(stat) if lower.marked && layer::is_marker(fd, &text, &stat) => {
-                            return Ok(());
+                    let found = sys::fs::fstatat(fd, &text, libc::AT_SYMLINK_NOFOLLOW);
+                    let hides = match found {
+                        Ok(stat) => {
+                            layer::is_whiteout(&stat)
+                                || lower.marked && layer::is_marker(fd, &text, &stat)
                         }
-                        Err(Errno::ENOENT) => return Ok(()),
-                        _ => {}
+                        Err(errno) => errno == Errno::ENOENT,
+                    };
+                    if hides {
+                        listing.hide(name, rank);
+                        return Ok(());
                     }
                 }
-                listing.add(name.to_vec(), inode, kind);
+                listing.add(name, inode, kind, rank);
                 Ok(())
             })?;
         }

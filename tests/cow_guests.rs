@@ -37,6 +37,8 @@ fn main() -> ExitCode {
         by_descriptors_that_only_name,
         files_keep_their_identity,
         attacks_on_what_lies_below,
+        files_are_copied_while_others_use_them,
+        a_killed_run_leaves_whole_files,
         attributes_of_the_format_are_hidden,
     ])
 }
@@ -189,6 +191,60 @@ fn attacks_on_what_lies_below() -> Test {
     assert_eq!(said.kind(), ErrorKind::WouldBlock);
     let came = listener.accept().expect_err("nobody connected");
     assert_eq!(came.kind(), ErrorKind::WouldBlock);
+    Ok(())
+}
+
+/// What the guest `copying` expects.
+fn texts(dir: &Path) {
+    for file in 0..24 {
+        let text: Vec<u8> = (0..1 << 16)
+            .map(|at| b"0123456789abcdefghijklmnopqrstuv"[(at * 7 + at / 97 + file) % 32])
+            .collect();
+        fs::write(dir.join(format!("f{file}")), text).expect("write");
+    }
+}
+
+fn files_are_copied_while_others_use_them() -> Test {
+    in_copy_on_write("copying", &[], texts)
+}
+
+/// The supervisor is killed while several processes make it copy files: the next run finds whole ones.
+fn a_killed_run_leaves_whole_files() -> Test {
+    let (program, inside, state) = (guest("copying")?, scratch(), scratch());
+    need_sbox()?;
+    let dir = inside.path();
+    texts(dir);
+    let before = snapshot(dir);
+    let job = |layer: &str, order: &str| {
+        let mut flag = dir.as_os_str().to_owned();
+        flag.push(format!("={layer}"));
+        Job::new([&program])
+            .arg(order)
+            .dir(dir)
+            .flags(["--cow".into(), flag])
+            .state(state.path())
+    };
+    let mut random = support::Random::new();
+    for round in 0..12 {
+        // Four times each layer: it is killed again as it goes on.
+        let layer = format!("l{}", round / 4);
+        let mut command = job(&layer, "endless").sbox_command();
+        let mut child = command
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("sbox");
+        let mut ready = [0; 6];
+        let mut said = child.stdout.take().expect("a pipe");
+        said.read_exact(&mut ready).expect("ready");
+        std::thread::sleep(std::time::Duration::from_micros(random.below(40_000)));
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        // Its guests are gone when nobody holds the pipe any more.
+        said.read_to_end(&mut Vec::new()).expect("the end");
+        let result = job(&layer, "check").run_sbox();
+        result.assert_guest_ok(&format!("round {round}"));
+    }
+    assert_unchanged(&before, dir);
     Ok(())
 }
 

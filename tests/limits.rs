@@ -66,6 +66,7 @@ fn every_way_to_fill_it() -> Test {
     for mode in [
         "write",
         "append",
+        "flags",
         "pwrite",
         "vectors",
         "small",

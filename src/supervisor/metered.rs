@@ -314,8 +314,12 @@ impl Hands<'_> {
                 let total = pieces
                     .iter()
                     .fold(0u64, |n, &(_, len)| n.saturating_add(len));
-                let appends = flags & libc::RWF_APPEND != 0;
-                let from = if appends { None } else { start(file, offset)? };
+                let from = match flags {
+                    f if f & libc::RWF_APPEND != 0 => None,
+                    // Linux 6.9: there O_APPEND doesn't count.
+                    f if f & libc::RWF_NOAPPEND != 0 => Some(place(file, offset)?),
+                    _ => start(file, offset)?,
+                };
                 let fits = meter.reach(file, from, total.min(MOST_COPIED))?;
                 let mut room = fits;
                 let cut: Vec<(u64, u64)> = pieces
@@ -456,11 +460,14 @@ fn start(file: BorrowedFd<'_>, offset: Option<u64>) -> sys::Result<Option<u64>> 
     if sys::fs::status_flags(file)? & libc::O_APPEND != 0 {
         return Ok(None);
     }
+    place(file, offset).map(Some)
+}
+
+/// The offset, or the file's position.
+fn place(file: BorrowedFd<'_>, offset: Option<u64>) -> sys::Result<u64> {
     match offset {
-        Some(offset) => Ok(Some(offset)),
-        None => Ok(Some(
-            sys::fs::lseek(file, 0, libc::SEEK_CUR)?.cast_unsigned(),
-        )),
+        Some(offset) => Ok(offset),
+        None => Ok(sys::fs::lseek(file, 0, libc::SEEK_CUR)?.cast_unsigned()),
     }
 }
 
@@ -472,6 +479,10 @@ fn allocate(
     offset: i64,
     len: i64,
 ) -> sys::Result<()> {
+    let shortens = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_COLLAPSE_RANGE;
+    if mode & shortens == 0 {
+        meter.has_kept(file)?;
+    }
     let size = sys::fs::fstat(file)?.st_size;
     let end = offset.saturating_add(len);
     // Blocks behind the end, which no length tells.
@@ -479,7 +490,6 @@ fn allocate(
     {
         return Err(Errno::EOPNOTSUPP);
     }
-    let shortens = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_COLLAPSE_RANGE;
     let new = match mode {
         m if m & shortens != 0 => size,
         m if m & libc::FALLOC_FL_INSERT_RANGE != 0 => size.saturating_add(len),

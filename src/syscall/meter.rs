@@ -113,6 +113,16 @@ pub fn pwritev2<'a>(
         -1 => None,
         offset => Some(u64::try_from(offset).map_err(|_| Errno::EINVAL)?),
     };
+    // What these flags mean for the place is known; of others it isn't.
+    let known = libc::RWF_HIPRI
+        | libc::RWF_DSYNC
+        | libc::RWF_SYNC
+        | libc::RWF_NOWAIT
+        | libc::RWF_APPEND
+        | libc::RWF_NOAPPEND;
+    if flags.0 & !known != 0 && limited(cx, fd.0)?.is_some() {
+        return Err(Errno::EOPNOTSUPP);
+    }
     pieces(cx, fd, iov, count, offset, flags.0)
 }
 

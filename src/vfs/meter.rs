@@ -33,6 +33,9 @@ pub const PAGE: u64 = 4096;
 /// A length that was counted and is not there after so long won't come: its write failed.
 const IN_FLIGHT: Duration = Duration::from_secs(1);
 
+/// Every look asks for the lengths of all files that are held, and of so many whether they still must be.
+const AT_ONCE: usize = 256;
+
 /// The book of one directory.
 #[derive(Debug)]
 pub struct Meter {
@@ -52,6 +55,10 @@ pub struct Opening<'m> {
 struct Book {
     used: u64,
     held: HashMap<Inode, Held>,
+    /// Files that were found longer than counted, since the last look.
+    grown: HashSet<Inode>,
+    /// Where the looks for files that nobody writes to any more have got to.
+    turn: usize,
     /// Files that a guest holds by `O_PATH`, which no lease notices: they count to the end of the run.
     by_path: HashSet<Inode>,
 }
@@ -134,6 +141,26 @@ impl Book {
         })
     }
 
+    /// The length that is counted of a file; what it has grown uncounted is counted now. ENOSPC beyond the limit: what is
+    /// there without having been counted may be a hole, and must not be filled.
+    fn counted(&mut self, file: BorrowedFd<'_>, limit: u64) -> sys::Result<(libc::stat, u64)> {
+        let stat = sys::fs::fstat(file)?;
+        let held = self.record(file, &stat)?;
+        let (before, now) = (held.end, held.end.max(length(&stat)));
+        held.end = now;
+        if now > before {
+            self.grown.insert(inode(&stat));
+        }
+        self.recount(before, now);
+        if self.used > limit {
+            self.collect();
+        }
+        match self.used > limit {
+            true => Err(Errno::ENOSPC),
+            false => Ok((stat, now)),
+        }
+    }
+
     /// Lets go of a file without a name if nobody has it open. True if it is gone.
     fn settle(&mut self, id: Inode) -> bool {
         let Some(held) = self.held.get(&id) else {
@@ -163,14 +190,22 @@ impl Book {
     }
 
     fn look(&mut self, limit: u64) -> Look {
-        let mut longer = Vec::new();
+        let mut longer: Vec<Inode> = self.grown.drain().collect();
         let before = self.used;
-        let all: Vec<Inode> = self.held.keys().copied().collect();
-        for id in all {
+        let mut all: Vec<Inode> = self.held.keys().copied().collect();
+        all.sort_unstable();
+        let turn = self.turn;
+        self.turn = if turn + AT_ONCE < all.len() {
+            turn + AT_ONCE
+        } else {
+            0
+        };
+        for (at, id) in all.into_iter().enumerate() {
             let Some(held) = self.held.get_mut(&id) else {
                 continue;
             };
-            let no_writer = sys::fs::nobody_else_has(held.file.as_fd(), false);
+            let its_turn = (turn..turn + AT_ONCE).contains(&at);
+            let no_writer = its_turn && sys::fs::nobody_else_has(held.file.as_fd(), false);
             // After the lease: what nobody can write to stays as it is.
             let Ok(stat) = sys::fs::fstat(held.file.as_fd()) else {
                 continue;
@@ -184,7 +219,7 @@ impl Book {
                 self.recount(counted, is);
             }
             match stat.st_nlink {
-                0 if nameless => drop(self.settle(id)),
+                0 if nameless && its_turn => drop(self.settle(id)),
                 0 => {}
                 _ if no_writer => drop(self.held.remove(&id)),
                 _ => {}
@@ -274,15 +309,18 @@ impl Meter {
         Ok(())
     }
 
+    /// ENOSPC if the directory is beyond its size already.
+    pub fn has_kept(&self, file: BorrowedFd<'_>) -> sys::Result<()> {
+        lock(&self.book).counted(file, self.limit).map(drop)
+    }
+
     /// Counts `len` bytes that are about to be written at `from` (`None`: at the end). How many of them
     /// there is room for; ENOSPC if there is none.
     pub fn reach(&self, file: BorrowedFd<'_>, from: Option<u64>, len: u64) -> sys::Result<u64> {
-        let stat = sys::fs::fstat(file)?;
         let mut book = lock(&self.book);
-        let held = book.record(file, &stat)?;
+        let (stat, counted) = book.counted(file, self.limit)?;
         // What is being written at the moment has been counted and may not be there yet.
-        let end = held.end.max(length(&stat));
-        let counted = held.end;
+        let end = counted;
         let from = from.unwrap_or(end);
         let wanted = from.saturating_add(len);
         if wanted <= end {
@@ -337,6 +375,7 @@ impl Meter {
         self.hold(file)?;
         let now = length(&sys::fs::fstat(file)?);
         if new > now && self.reach(file, Some(now), new - now)? < new - now {
+            self.measure(file)?;
             return Err(Errno::ENOSPC);
         }
         change()?;
@@ -464,6 +503,37 @@ mod tests {
         assert_eq!(free(), 4, "a reader is left");
         drop(reader);
         assert_eq!(free(), 10);
+    }
+
+    /// What is there and was not counted must not be filled.
+    #[test]
+    fn beyond_the_limit_nothing_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let meter = Meter::new(4 * PAGE);
+        let a = file(dir.path(), "a");
+        meter.hold(a.as_fd()).unwrap();
+        a.set_len(100 * PAGE).unwrap();
+        assert_eq!(meter.reach(a.as_fd(), Some(PAGE), 1), Err(Errno::ENOSPC));
+        assert_eq!(meter.has_kept(a.as_fd()), Err(Errno::ENOSPC));
+        assert_eq!(meter.take_name(), Err(Errno::ENOSPC));
+        meter
+            .resize(a.as_fd(), PAGE, || a.set_len(PAGE).map_err(|_| Errno::EIO))
+            .unwrap();
+        assert_eq!(meter.reach(a.as_fd(), Some(PAGE), 1), Ok(1));
+    }
+
+    /// What didn't fit is not counted.
+    #[test]
+    fn a_refused_length_takes_no_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let meter = Meter::new(4 * PAGE);
+        let a = file(dir.path(), "a");
+        let change = || panic!("it is refused");
+        assert_eq!(
+            meter.resize(a.as_fd(), 100 * PAGE, change),
+            Err(Errno::ENOSPC)
+        );
+        assert_eq!(meter.space().1, 4 * PAGE);
     }
 
     /// The watch may look after the name is gone and before that is told.

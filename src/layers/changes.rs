@@ -158,17 +158,30 @@ fn compare_trees(layer: &Layer, depth: Depth) -> Result<Vec<Change>, Error> {
     Ok(walk.found)
 }
 
-/// The name of what a commit makes on the host before it has its own: this layer's alone, so that what an
-/// interrupted one has left is known again.
-pub(super) fn leftover(layer: &Layer) -> Result<CString, Error> {
-    CString::new(format!(".sbox-commit-{}", layer.name))
-        .map_err(|_| Error::BadName(layer.name.clone()))
+/// How the names begin under which a commit makes things on the host before they have their own.
+pub(super) const HALF_MADE: &str = ".sbox-commit-";
+/// The file of a layer that has this name while a commit is under way, or after one was interrupted. Guests don't see
+/// it and can't guess it: what has the name is ours.
+pub(super) const UNDER_WAY: &str = "commit";
+
+/// The name that an interrupted commit has used.
+pub(super) fn leftover(layer: &Layer) -> Result<Option<CString>, Error> {
+    let name = match std::fs::read_to_string(layer.dir.join(UNDER_WAY)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(Error::io(format!("layer '{}'", layer.name)))?,
+    };
+    let is_ours = |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit());
+    match name.strip_prefix(HALF_MADE).is_some_and(is_ours) {
+        // Interrupted before it had written even that.
+        false => Ok(None),
+        true => Ok(CString::new(name).ok()),
+    }
 }
 
 struct Walk {
     depth: Depth,
     /// Nobody's: the next commit removes it.
-    leftover: CString,
+    leftover: Option<CString>,
     path: Vec<u8>,
     found: Vec<Change>,
 }
@@ -194,7 +207,9 @@ impl Walk {
         };
         let since = born(upper.as_fd(), c".")?;
         let mut hidden = host_names(host)?;
-        hidden.retain(|name| names.binary_search(name).is_err() && *name != self.leftover);
+        hidden.retain(|name| {
+            names.binary_search(name).is_err() && self.leftover.as_ref() != Some(name)
+        });
         hidden.sort();
         for name in &hidden {
             let Some(old) = look(host.as_fd(), name)? else {

@@ -7,13 +7,15 @@
 //! layer's was made. Right before each step that is looked at again.
 
 use super::changes::{
-    Change, Kind, Node, changes, commit_mark, host_names, is, leftover, look, on_a_deep_stack,
+    Change, HALF_MADE, Kind, Node, UNDER_WAY, changes, commit_mark, host_names, is, leftover, look,
+    on_a_deep_stack,
 };
 use super::{Claim, Error, Layer, open};
 use crate::sys::{self, Errno};
 use crate::vfs::cow::layer::{Opacity, fd_path, opacity, set_commit_mark};
 use crate::vfs::cow::{copy_data, copy_metadata_out, names_in, open_dir, remove_tree, widened};
 use std::ffi::{CStr, CString};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -46,15 +48,11 @@ pub fn commit(
     };
     let host =
         open(&layer.source).map_err(Error::of(format!("opening {}", layer.source.display())))?;
-    let job = Job {
-        upper,
-        work,
-        host,
-        force,
-        temp: leftover(layer)?,
-    };
-    // Before anything is looked at: this changes times of the host's directories.
-    on_a_deep_stack(|| sweep(&job.upper, &job.host, &job.temp))?;
+    let interrupted = leftover(layer)?;
+    if let Some(temp) = &interrupted {
+        // Before anything is looked at: this changes times of the host's directories.
+        on_a_deep_stack(|| sweep(&upper, &host, temp))?;
+    }
     let all = changes(layer)?;
     let wanted: Vec<Change> = all.into_iter().filter(|c| is_wanted(c, paths)).collect();
     let mut result = Committed::default();
@@ -69,6 +67,17 @@ pub fn commit(
             return Ok(result);
         }
     }
+    let temp = match interrupted {
+        Some(temp) => temp,
+        None => begin(layer)?,
+    };
+    let job = Job {
+        upper,
+        work,
+        host,
+        force,
+        temp,
+    };
     for change in &wanted {
         job.apply(change).map_err(|errno| Error::System {
             what: match errno {
@@ -111,7 +120,20 @@ pub fn commit(
         }
         job.remove_empty(&change.path).map_err(failed(change))?;
     }
+    std::fs::remove_file(layer.dir.join(UNDER_WAY))
+        .map_err(Error::io(format!("layer '{}'", layer.name)))?;
     Ok(result)
+}
+
+/// Notes that a commit is under way, and the name for what it half makes, which is new.
+fn begin(layer: &Layer) -> Result<CString, Error> {
+    let name = format!(
+        "{HALF_MADE}{:016x}",
+        RandomState::new().build_hasher().finish()
+    );
+    std::fs::write(layer.dir.join(UNDER_WAY), &name)
+        .map_err(Error::io(format!("layer '{}'", layer.name)))?;
+    CString::new(name).map_err(|_| Error::BadName(layer.name.clone()))
 }
 
 fn shown(path: &[u8]) -> String {
@@ -145,7 +167,7 @@ struct Job {
     work: OwnedFd,
     host: OwnedFd,
     force: bool,
-    /// See [`leftover`].
+    /// The name of what is made on the host before it has its own, see [`leftover`].
     temp: CString,
 }
 

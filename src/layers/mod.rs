@@ -3,6 +3,7 @@
 //! ```text
 //! $XDG_STATE_HOME/sbox/layers/NAME/
 //!     about.json   what it belongs to
+//!     commit       while one is under way: the name of what it half makes
 //!     upper/       the changes, as overlayfs writes them: mountable by the kernel, readable by anybody
 //!     work/ index/ the engine's (vfs/cow/store.rs); `work` is locked while a run uses the layer
 //! ```

@@ -13,9 +13,10 @@ fn an_interrupted_commit_is_continued() {
     let layer = world.prepare("l");
     change_everything(&layer);
     // Left by a commit that was killed: a half-made file.
-    fs::write(world.source().join(".sbox-commit-l"), "half").unwrap();
+    fs::write(layer.dir.join("commit"), ".sbox-commit-1f").unwrap();
+    fs::write(world.source().join(".sbox-commit-1f"), "half").unwrap();
     // And a directory that was being removed: its name is gone already.
-    let going = world.source().join("dir/.sbox-commit-l");
+    let going = world.source().join("dir/.sbox-commit-1f");
     fs::rename(world.source().join("dir/deep"), &going).unwrap();
     let claim = layer.claim().unwrap();
     let some = commit(&layer, &claim, &[Path::new("text")], false).unwrap();
@@ -27,7 +28,32 @@ fn an_interrupted_commit_is_continued() {
     );
     commit(&layer, &claim, &[], false).unwrap();
     assert_eq!(told(&layer), [""; 0]);
-    assert!(!world.source().join(".sbox-commit-l").exists() && !going.exists());
+    assert!(!world.source().join(".sbox-commit-1f").exists() && !going.exists());
+}
+
+/// Files that happen to be called like what a commit half makes are files like all others.
+#[test]
+fn only_what_a_commit_made_is_swept_up() {
+    let world = World::new();
+    let names = [".sbox-commit-l", ".sbox-commit-1f"];
+    fs::create_dir(world.source().join(".sbox-commit-2e")).unwrap();
+    fs::write(world.source().join(".sbox-commit-2e/host"), "").unwrap();
+    {
+        let cow = crate::tree(&world.prepare("l"));
+        for name in names {
+            let name = std::ffi::CString::new(name).unwrap();
+            cow.root().mkdir(&name, 0o755).unwrap();
+            crate::write(&cow.root().open_dir(&name).unwrap(), c"guest", "text");
+        }
+        crate::write(cow.root(), c"text", "new\n");
+    }
+    world.says(&["commit", "l"]);
+    for name in names {
+        let text = fs::read_to_string(world.source().join(name).join("guest"));
+        assert_eq!(text.unwrap(), "text", "{name}");
+    }
+    assert!(world.source().join(".sbox-commit-2e/host").exists());
+    assert!(world.layers.get("l").is_err(), "all was committed");
 }
 
 /// The host's tree without what a killed commit leaves, and whether there was something.
@@ -35,7 +61,8 @@ fn host_tree(world: &World) -> (Vec<String>, bool) {
     fn walk(dir: &Path, lines: &mut Vec<String>, left: &mut bool) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
-            if path.ends_with(".sbox-commit-l") {
+            let name = path.file_name().unwrap().to_string_lossy();
+            if name.starts_with(".sbox-commit-") {
                 *left = true;
                 continue;
             }

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         every_way_to_change_a_file,
         by_descriptors_that_only_name,
         files_keep_their_identity,
+        a_copy_is_not_its_original,
         attacks_on_what_lies_below,
         files_are_copied_while_others_use_them,
         a_killed_run_leaves_whole_files,
@@ -158,6 +159,29 @@ fn files_keep_their_identity() -> Test {
         filled(dir);
         fs::hard_link(dir.join("h1"), dir.join("h3")).expect("link");
     })
+}
+
+/// Where the host's file is shown besides, it and the copy are two: cp(1) would else refuse to copy the one over the other.
+fn a_copy_is_not_its_original() -> Test {
+    let (inside, state) = (scratch(), scratch());
+    let dir = inside.path();
+    fs::create_dir(dir.join("d")).expect("mkdir");
+    fs::write(dir.join("d/f"), "original\n").expect("write");
+    for (shown, at) in [
+        (dir.to_owned(), "/besides/d/f"),
+        (dir.join("d/f"), "/besides"),
+    ] {
+        let script = format!("echo changed > d/f; cp {at} d/f && cat d/f");
+        let bind = format!("{}:{}:ro", shown.display(), "/besides");
+        let output = Job::sh(&script)
+            .dir(dir)
+            .flags([Path::new("--cow"), dir])
+            .flags(["--discard", "--bind", &bind])
+            .state(state.path())
+            .run_sbox();
+        assert_eq!(output.stdout_text(), "original\n", "{}", output.all());
+    }
+    Ok(())
 }
 
 /// Whatever a guest does with descriptors of the host's files, with threads that move names and with names removed: nothing of

@@ -160,7 +160,46 @@ impl MountTable {
             }
         }
         table.mounts = mounts;
+        for (id, mount) in table.mounts.iter().enumerate() {
+            if let Source::Cow(tree) = &mount.source
+                && table.shows_elsewhere(id, mount, tree)
+            {
+                tree.cow.show_copies_as_new();
+            }
+        }
         table
+    }
+
+    /// True if another mount shows files of a copy-on-write tree's lowers.
+    fn shows_elsewhere(&self, id: MountId, mount: &Mount, tree: &CowTree) -> bool {
+        let at = |top: &VPath, rest: &[u8]| VPath::clean(&[top.as_bytes(), b"/", rest].concat());
+        let others = self
+            .mounts
+            .iter()
+            .enumerate()
+            .filter(|&(other, _)| other != id);
+        others.into_iter().any(|(other_id, other)| {
+            let sources: Vec<&HostPath> = match &other.source {
+                Source::Dir(object) | Source::File(object) => vec![&object.path],
+                Source::Cow(tree) => tree.layers.iter().skip(1).collect(),
+                _ => vec![],
+            };
+            let lowers = tree.layers.iter().skip(1);
+            let pairs = lowers.flat_map(|lower| sources.iter().map(move |source| (lower, source)));
+            pairs.into_iter().any(|(lower, source)| {
+                let (here, there) = (
+                    strip_prefix(&source.0, &lower.0),
+                    strip_prefix(&lower.0, &source.0),
+                );
+                match (here, there) {
+                    // A part of the tree: at its own place it covers the tree's.
+                    (Some(rest), _) => at(&mount.at, rest).as_ref() != Some(&other.at),
+                    (_, Some(rest)) => at(&other.at, rest)
+                        .is_none_or(|place| self.covering(&place) == Some(other_id)),
+                    _ => false,
+                }
+            })
+        })
     }
 
     fn insert(&mut self, path: &VPath) -> NodeId {

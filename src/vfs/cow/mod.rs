@@ -117,6 +117,12 @@ impl Cow {
         self.root.store.shown_at(ino)
     }
 
+    /// To be called where files of the lowers are also seen outside of the tree: there a copy and its original are
+    /// two files, and must not be shown as one.
+    pub fn show_copies_as_new(&self) {
+        self.root.store.show_copies_as_new();
+    }
+
     /// To be called when modes, owners or access lists of directories were changed through
     /// descriptors, past this module: what was remembered of rights is forgotten.
     pub fn permissions_changed(&self) {

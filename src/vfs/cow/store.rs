@@ -17,7 +17,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
@@ -49,6 +49,7 @@ pub(super) struct Store {
     indexed: Mutex<FxHashSet<Inode>>,
     /// What was copied in this run.
     copies: Mutex<Copies>,
+    copies_are_new: AtomicBool,
     links: Mutex<FxHashMap<Inode, More>>,
     /// Where the tree showed what guests may hold and the upper has under no name, by inode number.
     shown: Mutex<FxHashMap<u64, Vec<CString>>>,
@@ -133,6 +134,7 @@ impl Store {
             landed: Condvar::new(),
             indexed: Mutex::default(),
             copies: Mutex::default(),
+            copies_are_new: AtomicBool::new(false),
             links: Mutex::default(),
             shown: Mutex::default(),
             next_temp: AtomicU64::new(0),
@@ -374,8 +376,15 @@ impl Store {
         Ok(())
     }
 
+    pub(super) fn show_copies_as_new(&self) {
+        self.copies_are_new.store(true, Ordering::Relaxed);
+    }
+
     /// What a copy made in this run is shown as: its original.
     pub(super) fn original_of(&self, copy: Inode) -> Option<Inode> {
+        if self.copies_are_new.load(Ordering::Relaxed) {
+            return None;
+        }
         lock(&self.copies).original_of.get(&copy).copied()
     }
 

@@ -55,6 +55,8 @@ fn main() -> ExitCode {
         a_dead_runs_directory_is_no_fifo,
         killed_in_clone_leaves_no_child_stopped,
         a_busy_tracer_serves_the_others,
+        calls_made_for_a_guest_are_not_hijacked,
+        signals_while_calls_are_made_for_a_guest,
     ])
 }
 
@@ -361,6 +363,29 @@ fn a_late_interpreter_is_never_run() -> Test {
         .flags([OsStr::new("--rw"), shown.as_os_str()])
         .run_sbox();
     output.assert_guest_ok("attack_late_interpreter");
+    Ok(())
+}
+
+/// What a guest is sent to user mode for, it makes; else it is killed before it makes anything.
+fn calls_made_for_a_guest_are_not_hijacked() -> Test {
+    for mode in ["exec", "socket", "guard"] {
+        let (job, dir) = (attack("attack_restart")?, scratch());
+        let output = job.arg(mode).writable_dir(dir.path()).run_sbox();
+        if output.stdout_text().starts_with("skip: ") {
+            return Err(Skip(output.stdout_text()));
+        }
+        output.assert_guest_ok(mode);
+    }
+    Ok(())
+}
+
+/// A process that is killed or stopped meanwhile holds nobody up, and loses no signal.
+fn signals_while_calls_are_made_for_a_guest() -> Test {
+    for mode in ["script", "socket", "stop"] {
+        let (job, dir) = (attack("attack_kill_injected")?, scratch());
+        let output = job.arg(mode).writable_dir(dir.path()).run_sbox();
+        output.assert_guest_ok(mode);
+    }
     Ok(())
 }
 

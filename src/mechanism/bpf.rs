@@ -101,8 +101,7 @@ pub enum Error {
     Condition(#[from] seccompiler::BackendError),
 }
 
-/// `AUDIT_ARCH_X86_64` of <linux/audit.h>: `EM_X86_64`, 64 bits, little endian.
-pub const ARCH_X86_64: u32 = 0xc000_003e;
+pub use crate::sys::process::ARCH_X86_64;
 
 /// The kernel's limit, `BPF_MAXINSNS`.
 const MAX_LEN: usize = 4096;

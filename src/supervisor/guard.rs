@@ -9,7 +9,7 @@
 //! * The guard is the one that we wrote. The kernel reads it from the guest's memory, so everybody who could write there is
 //!   stopped meanwhile, and what the call came to is not believed but counted: the filters of each thread.
 
-use super::inject::{Regs, SYSCALL_BYTES, inject};
+use super::inject::{Regs, SYSCALL_BYTES, inject, inject_with};
 use super::{Shared, filter};
 use crate::sys::{self, Errno, process as sp};
 use crate::syscall::net;
@@ -76,7 +76,7 @@ fn on_all_threads(shared: &Shared, task: &Task, regs: &Regs) -> Result<(), Errno
             Ok(count) if count == before + 1 => {}
             // It has ended.
             Err(Errno::ESRCH) => {}
-            _ if has_ended(own.tid) => {}
+            _ if sp::is_dead(own.tid) => {}
             // A filter of the guest's own has answered, or stands on one thread alone.
             _ => return Err(Errno::EBUSY),
         }
@@ -110,11 +110,6 @@ fn is_still(shared: &Shared, tid: i32) -> bool {
         // It is gone.
         Err(_) => true,
     }
-}
-
-fn has_ended(tid: i32) -> bool {
-    let state = Process::new(tid).and_then(|p| p.stat()).map(|s| s.state);
-    !matches!(state, Ok(state) if !matches!(state, 'Z' | 'X'))
 }
 
 /// True if a thread sleeps in a call that the listener has received, or in vfork(2).
@@ -174,16 +169,17 @@ fn place(tid: i32, regs: &Regs) -> Result<(), Errno> {
         image.extend_from_slice(&[one.jt, one.jf]);
         image.extend_from_slice(&one.k.to_ne_bytes());
     }
-    Mm::new(tid).write(hint, &image)?;
     let mode = u64::from(libc::SECCOMP_SET_MODE_FILTER);
     let sync = libc::SECCOMP_FILTER_FLAG_TSYNC;
-    // What this says is not believed: a filter of the guest's own may have answered it.
-    inject(
+    // Written when the call has been entered: until then even this thread is the guest's. What the call says is not
+    // believed: a filter of the guest's own may have answered it.
+    inject_with(
         tid,
         regs,
         at,
         libc::SYS_seccomp,
         [mode, sync, hint, 0, 0, 0],
+        || Mm::new(tid).write(hint, &image),
     )?;
     inject(tid, regs, at, libc::SYS_munmap, [hint, PAGE, 0, 0, 0, 0])?;
     Ok(())

@@ -8,6 +8,7 @@ use crate::sys::{Errno, process as sp};
 use crate::task::{GuestMem, Handover, Mm, Task};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
+use std::time::Duration;
 
 pub(super) type Regs = libc::user_regs_struct;
 
@@ -72,8 +73,23 @@ pub(super) fn place_arguments(
 /// may fake the result, so nothing is believed of it that matters: at worst a descriptor stays
 /// open, or the exec fails.
 ///
-/// `rip` is the address of a `syscall` instruction.
+/// `rip` is the address of a `syscall` instruction. The guest goes back to user mode for it, and there the
+/// code is its own: another thread may have overwritten the instruction, and in a restartable sequence (rseq(2))
+/// the kernel goes on elsewhere, with our registers. So the call is looked at as it is entered, from where no instruction of
+/// the guest's runs any more; what enters another one, or does anything else, is killed (ESRCH).
 pub(super) fn inject(tid: i32, regs: &Regs, rip: u64, nr: i64, args: [u64; 6]) -> nix::Result<i64> {
+    inject_with(tid, regs, rip, nr, args, || Ok(()))
+}
+
+/// [`inject`], and `ready` is done when the call has been entered: what the kernel reads from memory must be written there.
+pub(super) fn inject_with(
+    tid: i32,
+    regs: &Regs,
+    rip: u64,
+    nr: i64,
+    args: [u64; 6],
+    ready: impl FnOnce() -> Result<(), Errno>,
+) -> nix::Result<i64> {
     let pid = Pid::from_raw(tid);
     let [rdi, rsi, rdx, r10, r8, r9] = args;
     let call = Regs {
@@ -91,20 +107,57 @@ pub(super) fn inject(tid: i32, regs: &Regs, rip: u64, nr: i64, args: [u64; 6]) -
     let blocked = sp::ptrace_get_sigmask(tid)?;
     sp::ptrace_set_sigmask(tid, u64::MAX)?;
     ptrace::setregs(pid, call)?;
-    let mut result = Err(Errno::ESRCH);
-    // Entry stop, exit stop.
-    for _ in 0..2 {
-        sp::ptrace_resume(tid, true, 0)?;
-        result = wait_for_syscall_stop(tid).and_then(|()| ptrace::getregs(pid));
-        if result.is_err() {
-            break;
-        }
-    }
-    let value = result?.rax as i64;
+    let mut held = None;
+    let value = run(tid, nr as u64, args, ready, &mut held).inspect_err(|_| {
+        // Dead already, or it must not go on. An error of the second kind is that it is just dying.
+        let _ = sp::tgkill_any(tid, libc::SIGKILL);
+    })?;
     sp::ptrace_set_sigmask(tid, blocked)?;
     ptrace::setregs(pid, *regs)?;
+    if let Some(signal) = held {
+        sp::tgkill_any(tid, signal)?;
+    }
     Ok(value)
 }
+
+fn run(
+    tid: i32,
+    nr: u64,
+    args: [u64; 6],
+    ready: impl FnOnce() -> Result<(), Errno>,
+    held: &mut Option<i32>,
+) -> nix::Result<i64> {
+    to_syscall_stop(tid, held, false)?;
+    if sp::syscall_entry(tid)? != (nr, args) {
+        return Err(Errno::ESRCH);
+    }
+    ready()?;
+    to_syscall_stop(tid, held, true)?;
+    Ok(ptrace::getregs(Pid::from_raw(tid))?.rax as i64)
+}
+
+/// Lets a task run to its next system call stop. Stop signals, which can't be blocked, wait in `held`. ESRCH for whatever else
+/// happens on the way: signals are blocked, so it is the guest's doing.
+fn to_syscall_stop(tid: i32, held: &mut Option<i32>, entered: bool) -> nix::Result<()> {
+    const STOPS: [i32; 4] = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+    loop {
+        sp::ptrace_resume(tid, true, 0)?;
+        let stop = sp::wait_for(tid, PATIENCE)?;
+        match (stop.event, stop.signal) {
+            (0, signal) if signal == libc::SIGTRAP | 0x80 => return Ok(()),
+            (0 | libc::PTRACE_EVENT_STOP, signal) if STOPS.contains(&signal) => {
+                *held = Some(signal);
+            }
+            (libc::PTRACE_EVENT_STOP, _) => {}
+            // A filter of the guest's own asks for a tracer: it has us, and the call goes on.
+            (libc::PTRACE_EVENT_SECCOMP, _) if entered => {}
+            _ => return Err(Errno::ESRCH),
+        }
+    }
+}
+
+/// For a call that never sleeps.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Has a guest receive the descriptor that waits for it in a socket, as the result of the call that
 /// it is at the end of. What it could do meanwhile, from another thread, is to take the descriptor
@@ -195,13 +248,6 @@ pub(super) fn set_name(tid: i32, regs: &Regs, name: &[u8]) -> nix::Result<()> {
         [libc::PR_SET_NAME as u64, at, 0, 0, 0, 0],
     )
     .map(drop)
-}
-
-fn wait_for_syscall_stop(tid: i32) -> nix::Result<()> {
-    while sp::wait_for(tid)?.signal != libc::SIGTRAP | 0x80 {
-        sp::ptrace_resume(tid, true, 0)?;
-    }
-    Ok(())
 }
 
 /// The auxiliary vector of a program, getauxval(3).

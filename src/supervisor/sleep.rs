@@ -13,7 +13,7 @@ use crate::mechanism::notify::{Notification, Reply};
 use crate::sys::{self, Errno};
 use crate::task::Task;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often the watchman looks.
@@ -23,8 +23,8 @@ const ROUND: Duration = Duration::from_millis(10);
 pub(super) struct Sleepers {
     jobs: Mutex<Vec<Arc<Job>>>,
     some: Condvar,
-    /// The watchman's thread is started with the first job.
-    watchman: Once,
+    /// Whether the watchman's thread is there: it is started with the first job.
+    watchman: Mutex<bool>,
 }
 
 impl Default for Sleepers {
@@ -32,7 +32,7 @@ impl Default for Sleepers {
         Self {
             jobs: Mutex::default(),
             some: Condvar::new(),
-            watchman: Once::new(),
+            watchman: Mutex::new(false),
         }
     }
 }
@@ -76,21 +76,31 @@ impl Sleepers {
             .unwrap_or_else(PoisonError::into_inner)
             .push(Arc::clone(&job));
         self.some.notify_one();
-        self.watchman.call_once(|| {
-            let shared = Arc::clone(shared);
-            std::thread::spawn(move || {
-                let _guard = FailClosed;
-                Self::watch(&shared);
-            });
-        });
         // No thread to be had: the notification is dropped with the closure, which refuses the call.
-        let started = std::thread::Builder::new()
-            .name("sleeper".into())
-            .stack_size(256 * 1024)
-            .spawn(body);
-        if started.is_err() {
+        let start = || {
+            self.start_watchman(shared)?;
+            std::thread::Builder::new()
+                .name("sleeper".into())
+                .stack_size(256 * 1024)
+                .spawn(body)
+                .map(drop)
+        };
+        if start().is_err() {
             self.remove(&job);
         }
+    }
+
+    fn start_watchman(&self, shared: &Arc<Shared>) -> std::io::Result<()> {
+        let mut started = self.watchman.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*started {
+            let shared = Arc::clone(shared);
+            std::thread::Builder::new().spawn(move || {
+                let _guard = FailClosed;
+                Self::watch(&shared);
+            })?;
+            *started = true;
+        }
+        Ok(())
     }
 
     fn remove(&self, job: &Arc<Job>) {

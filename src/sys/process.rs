@@ -1,7 +1,12 @@
 //! Processes, credentials, signals to threads, and the few ptrace requests that nix lacks.
 
 use super::{Errno, Result, check, check_int};
+use procfs::process::Process;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+/// `AUDIT_ARCH_X86_64` of <linux/audit.h>: `EM_X86_64`, 64 bits, little endian.
+pub const ARCH_X86_64: u32 = 0xc000_003e;
 
 /// pidfd_open(2) for a thread-group leader.
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
@@ -264,11 +269,7 @@ pub struct SeccompStop {
 
 /// ptrace(PTRACE_GET_SYSCALL_INFO) at a `PTRACE_EVENT_SECCOMP` stop (Linux 5.3); EINVAL at any other.
 pub fn seccomp_stop(tid: i32) -> Result<SeccompStop> {
-    // SAFETY: all-zero is a valid ptrace_syscall_info.
-    let mut info: libc::ptrace_syscall_info = unsafe { std::mem::zeroed() };
-    let size = std::mem::size_of_val(&info);
-    // SAFETY: the kernel writes at most `size` bytes, which `info` has.
-    check(unsafe { libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, tid, size, &raw mut info) })?;
+    let info = syscall_info(tid)?;
     if info.op != libc::PTRACE_SYSCALL_INFO_SECCOMP {
         return Err(Errno::EINVAL);
     }
@@ -381,18 +382,67 @@ pub fn tgkill_any(tid: i32, signal: i32) -> Result<()> {
 }
 
 /// Waits for the next stop of one task, without consuming it. ESRCH when it is dead: then it is left for
-/// [`wait_peek`], whoever else has to hear of its end.
-pub fn wait_for(tid: i32) -> Result<Stop> {
-    loop {
-        let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL;
+/// [`wait_peek`], whoever else has to hear of its end. ETIMEDOUT after `patience`.
+///
+/// The kernel doesn't tell the death of a process's first thread as long as there are others, which may wait for us
+/// in their turn. So it is asked again and again, and what /proc says counts, too.
+pub fn wait_for(tid: i32, patience: Duration) -> Result<Stop> {
+    let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::WNOHANG | libc::__WALL;
+    let since = Instant::now();
+    for round in 0u32.. {
         match wait_id(tid, options) {
-            Err(Errno::EINTR) => {}
+            Err(Errno::EINTR) => continue,
             Ok(info) if is_death(&info) => return Err(Errno::ESRCH),
-            // SAFETY: waitid fills the SIGCHLD member of the union.
-            Ok(info) => return Ok(Stop::from_status(unsafe { info.si_status() })),
+            // SAFETY: waitid fills the SIGCHLD member of the union, or leaves it all zero.
+            Ok(info) => unsafe {
+                if info.si_pid() == tid {
+                    return Ok(Stop::from_status(info.si_status()));
+                }
+            },
             Err(errno) => return Err(errno),
         }
+        // It takes some microseconds, on this CPU if there is no other.
+        if round < 200 {
+            std::thread::yield_now();
+            continue;
+        }
+        std::thread::sleep(Duration::from_micros(100));
+        if round % 16 == 0 && is_dead(tid) {
+            return Err(Errno::ESRCH);
+        }
+        if since.elapsed() > patience {
+            break;
+        }
     }
+    Err(Errno::ETIMEDOUT)
+}
+
+/// True for a task that runs no more, whether or not that has been waited for.
+pub fn is_dead(tid: i32) -> bool {
+    let state = Process::new(tid).and_then(|process| process.stat());
+    !matches!(state, Ok(stat) if !matches!(stat.state, 'Z' | 'X'))
+}
+
+/// Number and arguments of the call that a task has just entered, from its entry stop. EINVAL in another stop, or for a
+/// call of another architecture.
+pub fn syscall_entry(tid: i32) -> Result<(u64, [u64; 6])> {
+    let info = syscall_info(tid)?;
+    if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY || info.arch != ARCH_X86_64 {
+        return Err(Errno::EINVAL);
+    }
+    // SAFETY: `op` says that this member of the union was filled in; any bits are valid numbers.
+    let found = unsafe { info.u.entry };
+    Ok((found.nr, found.args))
+}
+
+/// ptrace(PTRACE_GET_SYSCALL_INFO).
+fn syscall_info(tid: i32) -> Result<libc::ptrace_syscall_info> {
+    // SAFETY: all-zero is a valid ptrace_syscall_info.
+    let mut info: libc::ptrace_syscall_info = unsafe { std::mem::zeroed() };
+    let size = std::mem::size_of_val(&info);
+    // SAFETY: the kernel writes at most `size` bytes, which `info` has.
+    check(unsafe { libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, tid, size, &raw mut info) })?;
+    Ok(info)
 }
 
 /// Consumes the stop that [`wait_peek`] has shown. ESRCH if the task has been killed in it: its death stays

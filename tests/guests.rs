@@ -11,10 +11,10 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::os::fd::AsRawFd;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -39,6 +39,8 @@ fn main() -> ExitCode {
         path_errors_below_a_tmpfs,
         file_operations,
         unix_sockets,
+        peers_of_sockets,
+        peers_outside_are_nobody,
         datagram_names,
         datagram_errors,
         datagrams_wait_for_room,
@@ -229,6 +231,46 @@ fn file_operations() -> Test {
 
 fn unix_sockets() -> Test {
     in_fresh_directories("sockets", &["unix"], empty)
+}
+
+fn peers_of_sockets() -> Test {
+    in_fresh_directories("peers", &["inside"], empty)
+}
+
+/// A descriptor that was passed in, a listener outside, and one outside that connects. They see no name of a guest's socket.
+fn peers_outside_are_nobody() -> Test {
+    let (program, dir) = (guest("peers")?, scratch());
+    need_sbox()?;
+    let held = fs::File::open(dir.path()).expect("open");
+    let at = format!("/proc/self/fd/{}", held.as_raw_fd());
+    let theirs = UnixListener::bind(format!("{at}/theirs")).expect("bind");
+    let outsider = std::thread::spawn(move || {
+        let (mut stream, address) = theirs.accept().expect("accept");
+        stream.read_exact(&mut [0]).expect("it listens");
+        let connection = UnixStream::connect(format!("{at}/ours")).expect("connect");
+        stream.write_all(b"x").expect("write");
+        drop((connection, held));
+        address.is_unnamed()
+    });
+    let (passed, _kept) = UnixStream::pair().expect("pair");
+    let job = Job::new([&program]).arg("outside").writable_dir(dir.path());
+    let mut child = job
+        .sbox_command()
+        .stdin(Stdio::from(OwnedFd::from(passed)))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sbox");
+    let status = support::job::wait(&mut child, Duration::from_secs(30));
+    let mut said = String::new();
+    if status.is_none() {
+        child.kill().expect("it hangs");
+    }
+    let mut out = child.stdout.take().expect("stdout");
+    out.read_to_string(&mut said).expect("text");
+    assert!(status.is_some_and(|s| s.success()), "{said}");
+    assert_eq!(said.matches("ok ").count(), 9, "{said}");
+    assert!(outsider.join().expect("outsider"), "the client has a name");
+    Ok(())
 }
 
 fn datagram_names() -> Test {

@@ -214,13 +214,11 @@ fn rules_say_what_they_promise() {
         ("setpriority", [1, 0, 5], "notify", "notify"), // PRIO_PGRP: the group may hold others
         ("ioprio_get", [1, 0, 0], "native", "native"),
         ("ioprio_get", [2, 0, 0], "notify", "notify"),
-        (
-            "getsockopt",
-            [9, 1, 77],
-            "refuse ENOPROTOOPT",
-            "refuse ENOPROTOOPT",
-        ), // SO_PEERPIDFD
-        ("getsockopt", [9, 1, 17], "native", "native"),
+        ("getsockopt", [9, 1, 17], "notify", "notify"), // SO_PEERCRED
+        ("getsockopt", [9, 1, 77], "notify", "notify"), // SO_PEERPIDFD
+        ("getsockopt", [9, HIGH | 1, HIGH | 17], "notify", "notify"),
+        ("getsockopt", [9, 0, 17], "native", "native"),
+        ("getsockopt", [9, 1, 16], "native", "native"),
         ("setsockopt", [9, 1, 76], "refuse EPERM", "refuse EPERM"), // SO_PASSPIDFD
         ("clock_gettime", [1, 0, 0], "native", "native"),
         ("clock_gettime", [0xffff_fffa, 0, 0], "notify", "notify"),

@@ -5,6 +5,7 @@
 //! there meanwhile, the call fails or acts on a name in the same directory, never elsewhere.
 
 use super::change;
+use super::peer::{Announced, Peers};
 use super::send::{Sending, Step};
 use crate::mechanism::notify::Reply;
 use crate::sys::{self, Errno};
@@ -23,6 +24,13 @@ pub(super) enum Done {
     Sleeps(Sleeper),
     /// The guest gets a descriptor that can't be put into it (`O_PATH`): it must take it itself.
     HandOver { fd: OwnedFd, cloexec: bool },
+    /// The guest gets a descriptor, and its number in memory, where there is room for so many bytes.
+    TellFd {
+        fd: OwnedFd,
+        value: u64,
+        room: usize,
+        length: u64,
+    },
     /// Its process must be guarded first, and then it makes the call again.
     Guard,
     /// An exec was approved; its descriptor must be put into the guest first.
@@ -44,7 +52,9 @@ pub(super) enum Sleeper {
     },
     /// connect(2), which waits for the peer's queue or the network.
     Connect {
-        socket: OwnedFd,
+        /// First, so that it is dropped first.
+        announced: Option<Announced>,
+        socket: Arc<OwnedFd>,
         address: Vec<u8>,
         _held: Option<OwnedFd>,
     },
@@ -64,9 +74,15 @@ impl Sleeper {
                 })
             }
             Self::Connect {
-                socket, address, ..
+                announced,
+                socket,
+                address,
+                ..
             } => {
                 sys::socket::connect(socket.as_fd(), address)?;
+                if let Some(announced) = announced {
+                    announced.is_made();
+                }
                 Ok(Reply::Return(0))
             }
             Self::Send(sending) => match sending.go(true)? {
@@ -99,6 +115,7 @@ pub(super) struct Hands<'a> {
     pub(super) buffer: &'a mut Vec<u8>,
     /// The umask that this thread has now.
     pub(super) umask: &'a mut u32,
+    pub(super) peers: &'a Arc<Peers>,
 }
 
 impl Hands<'_> {
@@ -125,6 +142,13 @@ impl Hands<'_> {
             } => return self.open(&place, flags, mode, fifo),
             Act::Exec { program, plan } => return Ok(Done::Exec { program, plan }),
             Act::Connect { socket, to } => return self.connect(socket, &to),
+            Act::TellPeer {
+                socket,
+                by,
+                value,
+                room,
+                length,
+            } => return self.tell_peer(&socket, by, value, room, length),
             Act::Guard => return Ok(Done::Guard),
             Act::Send {
                 socket,

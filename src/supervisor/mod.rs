@@ -21,6 +21,7 @@ mod guard;
 mod inject;
 mod mailbox;
 mod metered;
+mod peer;
 mod send;
 mod service;
 mod sleep;
@@ -121,6 +122,7 @@ struct Shared {
     tell_denials: bool,
     stats: Option<stats::Stats>,
     sleepers: sleep::Sleepers,
+    peers: Arc<peer::Peers>,
     tracer: mailbox::Mailbox,
     bell: watch::Bell,
 }

@@ -8,7 +8,7 @@ use crate::policy::{Access, Ask, Rule, Verdict};
 use crate::sys::{self, Errno};
 use crate::syscall::plan::{Act, Cx, Plan};
 use crate::syscall::table::{self, Row};
-use crate::task::{Errand, ExecPlan, ExecState, Handover, Task};
+use crate::task::{Errand, ExecPlan, ExecState, GuestMem as _, Handover, Task};
 use bumpalo::Bump;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -91,6 +91,18 @@ impl<'s> Worker<'s> {
                 shared.sleepers.submit(shared, task, notification, sleeper)
             }
             Ok(Done::Guard) => self.guard(&task, notification),
+            Ok(Done::TellFd {
+                fd,
+                value,
+                room,
+                length,
+            }) => {
+                let told = tell_fd(&task, &notification, &fd, value, room, length);
+                answer(
+                    notification,
+                    &told.map_or_else(Reply::Errno, |()| Reply::Return(0)),
+                );
+            }
             Ok(Done::HandOver { fd, cloexec }) => self.hand_over(&task, notification, &fd, cloexec),
             Ok(Done::Exec { program, mut plan }) => match notification.inject(program.as_fd()) {
                 Ok(slot) => {
@@ -223,6 +235,7 @@ impl<'s> Worker<'s> {
             who,
             buffer: &mut self.buffer,
             umask: &mut self.umask,
+            peers: &shared.peers,
         };
         for _ in 0..LOOKS {
             let mut plan = match handler(&cx, registers) {
@@ -314,6 +327,28 @@ fn may_make(shared: &Shared, asks: &[Ask]) -> bool {
     })
 }
 
+/// Puts a descriptor into the guest and tells its number. The kernel leaves none where it can't tell the number, so first
+/// the same bytes are written once more: what fails then has done nothing.
+fn tell_fd(
+    task: &Task,
+    notification: &Notification,
+    fd: &OwnedFd,
+    value: u64,
+    room: usize,
+    length: u64,
+) -> Result<(), Errno> {
+    let mm = task.group.mm();
+    let mut bytes = [0u8; size_of::<i32>()];
+    let bytes = bytes.get_mut(..room).ok_or(Errno::EINVAL)?;
+    if mm.read(value, bytes)? != room {
+        return Err(Errno::EFAULT);
+    }
+    mm.write(value, bytes)?;
+    mm.write(length, &(room as u32).to_ne_bytes())?;
+    let number = notification.inject(fd.as_fd())?.to_ne_bytes();
+    mm.write(value, number.get(..room).unwrap_or_default())
+}
+
 /// A guest that vanished while we worked needs no answer.
 fn answer(notification: Notification, reply: &Reply) {
     let _ = notification.answer(reply);
@@ -329,7 +364,7 @@ fn shown(done: &Result<Done, Errno>) -> String {
         Ok(Done::Reply(Reply::Restart)) => "? (restarted)".into(),
         Ok(Done::Sleeps(_)) => "? (sleeps)".into(),
         Ok(Done::Exec { .. }) => "exec".into(),
-        Ok(Done::HandOver { .. }) => "a descriptor".into(),
+        Ok(Done::HandOver { .. } | Done::TellFd { .. }) => "a descriptor".into(),
         Ok(Done::Guard) => "? (guarded first)".into(),
         Ok(Done::LookAgain) => "-1 ELOOP".into(),
     }

@@ -9,6 +9,7 @@ use crate::syscall::plan::Address;
 use crate::vfs::Place;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 impl Hands<'_> {
     /// connect(2).
@@ -26,8 +27,12 @@ impl Hands<'_> {
             sys::socket::connect(socket.as_fd(), &address)?;
             return Ok(Done::Reply(Reply::Return(0)));
         }
+        let socket = Arc::new(socket);
+        let announced = (sys::socket::family(socket.as_fd())? == libc::AF_UNIX)
+            .then(|| self.peers.announce(self.vfs, &socket, &self.task.group));
         // Also where O_NONBLOCK is set: another thread of the guest can clear it after any look.
         Ok(Done::Sleeps(Sleeper::Connect {
+            announced,
             socket,
             address,
             _held: held,

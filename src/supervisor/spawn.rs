@@ -10,6 +10,7 @@
 //! ```
 
 use super::mailbox::Mailbox;
+use super::peer::Peers;
 use super::service::work;
 use super::sleep::{Sleepers, wake_signal};
 use super::stats::Stats;
@@ -98,6 +99,7 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         ..
     } = setup;
     tasks.add_first(first, FsContext::new(cwd, umask));
+    let peers = Peers::new(Arc::clone(&tasks));
     let shared = Arc::new(Shared {
         vfs,
         policy,
@@ -108,6 +110,7 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         tell_denials,
         stats: count.then(Stats::new),
         sleepers: Sleepers::default(),
+        peers,
         tracer: Mailbox::new(),
         bell: Bell::default(),
     });

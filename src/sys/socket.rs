@@ -1,7 +1,7 @@
 //! Socket calls on raw address bytes, as the guest gave them.
 
 use super::{Result, check, check_int};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// connect(2).
 pub fn connect(socket: BorrowedFd<'_>, address: &[u8]) -> Result<()> {
@@ -85,6 +85,29 @@ pub fn send(
     // SAFETY: the three areas live through the call with the lengths given, and the kernel only reads them.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) };
     check(sent as libc::c_long)
+}
+
+/// getsockopt(2) `SO_PEERCRED`: who was at the other end when the connection was made.
+pub fn peer_credentials(socket: BorrowedFd<'_>) -> Result<libc::ucred> {
+    let mut credentials = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut len = size_of_val(&credentials) as libc::socklen_t;
+    let (fd, out) = (socket.as_raw_fd(), (&raw mut credentials).cast());
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    // SAFETY: the kernel writes at most `len` bytes, the size of `credentials`.
+    check_int(unsafe { libc::getsockopt(fd, level, option, out, &raw mut len) })?;
+    Ok(credentials)
+}
+
+/// getsockopt(2) `SO_PEERPIDFD` (Linux 6.5): the same as a pidfd.
+pub fn peer_pidfd(socket: BorrowedFd<'_>) -> Result<OwnedFd> {
+    const SO_PEERPIDFD: i32 = 77;
+    let fd = option(socket, SO_PEERPIDFD)?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// getsockopt(2) `SO_DOMAIN`: the address family that the socket was made with. ENOTSOCK for others.

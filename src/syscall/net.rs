@@ -3,8 +3,8 @@
 //! A path in a unix(7) address is a path of the view; an abstract name gets the sandbox's own
 //! prefix, so that guests meet each other there and nobody else.
 
-use super::args::{Fd, InBuf, Int, OutBuf, Ptr, SocketFamily, SocketType};
-use super::plan::{Act, Address, Cx, Errno, Plan, RegistersOnly};
+use super::args::{Fd, InBuf, Int, OutBuf, Ptr, SockLevel, SocketFamily, SocketType};
+use super::plan::{Act, Address, Cx, Errno, PeerAs, Plan, RegistersOnly};
 use super::rules::Net;
 use crate::policy::{Access, RuleId};
 use crate::sys;
@@ -98,6 +98,12 @@ pub fn in_view(vfs: &Vfs, address: &[u8], cut: bool) -> Vec<u8> {
         // unix(7): the length of a path counts its NUL.
         let nul: &[u8] = if name.first() == Some(&0) { &[] } else { &[0] };
         return [&UNIX[..], &name, nul].concat();
+    }
+    if text
+        .strip_prefix(&[0])
+        .is_some_and(|name| name.starts_with(vfs.nameless_prefix()))
+    {
+        return UNIX.to_vec();
     }
     let prefix = [&[0], vfs.abstract_prefix()].concat();
     match text.strip_prefix(prefix.as_slice()) {
@@ -216,6 +222,31 @@ pub fn bind<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a>, 
         socket,
         to,
         asked: &[],
+    }))
+}
+
+/// getsockopt(2) of the two options that tell who is at the other end. Errors come in the kernel's order.
+pub fn getsockopt<'a>(
+    cx: &Cx<'a>,
+    fd: Fd,
+    _: SockLevel,
+    option: Int,
+    value: OutBuf,
+    len: Ptr,
+) -> Result<Plan<'a>, Errno> {
+    let socket = cx.task.descriptor(fd.0)?;
+    sys::socket::family(socket.as_fd())?;
+    let room: &[u8] = cx.bytes(len.0, 4)?;
+    let room = i32::from_ne_bytes(room.try_into().map_err(|_| Errno::EFAULT)?);
+    Ok(Plan::act(Act::TellPeer {
+        socket,
+        by: match option.0 {
+            libc::SO_PEERCRED => PeerAs::Credentials,
+            _ => PeerAs::Pidfd,
+        },
+        value: value.0,
+        room: usize::try_from(room).map_err(|_| Errno::EINVAL)?,
+        length: len.0,
     }))
 }
 

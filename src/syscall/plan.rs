@@ -246,6 +246,14 @@ pub enum Act<'a> {
     },
     /// connect(2) of the caller's socket to a socket file or address.
     Connect { socket: OwnedFd, to: Address<'a> },
+    /// getsockopt(2): who is at the other end of the caller's socket.
+    TellPeer {
+        socket: OwnedFd,
+        by: PeerAs,
+        value: u64,
+        room: usize,
+        length: u64,
+    },
     /// Put the guard on the caller's process, and have it make the call again.
     Guard,
     /// sendto(2) and its kin on the caller's socket.
@@ -274,6 +282,15 @@ pub enum Act<'a> {
 /// memory can change after a look, registers of a waiting thread can't. The text is the reason.
 #[derive(Clone, Copy, Debug)]
 pub struct RegistersOnly(pub &'static str);
+
+/// How a process at the other end of a socket is told (unix(7)).
+#[derive(Clone, Copy, Debug)]
+pub enum PeerAs {
+    /// `SO_PEERCRED`.
+    Credentials,
+    /// `SO_PEERPIDFD`.
+    Pidfd,
+}
 
 /// How a file may become longer.
 #[derive(Debug)]

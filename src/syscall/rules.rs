@@ -443,7 +443,7 @@ pub fn setsockopt(_: Net) -> ArgRule {
                 libc::SO_ATTACH_BPF,
                 libc::SO_ATTACH_REUSEPORT_CBPF,
                 libc::SO_ATTACH_REUSEPORT_EBPF,
-                76, // SO_PASSPIDFD, Linux 6.5: see getsockopt
+                76, // SO_PASSPIDFD, Linux 6.5: a message that the supervisor sends would bring a pidfd of it
                 62, // SO_BINDTOIFINDEX, Linux 5.1: SO_BINDTODEVICE by number
             ],
         ),
@@ -476,16 +476,16 @@ pub fn setsockopt(_: Net) -> ArgRule {
     }
 }
 
-/// getsockopt(2): the supervisor makes connections for guests, so the peer of a unix socket may be it.
-/// A pidfd of it would be a handle to signal it.
+/// getsockopt(2): the supervisor makes connections for guests, so the kernel would call it the peer of a unix socket,
+/// and a pidfd of it would be a handle to signal it.
 pub fn getsockopt(_: Net) -> ArgRule {
     const SO_PEERPIDFD: u32 = 77; // Linux 6.5
     ArgRule {
-        why: "no pidfd of a peer: it could be the supervisor's",
-        cases: vec![when(
-            [is(1, word(libc::SOL_SOCKET)), is(2, SO_PEERPIDFD)],
-            Refuse(libc::ENOPROTOOPT),
-        )],
+        why: "the peer of a socket is the guest that has connected, and not the supervisor, which does it for guests",
+        cases: [word(libc::SO_PEERCRED), SO_PEERPIDFD]
+            .into_iter()
+            .map(|option| when([is(1, word(libc::SOL_SOCKET)), is(2, option)], Notify))
+            .collect(),
         otherwise: Native,
     }
 }

@@ -6,6 +6,7 @@
 //! `CLONE_FS` says.
 
 mod mem;
+mod numbers;
 
 pub use mem::{GuestMem, Mm, read_bytes, read_cstr};
 
@@ -144,6 +145,8 @@ pub enum Argv {
 pub struct Group {
     /// Its host id.
     pub tgid: i32,
+    /// Which of all groups it is; unlike the id, that never comes again.
+    pub birth: u64,
     mm: RwLock<Arc<Mm>>,
     exe: RwLock<Vec<u8>>,
     /// The memory: equal for those who share it (clone(2), `CLONE_VM`).
@@ -353,6 +356,7 @@ pub struct Registry {
     /// Thread groups that have died and may not have been waited for by their parent yet: until
     /// then they can still be signalled and asked about.
     zombies: Mutex<VecDeque<i32>>,
+    numbers: Mutex<numbers::Numbers>,
 }
 
 /// Zombies that are remembered; the oldest are forgotten first, and then don't exist any more.
@@ -385,6 +389,10 @@ impl Registry {
             .insert(task.tid, task);
     }
 
+    fn numbers(&self) -> MutexGuard<'_, numbers::Numbers> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The task with this thread id.
     pub fn get(&self, tid: i32) -> Option<Arc<Task>> {
         self.map().get(&tid).cloned()
@@ -394,6 +402,7 @@ impl Registry {
     pub fn add_first(&self, tid: i32, fs: Arc<FsContext>) -> Arc<Task> {
         let group = Arc::new(Group {
             tgid: tid,
+            birth: self.numbers().enter(tid),
             mm: RwLock::new(Arc::new(Mm::new(tid))),
             exe: RwLock::default(),
             space: RwLock::default(),
@@ -411,6 +420,7 @@ impl Registry {
         } else {
             Arc::new(Group {
                 tgid: tid,
+                birth: self.numbers().enter(tid),
                 mm: RwLock::new(Arc::new(Mm::new(tid))),
                 exe: RwLock::new(maker.group.exe()),
                 space: RwLock::new(if kin.memory {
@@ -494,6 +504,32 @@ impl Registry {
             zombies.remove(at);
         }
         waits
+    }
+
+    /// True if a guest has or had this number.
+    pub fn has_been(&self, tgid: i32) -> bool {
+        self.numbers().contains(tgid)
+    }
+
+    /// A process that the kernel names, as guests may be told of it: the number of a guest, also of one that has ended;
+    /// 0 for others, which is the kernel's word for processes of an outer namespace (pid_namespaces(7)).
+    pub fn as_told(&self, tgid: i32) -> i32 {
+        // Whoever has the number of a former guest by now is not meant, or must not be told.
+        let has_ended = || {
+            self.has_been(tgid)
+                && nix::sys::signal::kill(nix::unistd::Pid::from_raw(tgid), None)
+                    == Err(Errno::ESRCH)
+        };
+        if tgid > 0 && (self.is_member(tgid) || has_ended()) {
+            tgid
+        } else {
+            0
+        }
+    }
+
+    /// Which of all groups the one that lives under this number is.
+    pub fn birth(&self, tgid: i32) -> Option<u64> {
+        self.of_group(tgid).map(|task| task.group.birth)
     }
 
     /// All thread ids.

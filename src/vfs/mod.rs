@@ -46,7 +46,7 @@ use mount::{MountTable, Source};
 use path::{HostPath, VPath};
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
-use std::hash::Hasher;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -99,6 +99,8 @@ pub struct Vfs {
     terminals: Mutex<Vec<fs::Terminal>>,
     /// What abstract socket names of this sandbox begin with.
     abstract_prefix: Vec<u8>,
+    /// What names begin with that sbox gives to sockets which have none for guests.
+    nameless_prefix: Vec<u8>,
     /// Paths that guests bound sockets to, by the text that the kernel knows.
     bound: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     /// The rule of directories that exist only in the view: readable, nothing can be made there.
@@ -187,6 +189,8 @@ impl Vfs {
             mapped: Mutex::default(),
             terminals: Mutex::default(),
             abstract_prefix: format!("sbox-{}/", std::process::id()).into_bytes(),
+            nameless_prefix: format!("sbox {:016x} ", RandomState::new().build_hasher().finish())
+                .into_bytes(),
             bound: Mutex::default(),
             synthetic_rule,
             writable: Mutex::default(),
@@ -477,6 +481,12 @@ impl Vfs {
     /// What abstract socket names of this sandbox begin with, after their NUL.
     pub fn abstract_prefix(&self) -> &[u8] {
         &self.abstract_prefix
+    }
+
+    /// What the abstract name of a socket begins with, after the NUL, that sbox has named and that has no name for guests.
+    /// No guest can make such a name, and nobody outside can guess it.
+    pub fn nameless_prefix(&self) -> &[u8] {
+        &self.nameless_prefix
     }
 
     /// The text by which the kernel knows a guest's abstract name of `name`, both without their NUL. A name that has no

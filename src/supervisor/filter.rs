@@ -35,7 +35,7 @@ pub const SENDS: [u32; 3] = [
     libc::SYS_sendmmsg as u32,
 ];
 
-/// The calls that stop for the tracer with [`GUARD_TRACE_DATA`]: by the guard, accept(2) for everybody.
+/// The calls that stop for the tracer with [`GUARD_TRACE_DATA`]: by the guard, accept(2) and recvfrom(2) also without it.
 pub const GUARDED: [u32; 8] = [
     libc::SYS_sendto as u32,
     libc::SYS_recvfrom as u32,

@@ -418,6 +418,22 @@ pub fn sendto(net: Net) -> ArgRule {
     }
 }
 
+/// recvfrom(2). The address of who has sent is told in the view's terms. With a network most addresses are of the
+/// internet: there the guard alone looks at them.
+pub fn recvfrom(net: Net) -> ArgRule {
+    ArgRule {
+        why: "the address of who has sent is told in the view's terms",
+        cases: match net {
+            Net::None => vec![when([no_address()], Native)],
+            Net::Host => vec![],
+        },
+        otherwise: match net {
+            Net::None => Trace,
+            Net::Host => Native,
+        },
+    }
+}
+
 /// accept(2). The kernel's address of who connects is told in the view's terms.
 pub fn accept(_: Net) -> ArgRule {
     let no_address = Cond {

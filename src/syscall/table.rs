@@ -419,7 +419,7 @@ syscalls! {
        42  203  connect                 Net     Notify             (fd: Fd, addr: InBuf, len: Int)                                               -> net::connect;
        43  202  accept                  Net     Check(accept)      (fd: Fd, addr: OutBuf, len: Ptr);
        44  206  sendto                  Net     Check(sendto)      (fd: Fd, buf: InBuf, len: Size, flags: MsgFlags, addr: InBuf, addr_len: Int) -> send::sendto;
-       45  207  recvfrom                Net     Guarded            (fd: Fd, buf: OutBuf, len: Size, flags: MsgFlags, addr: OutBuf, addr_len: Ptr);
+       45  207  recvfrom                Net     Check(recvfrom)    (fd: Fd, buf: OutBuf, len: Size, flags: MsgFlags, addr: OutBuf, addr_len: Ptr);
        46  211  sendmsg                 Net     Guarded            (fd: Fd, msg: Ptr, flags: MsgFlags)                                           -> send::sendmsg;
        47  212  recvmsg                 Net     Guarded            (fd: Fd, msg: Ptr, flags: MsgFlags);
        48  210  shutdown                Net     Native             (fd: Fd, how: Int);

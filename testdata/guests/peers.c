@@ -13,7 +13,7 @@
 
 #define PEERPIDFD 77 /* SO_PEERPIDFD, Linux 6.5 */
 
-static struct sockaddr_un addr;
+static _Thread_local struct sockaddr_un addr;
 
 /* Sets addr to a path, or with a leading '@' to an abstract name. Its length. */
 static socklen_t to(const char *name) {
@@ -209,6 +209,14 @@ static void names(void) {
     printf("accept: length %d\n", (int)n);
     n = sizeof a, fact("getsockname", getsockname(c, (struct sockaddr *)&a, &n)), printf("length %d\n", (int)n);
     n = sizeof a, fact("getpeername", getpeername(s, (struct sockaddr *)&a, &n)), printf("length %d\n", (int)n);
+    static const int rooms[] = {128, 110, 60};
+    for (int i = 0; i < 3; i++) {
+        char buf[4];
+        n = rooms[i];
+        byte_to(c), fact("recvfrom", recvfrom(s, buf, sizeof buf, 0, (struct sockaddr *)&a, &n)), printf("length %d\n", (int)n);
+        n = rooms[i];
+        byte_to(s), fact("recvfrom", recvfrom(c, buf, sizeof buf, 0, (struct sockaddr *)&a, &n)), printf("length %d, \"%.4s\"\n", (int)n, a.sun_path);
+    }
     close(c), close(s);
     /* A socket that could not connect has got no name by that. */
     c = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -365,9 +373,9 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     const char *mode = argc > 1 ? argv[1] : "";
     if (!strcmp(mode, "inside")) {
+        names(); /* first, before there is a datagram socket: those are guarded */
         by_every_name_and_type();
         the_others();
-        names();
         pointers();
         many_at_once("path");
         char name[50];

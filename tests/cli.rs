@@ -134,6 +134,7 @@ fn wrong_flags() -> Test {
         &["run"],
         &["run", "--net", "everything", "--", "/bin/true"],
         &["run", "--ro"],
+        &["run", "--keep", "../x", "--", "/bin/true"],
     ] {
         let output = bare(args);
         assert_eq!(output.code(), Some(2), "{args:?}: {}", output.all());
@@ -300,6 +301,15 @@ fn changes_are_kept_apart() -> Test {
     let again = job("cat b; rm a", &["--cow", &flag]).run_sbox();
     assert_eq!(again.stdout_text(), "new\n", "{}", again.all());
     assert_eq!(names(), ["a"]);
+
+    // A layer that was named is used, or nothing is run.
+    let about = state.path().join("sbox/layers/try/about.json");
+    let text = std::fs::read_to_string(&about).expect("read");
+    std::fs::write(&about, "{").expect("write");
+    let damaged = job("echo ran", &["--keep", "try"]).run_sbox();
+    assert_eq!(damaged.code(), Some(125), "{}", damaged.all());
+    assert_eq!(damaged.stdout_text(), "", "{}", damaged.all());
+    std::fs::write(&about, text).expect("write");
 
     let gone = job("rm a; echo x > y; ls", &["--discard"]).run_sbox();
     assert_eq!(gone.stdout_text(), "y\n", "{}", gone.all());

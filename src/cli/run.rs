@@ -2,8 +2,8 @@
 
 use super::exit::Exit;
 use super::keep::Keeper;
-use crate::layers::Layers;
-use crate::supervisor::view::{View, Wish};
+use crate::layers::{Layers, check_name};
+use crate::supervisor::view::{Stores, View, Wish};
 use crate::supervisor::{self, Error, Outcome, Setup};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR[=LAYER]", value_parser = parse_cow)]
     cow: Vec<Wish>,
     /// Keep the changes in the layer of this name
-    #[arg(long, value_name = "LAYER", conflicts_with = "discard")]
+    #[arg(long, value_name = "LAYER", conflicts_with = "discard", value_parser = parse_layer)]
     pub(super) keep: Option<String>,
     /// Drop the changes at the end
     #[arg(long)]
@@ -197,6 +197,10 @@ fn wishes(args: &Args, matches: &ArgMatches) -> Vec<Wish> {
     all.into_iter().map(|(_, wish)| wish).collect()
 }
 
+fn parse_layer(name: &str) -> Result<String, crate::layers::Error> {
+    check_name(name).map(|()| name.to_owned())
+}
+
 /// Variables that every program may know; HOME is the private /tmp.
 const KEPT: [&str; 4] = ["PATH", "LANG", "TERM", "HOME"];
 
@@ -262,12 +266,16 @@ fn prepare(args: &Args, matches: &ArgMatches, keeper: &mut Keeper) -> Result<Set
         NetArg::None => Net::None,
         NetArg::Host => Net::Host,
     };
-    let mut store_for = |dir: &Path, layer: Option<&str>| keeper.store_for(dir, layer);
+    let mut make = |dir: &Path, layer: Option<&str>| keeper.store_for(dir, layer);
+    let mut stores = Stores {
+        make: &mut make,
+        named: args.keep.is_some(),
+    };
     let cwd = args.cwd.as_deref();
     // Where no layer can be kept there are none to be hidden.
     let layers = Layers::of_user().ok();
     let layers = layers.map(|layers| layers.directory().to_owned());
-    let view = View::build(&wishes(args, matches), cwd, net, layers, &mut store_for)
+    let view = View::build(&wishes(args, matches), cwd, net, layers, &mut stores)
         .map_err(|e| e.to_string())?;
     let log = match &args.log {
         None => None,

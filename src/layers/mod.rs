@@ -464,8 +464,8 @@ fn open(dir: &Path) -> Result<OwnedFd, Errno> {
     crate::sys::fs::open_without_links(&path, libc::O_RDONLY | libc::O_DIRECTORY)
 }
 
-/// Names are path components and words of command lines.
-fn check_name(name: &str) -> Result<(), Error> {
+/// Names are path components and words of command lines: [`Error::BadName`] for what can't be both.
+pub fn check_name(name: &str) -> Result<(), Error> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if (1..=64).contains(&name.len()) && name.chars().all(plain) && !name.starts_with(['.', '-']) {
         Ok(())

@@ -65,6 +65,14 @@ pub struct Store {
 /// Finds a store for the changes of a directory, by the name of a layer or a new one.
 pub type StoreFor<'s> = &'s mut dyn FnMut(&Path, Option<&str>) -> Result<Store, String>;
 
+/// Where copy-on-write directories keep their changes.
+pub struct Stores<'s> {
+    /// Asked for each of them.
+    pub make: StoreFor<'s>,
+    /// The user has named one: without it nothing is run.
+    pub named: bool,
+}
+
 /// Why a view can't be built: what was asked for, and what is wrong with it.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}")]
@@ -179,7 +187,7 @@ impl Builder {
         dir: &Path,
         layer: Option<&str>,
         origin: &str,
-        store_for: StoreFor<'_>,
+        stores: &mut Stores<'_>,
     ) -> Result<(), ViewError> {
         let fail = |why: String| ViewError {
             what: origin.to_owned(),
@@ -196,7 +204,7 @@ impl Builder {
         if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
             return Err(raw(Errno::ENOTDIR));
         }
-        let store = store_for(&real, layer).map_err(fail)?;
+        let store = (stores.make)(&real, layer).map_err(fail)?;
         let held = open(&store.path).map_err(raw)?;
         let tree = CowTree::open(&held, vec![lower], store.sync).map_err(|errno| {
             fail(match errno {
@@ -254,11 +262,11 @@ impl Builder {
         }
     }
 
-    fn wish(&mut self, wish: &Wish, store_for: StoreFor<'_>) -> Result<(), ViewError> {
+    fn wish(&mut self, wish: &Wish, stores: &mut Stores<'_>) -> Result<(), ViewError> {
         match wish {
             Wish::CopyOnWrite { dir, layer } => {
                 let origin = format!("flag --cow {}", dir.display());
-                self.copy_on_write(dir, layer.as_deref(), &origin, store_for)
+                self.copy_on_write(dir, layer.as_deref(), &origin, stores)
             }
             Wish::ReadOnly(path) => {
                 let origin = format!("flag --ro {}", path.display());
@@ -411,7 +419,7 @@ impl View {
         cwd: Option<&Path>,
         net: Net,
         layers: Option<PathBuf>,
-        store_for: StoreFor<'_>,
+        stores: &mut Stores<'_>,
     ) -> Result<Self, ViewError> {
         let scratch = Scratch::new().map_err(|e| ViewError {
             what: "making a private directory for temporary files".into(),
@@ -443,13 +451,13 @@ impl View {
         b.tmpfs(place("/tmp"), None, "default: private /tmp".into());
         b.tmpfs(place("/dev/shm"), None, "default: private /dev/shm".into());
         let mut notes = vec!["system directories read-only, private /tmp".to_owned()];
-        let (start, note) = b.working_directory(wishes, cwd, store_for)?;
+        let (start, note) = b.working_directory(wishes, cwd, stores)?;
         notes.push(note);
         if net == Net::Host {
             b.resolver()?;
         }
         for wish in wishes {
-            b.wish(wish, store_for)?;
+            b.wish(wish, stores)?;
         }
         b.hide_own();
         notes.extend(wishes.iter().map(describe));
@@ -495,7 +503,7 @@ impl Builder {
         &mut self,
         wishes: &[Wish],
         cwd: Option<&Path>,
-        store_for: StoreFor<'_>,
+        stores: &mut Stores<'_>,
     ) -> Result<(VPath, String), ViewError> {
         let fail = |why: String| ViewError {
             what: "the working directory".into(),
@@ -531,8 +539,9 @@ impl Builder {
         if at.as_bytes() == b"/tmp" {
             return Ok((at, "starting in the private /tmp".into()));
         }
-        match self.copy_on_write(&here, None, "default: current directory", store_for) {
+        match self.copy_on_write(&here, None, "default: current directory", stores) {
             Ok(()) => Ok((at.clone(), format!("{at} copy-on-write"))),
+            Err(error) if stores.named => Err(error),
             // It could not keep changes: then there are none.
             Err(ViewError { why, .. }) => {
                 let origin = "default: current directory read-only".into();

@@ -108,6 +108,17 @@ fn write(dir: &Arc<CowDir>, name: &CStr, text: &str) {
         .unwrap();
 }
 
+/// The source's `dir`, removed with all that is in it, and one of its name in its place.
+fn made_anew(root: &Arc<CowDir>) -> Arc<CowDir> {
+    let dir = root.open_dir(c"dir").unwrap();
+    dir.unlink(c"inner").unwrap();
+    dir.open_dir(c"deep").unwrap().unlink(c"er").unwrap();
+    dir.rmdir(c"deep").unwrap();
+    root.rmdir(c"dir").unwrap();
+    root.mkdir(c"dir", 0o755).unwrap();
+    root.open_dir(c"dir").unwrap()
+}
+
 /// One of each kind.
 fn change_everything(layer: &Layer) {
     let cow = tree(layer);
@@ -271,14 +282,8 @@ fn a_directory_made_anew_hides_what_was_there() {
     {
         let cow = tree(&layer);
         let root = cow.root();
-        let dir = root.open_dir(c"dir").unwrap();
-        dir.unlink(c"inner").unwrap();
-        let deep = dir.open_dir(c"deep").unwrap();
-        deep.unlink(c"er").unwrap();
-        dir.rmdir(c"deep").unwrap();
-        root.rmdir(c"dir").unwrap();
-        root.mkdir(c"dir", 0o755).unwrap();
-        write(&root.open_dir(c"dir").unwrap(), c"only", "only\n");
+        let dir = made_anew(root);
+        write(&dir, c"only", "only\n");
         root.unlink(c"text").unwrap();
         root.mkdir(c"text", 0o755).unwrap();
     }
@@ -310,14 +315,7 @@ fn a_directory_committed_below_one_made_anew_stays() {
     {
         let cow = tree(&layer);
         let root = cow.root();
-        let dir = root.open_dir(c"dir").unwrap();
-        dir.unlink(c"inner").unwrap();
-        let deep = dir.open_dir(c"deep").unwrap();
-        deep.unlink(c"er").unwrap();
-        dir.rmdir(c"deep").unwrap();
-        root.rmdir(c"dir").unwrap();
-        root.mkdir(c"dir", 0o755).unwrap();
-        let dir = root.open_dir(c"dir").unwrap();
+        let dir = made_anew(root);
         dir.mkdir(c"full", 0o755).unwrap();
         dir.mkdir(c"empty", 0o755).unwrap();
         write(&dir.open_dir(c"full").unwrap(), c"leaf", "leaf\n");
@@ -366,13 +364,7 @@ fn committed_attributes_are_equal() {
     let layer = world.prepare("l");
     {
         let cow = tree(&layer);
-        let dir = cow.root().open_dir(c"dir").unwrap();
-        dir.unlink(c"inner").unwrap();
-        dir.open_dir(c"deep").unwrap().unlink(c"er").unwrap();
-        dir.rmdir(c"deep").unwrap();
-        cow.root().rmdir(c"dir").unwrap();
-        cow.root().mkdir(c"dir", 0o755).unwrap();
-        let dir = cow.root().open_dir(c"dir").unwrap();
+        let dir = made_anew(cow.root());
         write(&dir, c"leaf", "leaf");
         dir.set_xattr(c"leaf", c"user.overlay.opaque", b"mine", 0)
             .unwrap();

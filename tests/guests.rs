@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         exec_in_every_form,
         exec_names_the_thread,
         threads_share_what_they_should,
+        cpus_are_what_they_would_be,
         job_control,
         path_errors,
         path_only_descriptors,
@@ -190,6 +191,13 @@ fn exec_forms(args: &[&str]) -> Test {
 
 fn threads_share_what_they_should() -> Test {
     in_fresh_directories("threads", &[], empty)
+}
+
+/// sbox keeps a guest on one CPU while it is alone, and must neither tell it so nor hold it there when it isn't.
+fn cpus_are_what_they_would_be() -> Test {
+    let job = Job::new([&guest("cpus")?]).arg("busy").limit_secs(300);
+    job.both()?.assert_guest_ok("cpus");
+    Ok(())
 }
 
 fn job_control() -> Test {

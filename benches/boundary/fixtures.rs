@@ -122,7 +122,14 @@ impl Fixtures {
     }
 
     fn compile_guests(&self) -> Fallible<()> {
-        for guest in ["micro", "burn", "crowd", "noop", "notify_floor"] {
+        for guest in [
+            "micro",
+            "burn",
+            "crowd",
+            "noop",
+            "notify_floor",
+            "plain_supervisor",
+        ] {
             compile(guest, &self.bin(guest), true)?;
         }
         compile("noop", &self.bin("noop_dynamic"), false)

@@ -8,6 +8,7 @@ use std::process::Command;
 use crate::Fallible;
 use crate::fixtures::Fixtures;
 use crate::measure;
+use sbox::syscall::table::{Mechanism, TABLE};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -15,6 +16,8 @@ pub(crate) enum Kind {
     /// Native once more: how far its ratio is from 1 is how far the others' can be trusted.
     Control,
     Sbox,
+    /// A supervisor in C with the same mechanisms that decides nothing: what they cost alone.
+    Plain,
     Strace,
     Proot,
     Bwrap,
@@ -22,10 +25,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Native,
         Self::Control,
         Self::Sbox,
+        Self::Plain,
         Self::Strace,
         Self::Proot,
         Self::Bwrap,
@@ -37,6 +41,7 @@ impl Kind {
             Self::Native => "native",
             Self::Control => "control",
             Self::Sbox => "sbox",
+            Self::Plain => "plain",
             Self::Strace => "strace",
             Self::Proot => "proot",
             Self::Bwrap => "bwrap",
@@ -45,7 +50,10 @@ impl Kind {
     }
 
     pub(crate) fn is_peer(self) -> bool {
-        !matches!(self, Self::Native | Self::Control | Self::Sbox)
+        !matches!(
+            self,
+            Self::Native | Self::Control | Self::Sbox | Self::Plain
+        )
     }
 
     /// Without a tool in front of the guest.
@@ -82,6 +90,12 @@ fn flags(kind: Kind, job: &Job, fixtures: &Fixtures) -> Vec<OsString> {
             job.env.keys().for_each(|name| flags.pair("--env", name));
             flags.words("--");
         }
+        Kind::Plain => {
+            if job.one_at_a_time {
+                flags.words("-1");
+            }
+            flags.words(&notified_numbers());
+        }
         Kind::Bwrap => {
             flags.words("--ro-bind / / --dev /dev --proc /proc --unshare-all --tmpfs /tmp");
             // Again, for the case that they lie under /tmp.
@@ -99,6 +113,18 @@ fn flags(kind: Kind, job: &Job, fixtures: &Fixtures) -> Vec<OsString> {
         }
     }
     flags.0
+}
+
+/// The calls that `sbox` sends to its supervisor, whatever their arguments.
+fn notified_numbers() -> String {
+    let mut numbers: Vec<u32> = TABLE
+        .iter()
+        .filter(|row| matches!(row.mechanism, Mechanism::Notify))
+        .map(|row| row.x86)
+        .collect();
+    numbers.sort_unstable();
+    let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+    numbers.join(",")
 }
 
 #[derive(Default)]
@@ -126,6 +152,8 @@ pub(crate) struct Job {
     pub(crate) env: BTreeMap<&'static str, OsString>,
     /// Directories this job reads besides the fixtures and the system's.
     pub(crate) readable: Vec<PathBuf>,
+    /// It never has two things to do at a time.
+    pub(crate) one_at_a_time: bool,
 }
 
 impl Job {
@@ -135,7 +163,14 @@ impl Job {
             argv: argv.into_iter().map(Into::into).collect(),
             env,
             readable: Vec::new(),
+            one_at_a_time: true,
         }
+    }
+
+    /// A job that several processes do at a time.
+    pub(crate) fn in_parallel(mut self) -> Self {
+        self.one_at_a_time = false;
+        self
     }
 }
 
@@ -225,6 +260,7 @@ impl Lane {
         let program = match kind {
             Kind::Native | Kind::Control => PathBuf::new(),
             Kind::Sbox => PathBuf::from(env!("CARGO_BIN_EXE_sbox")),
+            Kind::Plain => fixtures.bin("plain_supervisor"),
             peer => on_path(peer.name()).ok_or_else(|| peer.hint())?,
         };
         let mut lane = Self {

@@ -195,7 +195,8 @@ fn macro_rows(fixtures: &Fixtures) -> Vec<Row> {
         fixtures.find_lines
     );
     let find_job = Job::new(["find"].into_iter().chain(FIND_ROOTS).chain(["-xdev"]));
-    let pipe_job = Job::new(["sh", "-c", "head -c 1073741824 /dev/zero | cat | wc -c"]);
+    let pipe_job =
+        Job::new(["sh", "-c", "head -c 1073741824 /dev/zero | cat | wc -c"]).in_parallel();
     let mut pipe = program(
         "pipe",
         "cat of 1 GiB between two pipes",
@@ -271,7 +272,7 @@ fn make(fixtures: &Fixtures) -> Row {
     let out = fixtures.work("make");
     let mut out_flag = std::ffi::OsString::from("OUT=");
     out_flag.push(&out);
-    let mut job = Job::new(["make", "-s", "-j2", "-C"]);
+    let mut job = Job::new(["make", "-s", "-j2", "-C"]).in_parallel();
     job.argv
         .extend([fixtures.data("cproject").into_os_string(), out_flag]);
     let proof = Proof::Builds {
@@ -295,7 +296,8 @@ fn cargo_build(fixtures: &Fixtures) -> Row {
         "--offline",
         "--locked",
         "--manifest-path",
-    ]);
+    ])
+    .in_parallel();
     job.argv
         .push(fixtures.data("crate").join("Cargo.toml").into_os_string());
     let mut path = places.cargo_home.join("bin").into_os_string();

@@ -5,6 +5,7 @@
 //! there meanwhile, the call fails or acts on a name in the same directory, never elsewhere.
 
 use super::change;
+use super::cpus::Cpus;
 use super::peer::{Announced, Peers};
 use super::send::{Sending, Step};
 use crate::mechanism::notify::Reply;
@@ -116,6 +117,7 @@ pub(super) struct Hands<'a> {
     /// The umask that this thread has now.
     pub(super) umask: &'a mut u32,
     pub(super) peers: &'a Arc<Peers>,
+    pub(super) cpus: &'a Cpus,
 }
 
 impl Hands<'_> {
@@ -133,6 +135,15 @@ impl Hands<'_> {
             Act::UnshareFs(_) => {
                 self.task.unshare_fs();
                 return Ok(Done::Reply(Reply::Continue));
+            }
+            Act::ChooseCpus(_) => {
+                self.cpus.leave();
+                return Ok(Done::Reply(Reply::Continue));
+            }
+            Act::TellCpus { tid, mask, room } => {
+                let told = self.cpus.of(tid, room)?;
+                self.mem.write(mask, &told)?;
+                return done(told.len() as i64);
             }
             Act::Open {
                 place,

@@ -16,6 +16,7 @@
 
 mod act;
 mod change;
+mod cpus;
 pub mod filter;
 mod guard;
 mod inject;
@@ -123,6 +124,7 @@ struct Shared {
     stats: Option<stats::Stats>,
     sleepers: sleep::Sleepers,
     peers: Arc<peer::Peers>,
+    cpus: cpus::Cpus,
     tracer: mailbox::Mailbox,
     bell: watch::Bell,
 }

@@ -70,7 +70,7 @@ impl<'s> Worker<'s> {
             (tid, calls) if tid == notification.tid => (tid, calls.saturating_add(1)),
             _ => (notification.tid, 0),
         };
-        notification.alone = self.last.1 >= ALONE;
+        notification.alone = self.last.1 >= ALONE && !shared.cpus.are_together();
         let start = self.begin();
         let Some(task) = shared.tasks.get(notification.tid) else {
             // No guest makes a call before its task is known: this one is not ours to serve.
@@ -127,7 +127,13 @@ impl<'s> Worker<'s> {
         registers: &[u64; 6],
     ) -> Result<Option<Box<ExecPlan>>, Errno> {
         let start = self.begin();
-        let done = self.judge(nr, task, registers, start);
+        // Only our own timer interrupts the tracer.
+        let done = loop {
+            match self.judge(nr, task, registers, start) {
+                Err(Errno::EINTR) => {}
+                done => break done,
+            }
+        };
         if let Some(stats) = &self.shared.stats {
             stats.judged(nr);
         }
@@ -236,6 +242,7 @@ impl<'s> Worker<'s> {
             buffer: &mut self.buffer,
             umask: &mut self.umask,
             peers: &shared.peers,
+            cpus: &shared.cpus,
         };
         for _ in 0..LOOKS {
             let mut plan = match handler(&cx, registers) {

@@ -9,6 +9,7 @@
 //! become the tracer
 //! ```
 
+use super::cpus::Cpus;
 use super::mailbox::Mailbox;
 use super::peer::Peers;
 use super::service::work;
@@ -57,6 +58,7 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     let limit = raise_descriptor_limit();
     let umask = sys::fs::umask(0o077);
     let old_mask = hold_signals()?;
+    let cpus = Cpus::new(Arc::clone(&tasks));
     let pipes = Pipes {
         go: nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(own("making a pipe"))?,
         say: socketpair(
@@ -111,6 +113,7 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         stats: count.then(Stats::new),
         sleepers: Sleepers::default(),
         peers,
+        cpus,
         tracer: Mailbox::new(),
         bell: Bell::default(),
     });

@@ -21,6 +21,7 @@
 //! the empty string or replace the descriptor from another thread. Whatever it does, what runs in
 //! the end has been compared with what was approved.
 
+use super::cpus;
 use super::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, guarded_number};
 use super::guard;
 use super::inject::{self, Regs, SYSCALL_BYTES, inject};
@@ -45,6 +46,7 @@ const ERESTARTNOINTR: u64 = -513i64 as u64;
 pub(super) struct Tracer<'s> {
     shared: &'s Arc<Shared>,
     worker: Worker<'s>,
+    cpus: cpus::Watch<'s>,
     first: i32,
     /// Children whose first stop came before their parent's event, and when: they wait for their task entry.
     early: HashMap<i32, Instant>,
@@ -60,6 +62,7 @@ impl<'s> Tracer<'s> {
         Self {
             shared,
             worker: Worker::new(shared),
+            cpus: cpus::Watch::new(&shared.cpus),
             first,
             early: HashMap::new(),
             ending: false,
@@ -72,6 +75,7 @@ impl<'s> Tracer<'s> {
     pub(super) fn run(mut self) -> Option<Outcome> {
         loop {
             self.shared.tracer.serve();
+            self.cpus.look();
             // Usually the parent's event is there already.
             match sp::wait_peek(self.early.is_empty()) {
                 Ok(None) if self.early.values().any(|since| since.elapsed() < PAUSE) => {
@@ -221,6 +225,7 @@ impl<'s> Tracer<'s> {
                 }
             }
             self.shared.tasks.add_child(&maker, child, kin);
+            self.cpus.birth(tid, child);
         }
         if let Some(stats) = &self.shared.stats {
             stats.new_task();

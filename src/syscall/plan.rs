@@ -218,6 +218,10 @@ pub enum Act<'a> {
     Umask(u32),
     /// unshare(2) `CLONE_FS`; the kernel then does the rest.
     UnshareFs(RegistersOnly),
+    /// sched_setaffinity(2), by which a guest chooses CPUs for itself; the kernel then does it.
+    ChooseCpus(RegistersOnly),
+    /// sched_getaffinity(2) of a guest.
+    TellCpus { tid: i32, mask: u64, room: usize },
     /// inotify_add_watch(2) on the caller's instance.
     Watch {
         inotify: OwnedFd,

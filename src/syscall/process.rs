@@ -72,12 +72,23 @@ pub fn sched_rr_get_interval<'a>(cx: &Cx<'a>, pid: Pid, _: OutBuf) -> Result<Pla
 
 /// sched_setaffinity(2).
 pub fn sched_setaffinity<'a>(cx: &Cx<'a>, pid: Pid, _: UInt, _: InBuf) -> Result<Plan<'a>, Errno> {
-    member(cx, pid.0).map_err(|_| Errno::ESRCH)
+    member(cx, pid.0).map_err(|_| Errno::ESRCH)?;
+    Ok(Plan::act(Act::ChooseCpus(BY_ID)))
 }
 
 /// sched_getaffinity(2).
-pub fn sched_getaffinity<'a>(cx: &Cx<'a>, pid: Pid, _: UInt, _: OutBuf) -> Result<Plan<'a>, Errno> {
-    member(cx, pid.0).map_err(|_| Errno::ESRCH)
+pub fn sched_getaffinity<'a>(
+    cx: &Cx<'a>,
+    pid: Pid,
+    len: UInt,
+    mask: OutBuf,
+) -> Result<Plan<'a>, Errno> {
+    member(cx, pid.0).map_err(|_| Errno::ESRCH)?;
+    Ok(Plan::act(Act::TellCpus {
+        tid: if pid.0 == 0 { cx.task.tid } else { pid.0 },
+        mask: mask.0,
+        room: len.0 as usize,
+    }))
 }
 
 /// sched_setattr(2).

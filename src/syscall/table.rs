@@ -603,8 +603,8 @@ syscalls! {
       200  130  tkill                   Signal  Notify             (tid: Pid, sig: Signal)                                                       -> signal::tkill;
       201    _  time                    Time    Native             (out: OutBuf);
       202   98  futex                   Memory  Native             (word: Ptr, op: Int, value: UInt, timeout: Ptr, word2: Ptr, value3: UInt);
-      203  122  sched_setaffinity       Process Check(own_pid)     (pid: Pid, len: UInt, mask: InBuf)                                            -> process::sched_setaffinity;
-      204  123  sched_getaffinity       Process Check(own_pid)     (pid: Pid, len: UInt, mask: OutBuf)                                           -> process::sched_getaffinity;
+      203  122  sched_setaffinity       Process Notify             (pid: Pid, len: UInt, mask: InBuf)                                            -> process::sched_setaffinity;
+      204  123  sched_getaffinity       Process Notify             (pid: Pid, len: UInt, mask: OutBuf)                                           -> process::sched_getaffinity;
       205    _  set_thread_area         Dead    Refuse(ENOSYS, "i386 only") (info: Ptr);
 
     // POSIX AIO: acts on descriptors the program holds.

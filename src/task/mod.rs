@@ -532,6 +532,11 @@ impl Registry {
         self.of_group(tgid).map(|task| task.group.birth)
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.map().len()
+    }
+
     /// All thread ids.
     pub fn all(&self) -> Vec<Arc<Task>> {
         self.map().values().cloned().collect()

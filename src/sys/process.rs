@@ -360,7 +360,7 @@ pub fn install_interrupter(signal: i32) -> Result<()> {
 /// sched_getaffinity(2): the mask of a task as the kernel writes it where there is room for `room` bytes.
 pub fn affinity(tid: i32, room: usize) -> Result<Vec<u8>> {
     // No kernel has more CPUs than that (CONFIG_NR_CPUS), and it writes no more than it has. It refuses part of a word.
-    let mut mask = vec![0u8; room.min(64 << 10 | room % size_of::<usize>())];
+    let mut mask = vec![0u8; room.min((64 << 10) | (room % size_of::<usize>()))];
     // SAFETY: the kernel writes at most `len` bytes to the buffer.
     let n = check(unsafe {
         libc::syscall(

@@ -97,38 +97,26 @@ fn read_dir<'a>(
 ) -> Result<Plan<'a>, Errno> {
     let dir = cx.task.descriptor(fd.0)?;
     let room = (count.0 as usize).min(MAX_ROOM);
-    let special = match cx.vfs.is_special(dir.as_fd()) {
+    let at = sys::fs::lseek(dir.as_fd(), 0, libc::SEEK_CUR);
+    let listing = match cx.vfs.listing_of(dir.as_fd(), at.unwrap_or(0), cx.caller()) {
         Err(Errno::ENOTDIR) if sys::fs::status_flags(dir.as_fd())? & libc::O_PATH != 0 => {
             return Err(Errno::EBADF);
         }
         other => other?,
     };
-    if !special {
-        return Ok(Plan::act(Act::ReadDir {
+    Ok(Plan::act(match listing {
+        Some(listing) => Act::List {
+            dir,
+            listing,
+            buf: buf.0,
+            room,
+            old,
+        },
+        None => Act::ReadDir {
             dir,
             buf: buf.0,
             room,
             old,
-        }));
-    }
-    let copy = dir.try_clone().map_err(|_| Errno::ENFILE)?;
-    let found = cx.vfs.dir_of(copy)?;
-    let at = sys::fs::lseek(dir.as_fd(), 0, libc::SEEK_CUR)?;
-    Ok(Plan::act(
-        match cx.vfs.listing_from(&found, at, cx.caller())? {
-            Some(listing) => Act::List {
-                dir,
-                listing,
-                buf: buf.0,
-                room,
-                old,
-            },
-            None => Act::ReadDir {
-                dir,
-                buf: buf.0,
-                room,
-                old,
-            },
         },
-    ))
+    }))
 }

@@ -56,6 +56,33 @@ impl Vfs {
         }
     }
 
+    /// The directory of a copy-on-write tree that a guest holds by a layer's directory `fd`; `None` if it holds another.
+    pub(super) fn cow_dir_held(
+        &self,
+        fd: BorrowedFd<'_>,
+        inode: Inode,
+    ) -> sys::Result<Option<Arc<Dir>>> {
+        if !self.table.has_cow() {
+            return Ok(None);
+        }
+        if let Ok(host) = host_path(fd) {
+            let Some((id, _)) = self.table.layer_of(&host.0) else {
+                return Ok(None);
+            };
+            if let Some(path) = self.table.to_view(&host.0)
+                && self.table.covering(&path) == Some(id)
+                && let Ok(Some(dir)) = self.cow_dir_of(id, &path, inode)
+            {
+                self.cache.adopt(&dir, inode);
+                return Ok(Some(dir));
+            }
+        } else if self.layer_of(fd)?.is_none() {
+            return Ok(None);
+        }
+        // Removed, or at a place that can't be told: as for any other call.
+        self.dir_of(sys::fs::dup_above(fd, 0)?).map(Some)
+    }
+
     pub(super) fn is_cow(&self, id: MountId) -> bool {
         self.tree(id).is_some()
     }

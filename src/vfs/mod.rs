@@ -254,19 +254,6 @@ impl Vfs {
         self.walk(who).dir_at(start, path.to_bytes())
     }
 
-    /// True if the listing of the directory `fd` may differ from the kernel's: it is a placeholder, or a
-    /// layer's, or mounts begin in it. Every such directory was entered here before a guest could hold it.
-    pub fn is_special(&self, fd: BorrowedFd<'_>) -> sys::Result<bool> {
-        let stat = sys::fs::fstat(fd)?;
-        if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
-            return Err(Errno::ENOTDIR);
-        }
-        let inode = (stat.st_dev, stat.st_ino);
-        Ok(lock(&self.placeholders).contains_key(&inode)
-            || lock(&self.mixed).contains(&inode)
-            || self.layer_of(fd)?.is_some())
-    }
-
     /// Device and inode of a regular host file, held by `fd`, as `/proc/PID/maps` shows them. Most file
     /// systems show what stat(2) says; those with anonymous devices (btrfs, overlays) are asked by mapping
     /// the file.

@@ -5,14 +5,14 @@
 //! So the position in the guest's descriptor is all the state there is, and rewinding, seeking,
 //! duplicating and forking keep their meaning.
 
-use super::dir::Dir;
+use super::dir::{Dir, Inode};
 use super::fs::{SynthDir, name_hash};
 use super::path::VPath;
 use super::{Caller, Vfs, lock};
 use crate::sys::{self, Errno};
 use bumpalo::Bump;
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -189,6 +189,8 @@ pub(crate) fn to_old_layout(records: &mut [u8]) {
 /// A listing that somebody is reading, of a copy-on-write directory.
 pub(super) struct Listed {
     dir: Arc<Dir>,
+    /// What the reader holds.
+    inode: Inode,
     listing: Arc<Listing>,
     made: Instant,
 }
@@ -197,13 +199,51 @@ pub(super) struct Listed {
 const MAX_LISTED: usize = 8;
 const LISTED_FOR: Duration = Duration::from_secs(2);
 
+impl Listed {
+    fn is_fresh(&self) -> bool {
+        self.made.elapsed() < LISTED_FOR
+    }
+}
+
 impl Vfs {
-    /// [`Vfs::listing`] for a reader who stands at `position`. A large merged directory is not put
-    /// together again for every piece of it: what happens to names while a directory is being read
-    /// may show or not (readdir(3)).
-    pub fn listing_from(
+    /// [`Vfs::listing`] of the directory that a guest holds by `fd`, read up to `position`.
+    ///
+    /// Every directory whose listing isn't the kernel's was entered here before a guest could hold it. ENOTDIR for what is
+    /// no directory.
+    pub fn listing_of(
+        &self,
+        fd: BorrowedFd<'_>,
+        position: i64,
+        who: Caller<'_>,
+    ) -> sys::Result<Option<Arc<Listing>>> {
+        let stat = sys::fs::fstat(fd)?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
+            return Err(Errno::ENOTDIR);
+        }
+        let inode = (stat.st_dev, stat.st_ino);
+        if lock(&self.placeholders).contains_key(&inode) || lock(&self.mixed).contains(&inode) {
+            let dir = self.dir_of(sys::fs::dup_above(fd, 0)?)?;
+            return self.listing_from(&dir, inode, position, who);
+        }
+        // What happens to names while a directory is being read may show or not (readdir(3)), so a large one is not put together
+        // again for every piece of it.
+        if position > 0 {
+            let listed = lock(&self.listed);
+            let known = listed.iter().find(|l| l.inode == inode && l.is_fresh());
+            if let Some(known) = known {
+                return Ok(Some(Arc::clone(&known.listing)));
+            }
+        }
+        match self.cow_dir_held(fd, inode)? {
+            Some(dir) => self.listing_from(&dir, inode, position, who),
+            None => Ok(None),
+        }
+    }
+
+    fn listing_from(
         &self,
         dir: &Arc<Dir>,
+        inode: Inode,
         position: i64,
         who: Caller<'_>,
     ) -> sys::Result<Option<Arc<Listing>>> {
@@ -211,7 +251,7 @@ impl Vfs {
             return Ok(self.listing(dir, who)?.map(Arc::new));
         }
         let mut listed = lock(&self.listed);
-        listed.retain(|l| l.made.elapsed() < LISTED_FOR && (position > 0 || !l.dir.is_same(dir)));
+        listed.retain(|l| l.is_fresh() && (position > 0 || !l.dir.is_same(dir)));
         if let Some(known) = listed.iter().find(|l| l.dir.is_same(dir)) {
             return Ok(Some(Arc::clone(&known.listing)));
         }
@@ -225,6 +265,7 @@ impl Vfs {
         }
         listed.push(Listed {
             dir: Arc::clone(dir),
+            inode,
             listing: Arc::clone(&listing),
             made: Instant::now(),
         });
@@ -289,11 +330,7 @@ impl Vfs {
         Ok(Some(listing.finish()))
     }
 
-    fn add_host_names(
-        &self,
-        listing: &mut Draft,
-        fd: std::os::fd::BorrowedFd<'_>,
-    ) -> sys::Result<()> {
+    fn add_host_names(&self, listing: &mut Draft, fd: BorrowedFd<'_>) -> sys::Result<()> {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY;
         let own = sys::fs::openat(fd, c".", flags, 0)?;
         let mut buf = vec![0u8; 32 * 1024];

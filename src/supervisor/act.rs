@@ -183,14 +183,16 @@ impl Hands<'_> {
             Act::List {
                 dir,
                 listing,
+                at,
                 buf,
                 room,
                 old,
             } => {
-                let at = sys::fs::lseek(dir.as_fd(), 0, libc::SEEK_CUR)?;
                 let (records, next) = listing.encode(at, room, old)?;
-                self.mem.write(buf, &records)?;
-                sys::fs::lseek(dir.as_fd(), next, libc::SEEK_SET)?;
+                if next != at {
+                    self.mem.write(buf, &records)?;
+                    sys::fs::lseek(dir.as_fd(), next, libc::SEEK_SET)?;
+                }
                 return done(records.len() as i64);
             }
             Act::Umask(mask) => return done(self.task.fs().set_umask(mask).into()),

@@ -108,6 +108,7 @@ fn read_dir<'a>(
         Some(listing) => Act::List {
             dir,
             listing,
+            at: at?,
             buf: buf.0,
             room,
             old,

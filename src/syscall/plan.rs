@@ -239,6 +239,8 @@ pub enum Act<'a> {
     List {
         dir: OwnedFd,
         listing: Arc<Listing>,
+        /// How far it has been read.
+        at: i64,
         buf: u64,
         room: usize,
         old: bool,

@@ -65,6 +65,9 @@ impl Vfs {
         if !self.table.has_cow() {
             return Ok(None);
         }
+        if let Some(dir) = self.cache.by_inode(inode) {
+            return Ok(dir.cow().is_some().then_some(dir));
+        }
         if let Ok(host) = host_path(fd) {
             let Some((id, _)) = self.table.layer_of(&host.0) else {
                 return Ok(None);

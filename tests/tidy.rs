@@ -35,7 +35,7 @@ const MAY_KNOW: [(&str, &[&str]); 11] = [
     ("mechanism", &["sys"]),
     ("policy", &["sys::Errno"]),
     ("vfs", &["sys", "policy::RuleId"]),
-    ("task", &["sys", "vfs::Dir", "vfs::Tasks"]),
+    ("task", &["sys", "vfs::Dir", "vfs::Image", "vfs::Tasks"]),
     (
         "syscall",
         &[
@@ -47,6 +47,7 @@ const MAY_KNOW: [(&str, &[&str]); 11] = [
             "vfs::Caller",
             "vfs::Dir",
             "vfs::Follow",
+            "vfs::Foreign",
             "vfs::Found",
             "vfs::Last",
             "vfs::Listing",

@@ -297,8 +297,8 @@ fn prepare(args: &Args, matches: &ArgMatches, keeper: &mut Keeper) -> Result<Set
     let layers = Layers::of_user().ok();
     let layers = layers.map(|layers| layers.directory().to_owned());
     let (wishes, root) = (wishes(args, matches), args.root.as_ref());
-    let view = View::build(&wishes, root, cwd, net, layers, &mut stores)
-        .map_err(|e| e.to_string())?;
+    let view =
+        View::build(&wishes, root, cwd, net, layers, &mut stores).map_err(|e| e.to_string())?;
     let log = match &args.log {
         None => None,
         Some(path) => {

@@ -36,6 +36,7 @@ pub(super) enum Done {
     /// An exec was approved; its descriptor must be put into the guest first.
     Exec {
         program: OwnedFd,
+        foreign: Option<Box<crate::vfs::Foreign>>,
         plan: Box<crate::task::ExecPlan>,
     },
     /// The name is taken by a link that was not there when we looked: look again.
@@ -140,7 +141,17 @@ impl Hands<'_> {
                 mode,
                 fifo,
             } => return self.open(&place, flags, mode, fifo),
-            Act::Exec { program, plan } => return Ok(Done::Exec { program, plan }),
+            Act::Exec {
+                program,
+                foreign,
+                plan,
+            } => {
+                return Ok(Done::Exec {
+                    program,
+                    foreign,
+                    plan,
+                });
+            }
             Act::Connect { socket, to } => return self.connect(socket, &to),
             Act::TellPeer {
                 socket,

@@ -9,6 +9,7 @@ use crate::sys::{self, Errno};
 use crate::syscall::plan::{Act, Cx, Plan};
 use crate::syscall::table::{self, Row};
 use crate::task::{Errand, ExecPlan, ExecState, GuestMem as _, Handover, Task};
+use crate::vfs::Foreign;
 use bumpalo::Bump;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -104,9 +105,12 @@ impl<'s> Worker<'s> {
                 );
             }
             Ok(Done::HandOver { fd, cloexec }) => self.hand_over(&task, notification, &fd, cloexec),
-            Ok(Done::Exec { program, mut plan }) => match notification.inject(program.as_fd()) {
-                Ok(slot) => {
-                    plan.slot = slot;
+            Ok(Done::Exec {
+                program,
+                foreign,
+                plan,
+            }) => match self.approve(&notification, &program, foreign.as_deref(), plan) {
+                Ok(plan) => {
                     *task.exec() = ExecState::Approved(plan);
                     answer(notification, &Reply::Return(0));
                 }
@@ -116,6 +120,26 @@ impl<'s> Worker<'s> {
         if let Some((stats, start)) = self.shared.stats.as_ref().zip(start) {
             stats.notified(nr, start.elapsed());
         }
+    }
+
+    /// Puts into the guest what the kernel is to run: the program, or an image of it.
+    fn approve(
+        &self,
+        notification: &Notification,
+        program: &OwnedFd,
+        foreign: Option<&Foreign>,
+        mut plan: Box<ExecPlan>,
+    ) -> Result<Box<ExecPlan>, Errno> {
+        plan.slot = match foreign {
+            None => notification.inject(program.as_fd())?,
+            Some(foreign) => {
+                let image = self.shared.vfs.image(program.as_fd(), foreign)?;
+                let slot = notification.inject(image.as_fd())?;
+                plan.run_in_place(image);
+                slot
+            }
+        };
+        Ok(plan)
     }
 
     /// Judges an exec for the tracer, before the kernel has begun with it. The plan is for a program

@@ -30,7 +30,7 @@ use crate::sys::Errno;
 use crate::sys::process::{self as sp, SeccompStop, Stop, Waited};
 use crate::syscall::rules;
 use crate::syscall::table::{self, Mechanism};
-use crate::task::{Argv, Errand, ExecPlan, ExecState, Kinship, Registry, Task};
+use crate::task::{Argv, Errand, Exe, ExecPlan, ExecState, Kinship, Registry, Task};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 use std::collections::HashMap;
@@ -395,7 +395,10 @@ impl<'s> Tracer<'s> {
                 }
                 let named =
                     plan.by_path.is_some() || plan.comm == plan.file_name && self.named_by_file;
-                task.exec_done(plan.exe);
+                task.exec_done(Exe {
+                    text: plan.exe,
+                    image: plan.image,
+                });
                 if !named {
                     // To the end of the call, where a call of ours can set the name.
                     *task.exec() = ExecState::Naming(plan.comm);

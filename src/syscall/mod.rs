@@ -3,6 +3,7 @@
 pub mod args;
 pub mod attr;
 pub mod dir;
+mod elf;
 pub mod exec;
 pub mod flags;
 pub mod meter;

@@ -11,7 +11,7 @@ mod numbers;
 pub use mem::{GuestMem, Mm, read_bytes, read_cstr};
 
 use crate::sys::{self, Errno};
-use crate::vfs::{Dir, Tasks};
+use crate::vfs::{Dir, Image, Tasks};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -112,6 +112,8 @@ pub struct ExecPlan {
     /// Device and inode, as `/proc/PID/maps` shows them, of all files that may be mapped: the program, and
     /// its ELF interpreter if it has one. `None`: no guest can change either, nor what leads to them.
     pub mapped: Option<Vec<(u64, u64)>>,
+    /// What the kernel runs in the program's place.
+    pub image: Option<Arc<Image>>,
     /// A NUL byte in the guest, to serve as the empty path of execveat(2).
     pub empty_at: u64,
     /// The argument vector: the guest's own, or a new one for a script's interpreter.
@@ -124,6 +126,27 @@ pub struct ExecPlan {
     pub comm: Vec<u8>,
     /// The name that the kernel will give it, which knows only the file.
     pub file_name: Vec<u8>,
+}
+
+impl ExecPlan {
+    /// The kernel is to run this image, and not the program itself.
+    pub fn run_in_place(&mut self, image: Arc<Image>) {
+        self.program = image.inode;
+        if let Some(own) = self.mapped.as_mut().and_then(|all| all.first_mut()) {
+            *own = image.mapped;
+        }
+        self.file_name.clear();
+        self.image = Some(image);
+    }
+}
+
+/// The program that a group runs.
+#[derive(Clone, Debug, Default)]
+pub struct Exe {
+    /// As `/proc/PID/exe` showed it when it was executed.
+    pub text: Vec<u8>,
+    /// What the kernel runs in its place: as long as this is held, it is told from other memory files.
+    pub image: Option<Arc<Image>>,
 }
 
 /// The arguments of the new program.
@@ -148,7 +171,7 @@ pub struct Group {
     /// Which of all groups it is; unlike the id, that never comes again.
     pub birth: u64,
     mm: RwLock<Arc<Mm>>,
-    exe: RwLock<Vec<u8>>,
+    exe: RwLock<Exe>,
     /// The memory: equal for those who share it (clone(2), `CLONE_VM`).
     space: RwLock<Arc<Identity>>,
     /// How many filters its threads have at least, since the guard is one of them; 0 before.
@@ -203,7 +226,7 @@ impl Group {
     }
 
     /// Its program, as it was when it was executed.
-    pub fn exe(&self) -> Vec<u8> {
+    pub fn exe(&self) -> Exe {
         self.exe
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -234,7 +257,7 @@ impl Group {
         Arc::ptr_eq(&self.space(), &other.space())
     }
 
-    fn exec_done(&self, exe: Vec<u8>) {
+    fn exec_done(&self, exe: Exe) {
         *self.space.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         *self.mm.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Mm::new(self.tgid));
         *self.exe.write().unwrap_or_else(PoisonError::into_inner) = exe;
@@ -315,7 +338,7 @@ impl Task {
     }
 
     /// A new program was loaded: fresh memory, another path, an own table of descriptors.
-    pub fn exec_done(&self, exe: Vec<u8>) {
+    pub fn exec_done(&self, exe: Exe) {
         *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         self.group.exec_done(exe);
     }
@@ -570,7 +593,7 @@ impl Tasks for Registry {
     }
 
     fn exe(&self, tgid: i32) -> Option<Vec<u8>> {
-        Some(self.of_group(tgid)?.group.exe())
+        Some(self.of_group(tgid)?.group.exe().text)
     }
 
     fn descriptor(&self, tgid: i32, fd: i32) -> sys::Result<OwnedFd> {

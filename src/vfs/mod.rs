@@ -22,6 +22,7 @@ mod deed;
 mod dir;
 mod fixed;
 pub mod fs;
+mod image;
 pub mod meter;
 mod metered;
 pub mod mount;
@@ -31,6 +32,7 @@ mod resolve;
 mod scratch;
 
 pub use dir::{Dir, Inode};
+pub use image::{Foreign, Image};
 pub use mount::Layer;
 pub use readdir::Listing;
 pub(crate) use readdir::to_old_layout;
@@ -95,6 +97,8 @@ pub struct Vfs {
     mixed: Mutex<HashSet<Inode>>,
     /// Files with an identity of their own when mapped.
     mapped: Mutex<HashMap<Inode, Inode>>,
+    /// What runs in the place of programs with another interpreter than the host's.
+    images: image::Images,
     /// Pseudo-terminals opened in this sandbox through `/dev/ptmx`.
     terminals: Mutex<Vec<fs::Terminal>>,
     /// What abstract socket names of this sandbox begin with.
@@ -187,6 +191,7 @@ impl Vfs {
             placeholders: Mutex::default(),
             mixed: Mutex::new(mixed),
             mapped: Mutex::default(),
+            images: image::Images::default(),
             terminals: Mutex::default(),
             abstract_prefix: format!("sbox-{}/", std::process::id()).into_bytes(),
             nameless_prefix: format!("sbox {:016x} ", RandomState::new().build_hasher().finish())

@@ -159,6 +159,16 @@ impl Scratch {
         Ok(PathBuf::from(OsStr::from_bytes(&self.place(name).0)))
     }
 
+    /// Makes the link `name` of this run to a path of the host.
+    pub(super) fn link(&self, name: &CStr, to: &CStr) -> sys::Result<()> {
+        sys::fs::symlinkat(to, self.made()?.dir.as_fd(), name)
+    }
+
+    /// The path of `name` of this run from where guests are parked.
+    pub(super) fn from_parking(&self, name: &CStr) -> Vec<u8> {
+        [b"..", self.name.to_bytes(), name.to_bytes()].join(&b'/')
+    }
+
     /// True if files here can have leases, fcntl(2). Over a network some can't.
     pub fn has_leases(&self) -> bool {
         let try_one = || -> sys::Result<bool> {

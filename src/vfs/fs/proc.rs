@@ -365,7 +365,12 @@ impl Vfs {
 
     fn exe(&self, tgid: i32) -> sys::Result<OwnedFd> {
         let name = CString::new(format!("{tgid}/exe")).map_err(|_| Errno::ENOENT)?;
-        sys::fs::openat(self.proc_root.as_fd(), &name, libc::O_PATH, 0)
+        let exe = sys::fs::openat(self.proc_root.as_fd(), &name, libc::O_PATH, 0)?;
+        let stat = sys::fs::fstat(exe.as_fd())?;
+        match self.program_of((stat.st_dev, stat.st_ino)) {
+            Some(image) => self.reopen(image.program(), libc::O_PATH),
+            None => Ok(exe),
+        }
     }
 
     /// The text of a magic link, in the view's terms.
@@ -453,6 +458,11 @@ impl Vfs {
         device: Option<u64>,
     ) -> Vec<u8> {
         // "pipe:[1]", "socket:[2]", "anon_inode:[eventpoll]" and "/memfd:x" name no path.
+        if let Some(image) = self.program_mapped(host, ino) {
+            return self
+                .text_of_file(image.program())
+                .unwrap_or_else(|_| UNREACHABLE.to_vec());
+        }
         let is_path = host.first() == Some(&b'/') && !NO_PATHS.iter().any(|n| host.starts_with(n));
         let device_name = strip_deleted(host).strip_prefix(b"/dev/");
         let is_device =

@@ -27,6 +27,7 @@ mod service;
 mod sleep;
 mod socket;
 pub mod spawn;
+mod stack;
 pub mod stats;
 mod tracer;
 mod verify;

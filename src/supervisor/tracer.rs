@@ -25,7 +25,7 @@ use super::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, gu
 use super::guard;
 use super::inject::{self, Regs, SYSCALL_BYTES, inject};
 use super::service::Worker;
-use super::{Outcome, Shared, verify};
+use super::{Outcome, Shared, stack, verify};
 use crate::sys::Errno;
 use crate::sys::process::{self as sp, SeccompStop, Stop, Waited};
 use crate::syscall::rules;
@@ -392,6 +392,13 @@ impl<'s> Tracer<'s> {
             (Ok(()), ExecState::Running(plan)) => {
                 if let Some(log) = &self.shared.log {
                     log.event(tid, &format!("exec {}", plan.exe.escape_ascii()));
+                }
+                if plan.by_path.is_none() {
+                    let mut regs = ptrace::getregs(pid)?;
+                    // Where there is no room the program finds a name of the kernel's making.
+                    if stack::name_program(tid, &mut regs, &plan.asked).is_ok() {
+                        ptrace::setregs(pid, regs)?;
+                    }
                 }
                 let named =
                     plan.by_path.is_some() || plan.comm == plan.file_name && self.named_by_file;

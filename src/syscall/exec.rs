@@ -92,7 +92,8 @@ fn plan<'a>(
     let path = path.text()?;
     let mut program = open_program(cx, place)?;
     let mut plan = Plan::ask(Access::EXEC, program.rule, Act::Return(0));
-    let mut name = script_name(path, by_fd);
+    let asked = script_name(path, by_fd);
+    let mut name = asked.clone();
     // A program given by descriptor alone is called after its file (Linux 6.14).
     let comm = if path.is_empty() {
         program.file_name.clone()
@@ -179,6 +180,7 @@ fn plan<'a>(
             argv,
             envp: envp.0,
             exe: program.exe,
+            asked,
             comm,
             file_name: program.file_name,
         }),

@@ -5,9 +5,11 @@
 //! finds its task. The working directory and umask live in an [`FsContext`], shared as clone(2)
 //! `CLONE_FS` says.
 
+mod exe;
 mod mem;
 mod numbers;
 
+pub use exe::Exe;
 pub use mem::{GuestMem, Mm, read_bytes, read_cstr};
 
 use crate::sys::{self, Errno};
@@ -122,31 +124,12 @@ pub struct ExecPlan {
     pub envp: u64,
     /// The program's name as `/proc/PID/exe` shows it: a path of the view, or what else it is.
     pub exe: Vec<u8>,
+    /// The path that was asked for, as the program finds it (getauxval(3), `AT_EXECFN`).
+    pub asked: Vec<u8>,
     /// The name that the task will have (prctl(2), `PR_SET_NAME`): the last one of the path asked.
     pub comm: Vec<u8>,
     /// The name that the kernel will give it, which knows only the file.
     pub file_name: Vec<u8>,
-}
-
-impl ExecPlan {
-    /// The kernel is to run this image, and not the program itself.
-    pub fn run_in_place(&mut self, image: Arc<Image>) {
-        self.program = image.inode;
-        if let Some(own) = self.mapped.as_mut().and_then(|all| all.first_mut()) {
-            *own = image.mapped;
-        }
-        self.file_name.clear();
-        self.image = Some(image);
-    }
-}
-
-/// The program that a group runs.
-#[derive(Clone, Debug, Default)]
-pub struct Exe {
-    /// As `/proc/PID/exe` showed it when it was executed.
-    pub text: Vec<u8>,
-    /// What the kernel runs in its place: as long as this is held, it is told from other memory files.
-    pub image: Option<Arc<Image>>,
 }
 
 /// The arguments of the new program.

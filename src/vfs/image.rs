@@ -101,6 +101,7 @@ struct Table {
 }
 
 impl Table {
+    /// That of an earlier exec.
     fn take(&mut self, key: &Key) -> Option<Arc<Image>> {
         let at = self.kept.iter().position(|(known, _)| known == key)?;
         let entry = self.kept.remove(at);

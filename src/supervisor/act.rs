@@ -231,6 +231,9 @@ impl Hands<'_> {
             Act::SetTimes { object, times } => {
                 change::set_times(self.vfs, &object, times.as_ref())?;
             }
+            Act::Truncate { place, .. } if self.vfs.is_running(&place) => {
+                return Err(Errno::ETXTBSY);
+            }
             Act::Truncate { place, length } => {
                 if let Some((cow, name)) = change::in_tree(&place)? {
                     cow.truncate(&name, length)?;
@@ -335,6 +338,9 @@ impl Hands<'_> {
     ) -> sys::Result<OwnedFd> {
         if flags & (libc::O_CREAT | libc::O_TMPFILE) != 0 {
             self.take_umask();
+        }
+        if flags & (libc::O_ACCMODE | libc::O_TRUNC) != 0 && self.vfs.is_running(place) {
+            return Err(Errno::ETXTBSY);
         }
         let flags = flags | libc::O_NOCTTY;
         match place {

@@ -312,6 +312,13 @@ impl<'s> Tracer<'s> {
                     return sp::tgkill_any(tid, libc::SIGKILL);
                 }
                 let result = hide_path_errors(regs.rax);
+                // The kernel has begun to load it, and could not: the old program is gone, and a SIGSEGV waits.
+                if !inject::is_at_call(tid, &regs) {
+                    regs.rax = result;
+                    regs.orig_rax = u64::MAX;
+                    ptrace::setregs(pid, regs)?;
+                    return sp::ptrace_resume(tid, false, 0);
+                }
                 // The descriptor was close-on-exec, and there was no exec.
                 let closed = [plan.slot as u64, 0, 0, 0, 0, 0];
                 inject(

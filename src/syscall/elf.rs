@@ -84,7 +84,7 @@ fn interpreter(file: &File, interp: &ProgramHeader) -> Result<CString, Errno> {
     }
     let mut text = vec![0u8; interp.p_filesz as usize];
     file.read_exact_at(&mut text, interp.p_offset)
-        .map_err(|_| Errno::EIO)?;
+        .map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
     if text.last() != Some(&0) {
         return Err(Errno::ENOEXEC);
     }

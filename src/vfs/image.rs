@@ -12,7 +12,7 @@
 //!
 //! Guests are told of the program wherever the kernel tells of the image (`/proc/PID/exe`, `maps`): see [`Vfs::program_of`].
 
-use super::{Inode, Vfs, host_path, lock};
+use super::{Inode, Place, Vfs, host_path, lock};
 use crate::sys::{self, Errno};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -22,6 +22,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -68,8 +69,9 @@ pub struct Image {
     pub inode: Inode,
     /// As `/proc/PID/maps` tells it.
     pub mapped: Inode,
-    /// The program.
+    /// The program, and its identity.
     program: OwnedFd,
+    of: Inode,
     bytes: u64,
 }
 
@@ -88,7 +90,11 @@ struct Key {
 
 /// All images of a run.
 #[derive(Debug, Default)]
-pub(super) struct Images(Mutex<Table>);
+pub(super) struct Images {
+    table: Mutex<Table>,
+    /// Most runs have none.
+    any: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Table {
@@ -105,9 +111,10 @@ impl Table {
     fn take(&mut self, key: &Key) -> Option<Arc<Image>> {
         let at = self.kept.iter().position(|(known, _)| known == key)?;
         let entry = self.kept.remove(at);
-        // Sealed are its contents. A guest that got hold of it may have changed its mode.
-        let stat = sys::fs::fstat(entry.1.file.as_fd()).ok()?;
-        if stat.st_mode & 0o777 != MODE {
+        // Sealed are its contents. A guest that got hold of it may have changed its mode, or have it open for writing.
+        let file = entry.1.file.as_fd();
+        let stat = sys::fs::fstat(file).ok()?;
+        if stat.st_mode & 0o777 != MODE || sys::fs::is_being_written(file) {
             return None;
         }
         let image = Arc::clone(&entry.1);
@@ -121,6 +128,15 @@ impl Table {
         while self.kept.len() > MAX_KEPT || bytes(&self.kept) > MAX_KEPT_BYTES {
             self.kept.remove(0);
         }
+    }
+
+    fn runs(&self, program: Inode) -> bool {
+        let live = self.known.values().filter_map(Weak::upgrade);
+        let mut of_it = live.filter(|image| image.of == program);
+        of_it.any(|image| {
+            let kept = self.kept.iter().any(|(_, one)| Arc::ptr_eq(one, &image));
+            Arc::strong_count(&image) > 1 + usize::from(kept)
+        })
     }
 
     fn enter(&mut self, image: &Arc<Image>) {
@@ -147,7 +163,7 @@ impl Vfs {
             program: identity(&stat),
             link,
         };
-        if let Some(image) = lock(&self.images.0).take(&key) {
+        if let Some(image) = lock(&self.images.table).take(&key) {
             return Ok(image);
         }
         let began = now_ns();
@@ -156,8 +172,9 @@ impl Vfs {
             return Err(Errno::ETXTBSY);
         }
         let changed = i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec);
-        let mut table = lock(&self.images.0);
+        let mut table = lock(&self.images.table);
         table.enter(&image);
+        self.images.any.store(true, Ordering::Relaxed);
         if began - changed > SETTLED_NS {
             table.keep(key, &image);
         }
@@ -198,6 +215,7 @@ impl Vfs {
             mapped: self.when_mapped(file.as_fd())?,
             file,
             program: source.into(),
+            of: (stat.st_dev, stat.st_ino),
             bytes,
         })
     }
@@ -208,7 +226,7 @@ impl Vfs {
         let inode = (stat.st_dev, stat.st_ino);
         let host = host_path(loader)?.0;
         let key = (inode, host);
-        let mut table = lock(&self.images.0);
+        let mut table = lock(&self.images.table);
         if let Some(&known) = table.links.get(&key) {
             return Ok(known);
         }
@@ -232,9 +250,20 @@ impl Vfs {
         self.scratch.from_parking(&link_name(link))
     }
 
+    /// True if processes run an image of what is at a place: it can't be opened for writing then (ETXTBSY).
+    pub fn is_running(&self, place: &Place<'_>) -> bool {
+        if !self.images.any.load(Ordering::Relaxed) {
+            return false;
+        }
+        let stat = self
+            .handle(place)
+            .and_then(|handle| sys::fs::fstat(handle.as_fd()));
+        stat.is_ok_and(|stat| lock(&self.images.table).runs((stat.st_dev, stat.st_ino)))
+    }
+
     /// The program in whose place the image runs that the kernel tells of: an image is known by its inode.
     pub(super) fn program_of(&self, inode: Inode) -> Option<Arc<Image>> {
-        lock(&self.images.0).known.get(&inode)?.upgrade()
+        lock(&self.images.table).known.get(&inode)?.upgrade()
     }
 
     /// The same by what `/proc/PID/maps` tells of a file.
@@ -242,7 +271,7 @@ impl Vfs {
         if host != NAME {
             return None;
         }
-        let table = lock(&self.images.0);
+        let table = lock(&self.images.table);
         let found = table.known.iter().find(|(inode, _)| Some(inode.1) == ino);
         found?.1.upgrade()
     }

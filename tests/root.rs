@@ -17,7 +17,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use support::guest::guest_static_defining;
+use support::guest::guest_bare;
 use support::root::root_of;
 use support::tree::{assert_unchanged, snapshot};
 use support::{Job, Skip, Test, guest, guest_defining, guest_static, need, need_sbox, scratch};
@@ -438,7 +438,7 @@ fn attack(mode: &str, rounds: &str) -> Test {
     );
     let (root, dir, outside) = (root_of(&TOOLS)?, scratch(), scratch());
     let hidden = outside.path().join("hidden");
-    fs::copy(guest_static_defining("answer", "-DANSWER=66")?, &hidden).expect("copy");
+    fs::copy(guest_bare("answer", "-DANSWER=66")?, &hidden).expect("copy");
     let name = root
         .path()
         .file_name()

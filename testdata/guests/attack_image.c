@@ -131,9 +131,9 @@ int main(int argc, char **argv) {
     int ran = 0, killed = 0, failed = 0, strange = 0;
     for (int i = atoi(argv[5]); i > 0 && !strange; i--) {
         status = run();
-        if (WIFSIGNALED(status)) killed++;
-        else if (WEXITSTATUS(status) == 7) ran++;
-        else if (WEXITSTATUS(status) == 100) failed++;
+        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) killed++;
+        else if (WIFEXITED(status) && WEXITSTATUS(status) == 7) ran++;
+        else if (WIFEXITED(status) && WEXITSTATUS(status) == 100) failed++;
         else strange = status;
     }
     kill(attacker, SIGKILL);

@@ -50,6 +50,7 @@ const MAY_KNOW: [(&str, &[&str]); 11] = [
             "vfs::Foreign",
             "vfs::Found",
             "vfs::Last",
+            "vfs::NO_DOMAIN",
             "vfs::Listing",
             "vfs::Place",
             "vfs::Scope",

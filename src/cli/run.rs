@@ -3,7 +3,7 @@
 use super::exit::Exit;
 use super::keep::Keeper;
 use crate::layers::{Layers, check_name};
-use crate::supervisor::view::{Changes, Root, Stores, View, Wish};
+use crate::supervisor::view::{Changes, Identity, Root, Stores, View, Wish, check_hostname};
 use crate::supervisor::{self, Error, Outcome, Setup};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
@@ -49,6 +49,9 @@ pub struct Args {
     /// Show a host directory as /, instead of the host's system directories; changes go to a layer
     #[arg(long, value_name = "DIR[:ro|:rw]", value_parser = OsStringValueParser::new().map(|text| parse_root(&text)))]
     root: Option<Root>,
+    /// The name of the machine that the program takes this one for
+    #[arg(long, value_name = "NAME", default_value = "sbox", value_parser = parse_hostname)]
+    hostname: String,
     /// Keep the changes in the layer of this name
     #[arg(long, value_name = "LAYER", conflicts_with = "discard", value_parser = parse_layer)]
     pub(super) keep: Option<String>,
@@ -108,6 +111,15 @@ fn parse_bind(text: &str) -> Result<Wish, String> {
         }),
         Some(_) => Err("DST must be an absolute path of the view".into()),
         None => Err("wanted SRC:DST or SRC:DST:ro".into()),
+    }
+}
+
+fn parse_hostname(name: &str) -> Result<String, String> {
+    match check_hostname(name) {
+        Ok(()) => Ok(name.to_owned()),
+        Err(_) => Err(
+            "wanted letters, digits and hyphens, with dots between them, 64 bytes at most".into(),
+        ),
     }
 }
 
@@ -297,8 +309,16 @@ fn prepare(args: &Args, matches: &ArgMatches, keeper: &mut Keeper) -> Result<Set
     let layers = Layers::of_user().ok();
     let layers = layers.map(|layers| layers.directory().to_owned());
     let (wishes, root) = (wishes(args, matches), args.root.as_ref());
-    let view =
-        View::build(&wishes, root, cwd, net, layers, &mut stores).map_err(|e| e.to_string())?;
+    let view = View::build(
+        &wishes,
+        root,
+        Identity::new(&args.hostname),
+        cwd,
+        net,
+        layers,
+        &mut stores,
+    )
+    .map_err(|e| e.to_string())?;
     let log = match &args.log {
         None => None,
         Some(path) => {

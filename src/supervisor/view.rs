@@ -1,14 +1,16 @@
 //! The view of a run without a policy file: defaults and flags become mounts and rules.
 
+mod identity;
 mod root;
 
+pub use crate::vfs::{Identity, check_hostname};
 pub use root::{Changes, Root};
 
 use crate::policy::{Access, Ask, Policy, Rule, RuleId, Verdict};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
 pub use crate::vfs::cow::Sync;
-use crate::vfs::mount::{CowTree, HostObject, Mount, MountTable, PrivateDir, Source};
+use crate::vfs::mount::{CowTree, HostObject, Mount, MountTable, PrivateDir, PrivateText, Source};
 use crate::vfs::path::{VPath, components, strip_prefix};
 use crate::vfs::{Scratch, Vfs};
 use std::ffi::CString;
@@ -431,6 +433,7 @@ impl View {
     pub fn build(
         wishes: &[Wish],
         root: Option<&Root>,
+        machine: Identity,
         cwd: Option<&Path>,
         net: Net,
         layers: Option<PathBuf>,
@@ -476,9 +479,11 @@ impl View {
         if net == Net::Host && root.is_none() {
             b.resolver()?;
         }
+        b.identity(&machine, root, net)?;
         for wish in wishes {
             b.wish(wish, stores)?;
         }
+        b.second_machine_id(&machine);
         b.hide_own();
         notes.extend(wishes.iter().map(describe));
         notes.push(match net {
@@ -509,7 +514,7 @@ impl View {
             })?;
         vfs.tell_writable(writable);
         Ok(Self {
-            vfs,
+            vfs: vfs.on(machine),
             policy,
             cwd: start,
             summary: notes.join("; "),

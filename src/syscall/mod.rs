@@ -6,6 +6,7 @@ pub mod dir;
 mod elf;
 pub mod exec;
 pub mod flags;
+pub mod identity;
 pub mod meter;
 pub mod name;
 pub mod net;

@@ -32,6 +32,7 @@ mod resolve;
 mod scratch;
 
 pub use dir::{Dir, Inode};
+pub use fs::{Identity, NO_DOMAIN, check_hostname};
 pub use image::{Foreign, Image};
 pub use mount::Layer;
 pub use readdir::Listing;
@@ -97,6 +98,7 @@ pub struct Vfs {
     mixed: Mutex<HashSet<Inode>>,
     /// Files with an identity of their own when mapped.
     mapped: Mutex<HashMap<Inode, Inode>>,
+    identity: Identity,
     /// What runs in the place of programs with another interpreter than the host's.
     images: image::Images,
     /// Pseudo-terminals opened in this sandbox through `/dev/ptmx`.
@@ -191,6 +193,7 @@ impl Vfs {
             placeholders: Mutex::default(),
             mixed: Mutex::new(mixed),
             mapped: Mutex::default(),
+            identity: Identity::new("sbox"),
             images: image::Images::default(),
             terminals: Mutex::default(),
             abstract_prefix: format!("sbox-{}/", std::process::id()).into_bytes(),

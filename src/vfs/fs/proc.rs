@@ -4,7 +4,7 @@
 //! ours. What is not listed here does not exist.
 
 use super::made::made_name;
-use super::{MapsFile, MountFile, SynthDir, SynthFile, SynthNode};
+use super::{IdentityFile, MapsFile, MountFile, SynthDir, SynthFile, SynthNode};
 use crate::sys::{self, Errno};
 use crate::vfs::path::components;
 use crate::vfs::resolve::{Last, Place};
@@ -46,8 +46,8 @@ pub enum Magic {
     Fd(i32, i32),
 }
 
-/// Host-wide files that the view passes on.
-const HOST_FILES: [&str; 24] = [
+/// Host-wide files that the view passes on; those of [`IdentityFile`] are its own.
+const HOST_FILES: [&str; 25] = [
     "cpuinfo",
     "filesystems",
     "loadavg",
@@ -59,6 +59,7 @@ const HOST_FILES: [&str; 24] = [
     "sys/fs/nr_open",
     "sys/fs/pipe-max-size",
     "sys/kernel/cap_last_cap",
+    "sys/kernel/domainname",
     "sys/kernel/hostname",
     "sys/kernel/ngroups_max",
     "sys/kernel/osrelease",
@@ -252,6 +253,9 @@ fn host_child(dir: &str, name: &str) -> SynthNode {
     };
     if let Some(index) = HOST_DIRS.iter().position(|d| *d == path) {
         return SynthNode::Dir(SynthDir::Proc(ProcDir::Host(index)));
+    }
+    if let Some(file) = IdentityFile::at(&path) {
+        return SynthNode::File(SynthFile::Identity(file));
     }
     if HOST_FILES.contains(&path.as_str()) {
         return SynthNode::File(SynthFile::Proc(path));

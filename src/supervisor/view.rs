@@ -1,6 +1,7 @@
 //! The view of a run without a policy file: defaults and flags become mounts and rules.
 
 mod identity;
+mod network;
 mod root;
 
 pub use crate::vfs::{Identity, check_hostname};
@@ -264,20 +265,6 @@ impl Builder {
         Ok(())
     }
 
-    /// With a network names are looked up: `/etc/resolv.conf` is often a link out of `/etc`
-    /// (resolv.conf(5)), whose target is then shown too.
-    fn resolver(&mut self) -> Result<(), ViewError> {
-        let Ok(target) = fs::canonicalize("/etc/resolv.conf") else {
-            return Ok(());
-        };
-        match VPath::clean(target.as_os_str().as_bytes()) {
-            Some(at) if !self.covers(&at) => {
-                self.host(at, &target, true, "default: name servers".into())
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn wish(&mut self, wish: &Wish, stores: &mut Stores<'_>) -> Result<(), ViewError> {
         match wish {
             Wish::CopyOnWrite { dir, layer } => {
@@ -457,7 +444,7 @@ impl View {
                 b.system()?;
                 "system directories read-only, private /tmp".to_owned()
             }
-            Some(root) => format!("{}, private /tmp", b.root(root, net, stores)?),
+            Some(root) => format!("{}, private /tmp", b.root(root, stores)?),
         }];
         let place = |text: &str| VPath::clean(text.as_bytes()).unwrap_or_else(VPath::root);
         b.mount(
@@ -476,8 +463,11 @@ impl View {
         b.tmpfs(place("/dev/shm"), None, "default: private /dev/shm".into());
         let (start, note) = b.working_directory(wishes, cwd, root.is_some(), stores)?;
         notes.push(note);
-        if net == Net::Host && root.is_none() {
-            b.resolver()?;
+        if net == Net::Host {
+            match root {
+                None => b.resolver()?,
+                Some(_) => b.name_servers()?,
+            }
         }
         b.identity(&machine, root, net)?;
         for wish in wishes {

@@ -306,16 +306,6 @@ impl Vfs {
         Ok(lock(&self.mixed).contains(&(stat.st_dev, stat.st_ino)))
     }
 
-    /// Removes the private host directory, at the end of the run.
-    pub fn remove_scratch(&self) {
-        self.scratch.remove();
-    }
-
-    /// An empty directory of the host, for the guests' kernel working directory.
-    pub fn parking(&self) -> BorrowedFd<'_> {
-        self.scratch.parking()
-    }
-
     /// Reopens what `fd` names with other flags, through `/proc/self/fd`.
     pub fn reopen(&self, fd: BorrowedFd<'_>, flags: i32) -> sys::Result<OwnedFd> {
         let name = CString::new(fd.as_raw_fd().to_string()).map_err(|_| Errno::EINVAL)?;

@@ -206,6 +206,18 @@ impl Scratch {
     }
 }
 
+impl super::Vfs {
+    /// Removes the private host directory, at the end of the run.
+    pub fn remove_scratch(&self) {
+        self.scratch.remove();
+    }
+
+    /// An empty directory of the host, for the guests' kernel working directory.
+    pub fn parking(&self) -> BorrowedFd<'_> {
+        self.scratch.parking()
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         self.remove();

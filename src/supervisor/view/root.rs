@@ -3,10 +3,9 @@
 //! `/proc`, `/dev`, `/dev/shm` and `/tmp` stay sbox's, and flags for single places are laid over it as over the default
 //! view. Of the host's own files nothing is shown, the current directory included.
 
-use super::{Builder, SECRETS, Stores, ViewError, absolute};
+use super::{Builder, SECRETS, Stores, ViewError};
 use crate::policy::Access;
 use crate::sys::Errno;
-use crate::syscall::rules::Net;
 use crate::vfs::mount::Source;
 use crate::vfs::path::VPath;
 use std::fs;
@@ -49,7 +48,6 @@ impl Builder {
     pub(super) fn root(
         &mut self,
         root: &Root,
-        net: Net,
         stores: &mut Stores<'_>,
     ) -> Result<String, ViewError> {
         let origin = root.origin();
@@ -87,9 +85,6 @@ impl Builder {
         if dir == Path::new("/") {
             self.secrets();
         }
-        if net == Net::Host {
-            self.name_servers()?;
-        }
         Ok(note)
     }
 
@@ -100,19 +95,6 @@ impl Builder {
                 let origin = format!("default: secret {secret}");
                 self.mount(at, Source::Hidden, Access::NONE, origin);
             }
-        }
-    }
-
-    /// The network is the host's, and so is what names are looked up by (resolv.conf(5)): what the root has says
-    /// something about another machine, if anything.
-    fn name_servers(&mut self) -> Result<(), ViewError> {
-        let origin = "default: name servers";
-        match fs::canonicalize("/etc/resolv.conf") {
-            Ok(real) => {
-                let at = absolute(Path::new("/etc/resolv.conf"), origin)?;
-                self.host(at, &real, true, origin.into())
-            }
-            Err(_) => Ok(()),
         }
     }
 }

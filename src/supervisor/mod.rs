@@ -15,6 +15,7 @@
 //! kills the guests (`PTRACE_O_EXITKILL`) and ends sbox with 125.
 
 mod act;
+mod approve;
 mod change;
 pub mod filter;
 mod guard;

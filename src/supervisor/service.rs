@@ -1,15 +1,14 @@
 //! Serving a call: decode, plan, decide, perform, answer.
 
-use super::Shared;
 use super::act::{Done, Hands};
 use super::filter::{self, EXEC_PRIVATE};
+use super::{Shared, approve};
 use crate::mechanism::notify::{Notification, Reply};
 use crate::policy::{Access, Ask, Rule, Verdict};
 use crate::sys::{self, Errno};
 use crate::syscall::plan::{Act, Cx, Plan};
 use crate::syscall::table::{self, Row};
 use crate::task::{Errand, ExecPlan, ExecState, GuestMem as _, Handover, Task};
-use crate::vfs::Foreign;
 use bumpalo::Bump;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -109,37 +108,11 @@ impl<'s> Worker<'s> {
                 program,
                 foreign,
                 plan,
-            }) => match self.approve(&notification, &program, foreign.as_deref(), plan) {
-                Ok(plan) => {
-                    *task.exec() = ExecState::Approved(plan);
-                    answer(notification, &Reply::Return(0));
-                }
-                Err(errno) => answer(notification, &Reply::Errno(errno)),
-            },
+            }) => approve::exec(shared, task, notification, program, foreign, plan),
         }
         if let Some((stats, start)) = self.shared.stats.as_ref().zip(start) {
             stats.notified(nr, start.elapsed());
         }
-    }
-
-    /// Puts into the guest what the kernel is to run: the program, or an image of it.
-    fn approve(
-        &self,
-        notification: &Notification,
-        program: &OwnedFd,
-        foreign: Option<&Foreign>,
-        mut plan: Box<ExecPlan>,
-    ) -> Result<Box<ExecPlan>, Errno> {
-        plan.slot = match foreign {
-            None => notification.inject(program.as_fd())?,
-            Some(foreign) => {
-                let image = self.shared.vfs.image(program.as_fd(), foreign)?;
-                let slot = notification.inject(image.as_fd())?;
-                plan.run_in_place(image);
-                slot
-            }
-        };
-        Ok(plan)
     }
 
     /// Judges an exec for the tracer, before the kernel has begun with it. The plan is for a program
@@ -374,7 +347,7 @@ fn tell_fd(
 }
 
 /// A guest that vanished while we worked needs no answer.
-fn answer(notification: Notification, reply: &Reply) {
+pub(super) fn answer(notification: Notification, reply: &Reply) {
     let _ = notification.answer(reply);
 }
 

@@ -37,6 +37,9 @@ const MAX_KEPT: usize = 256;
 /// What one image may hold.
 const MAX_BYTES: u64 = 1 << 30;
 
+/// A millisecond's work.
+const LARGE_BYTES: u64 = 1 << 20;
+
 /// Interpreters that a run may have. Each takes a name on the host until the end of the run.
 const MAX_LINKS: usize = 4096;
 
@@ -58,6 +61,18 @@ pub struct Foreign {
     pub named_at: u64,
     /// What the kernel reads or maps of the program.
     pub pieces: Vec<Range<u64>>,
+}
+
+impl Foreign {
+    /// True if an image takes so long to make that nobody else should have to wait for it.
+    pub fn is_large(&self) -> bool {
+        let bytes = union(&self.pieces, u64::MAX);
+        bytes
+            .iter()
+            .map(|piece| piece.end - piece.start)
+            .sum::<u64>()
+            > LARGE_BYTES
+    }
 }
 
 /// What runs in a program's place.
@@ -123,6 +138,8 @@ impl Table {
     }
 
     fn keep(&mut self, key: Key, image: &Arc<Image>) {
+        // Two may have been made at once.
+        self.kept.retain(|(known, _)| *known != key);
         self.kept.push((key, Arc::clone(image)));
         let bytes = |kept: &[(Key, Arc<Image>)]| kept.iter().map(|(_, one)| one.bytes).sum::<u64>();
         while self.kept.len() > MAX_KEPT || bytes(&self.kept) > MAX_KEPT_BYTES {
@@ -148,26 +165,29 @@ impl Table {
 const MODE: u32 = 0o555;
 
 impl Vfs {
-    /// What the kernel is to run in the place of `program`, so that it finds the interpreter that the view has.
+    /// What the kernel is to run in the place of `program`, so that it finds the interpreter that the view has, if an
+    /// earlier exec has made it.
     ///
-    /// ETXTBSY while somebody may write to the program, ENOEXEC for an interpreter without a name on the host or headers
-    /// in odd places, ENOMEM beyond [`MAX_BYTES`].
-    pub fn image(&self, program: BorrowedFd<'_>, foreign: &Foreign) -> sys::Result<Arc<Image>> {
+    /// ETXTBSY while somebody may write to the program, ENOEXEC for an interpreter without a name on the host.
+    pub fn kept_image(
+        &self,
+        program: BorrowedFd<'_>,
+        foreign: &Foreign,
+    ) -> sys::Result<Option<Arc<Image>>> {
         // Whose file it isn't can't have a lease, and nor can a guest write to it.
         if sys::fs::is_being_written(program) {
             return Err(Errno::ETXTBSY);
         }
+        let key = self.key(&sys::fs::fstat(program)?, foreign)?;
+        Ok(lock(&self.images.table).take(&key))
+    }
+
+    /// Makes it. ETXTBSY if the program changes meanwhile, ENOEXEC for headers in odd places, ENOMEM beyond [`MAX_BYTES`].
+    pub fn new_image(&self, program: BorrowedFd<'_>, foreign: &Foreign) -> sys::Result<Arc<Image>> {
         let stat = sys::fs::fstat(program)?;
-        let link = self.link_to(foreign.loader.as_fd())?;
-        let key = Key {
-            program: identity(&stat),
-            link,
-        };
-        if let Some(image) = lock(&self.images.table).take(&key) {
-            return Ok(image);
-        }
+        let key = self.key(&stat, foreign)?;
         let began = now_ns();
-        let image = Arc::new(self.make_image(program, &stat, foreign, link)?);
+        let image = Arc::new(self.make_image(program, &stat, foreign, key.link)?);
         if identity(&sys::fs::fstat(program)?) != key.program {
             return Err(Errno::ETXTBSY);
         }
@@ -179,6 +199,13 @@ impl Vfs {
             table.keep(key, &image);
         }
         Ok(image)
+    }
+
+    fn key(&self, program: &libc::stat, foreign: &Foreign) -> sys::Result<Key> {
+        Ok(Key {
+            program: identity(program),
+            link: self.link_to(foreign.loader.as_fd())?,
+        })
     }
 
     fn make_image(

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         read_only_and_writable,
         other_mounts_lie_over_it,
         nothing_of_the_host_is_shown,
+        name_servers_are_the_hosts,
         what_is_no_root,
         a_changed_program_is_run_anew,
         many_large_programs,
@@ -357,6 +358,24 @@ fn nothing_of_the_host_is_shown() -> Test {
         "{}",
         output.all()
     );
+    Ok(())
+}
+
+/// With the host's network; without it the root's own file is shown.
+fn name_servers_are_the_hosts() -> Test {
+    let Ok(host) = fs::read("/etc/resolv.conf") else {
+        return Err(Skip("no /etc/resolv.conf".into()));
+    };
+    let root = root_of(&TOOLS)?;
+    fs::create_dir_all(root.path().join("etc")).expect("mkdir");
+    std::os::unix::fs::symlink("/absent/place", root.path().join("etc/resolv.conf")).expect("link");
+    for (net, wanted) in [("host", host.as_slice()), ("none", b"")] {
+        let output = Job::sh("cat /etc/resolv.conf")
+            .dir(Path::new("/"))
+            .flags(["--root", text(root.path()), "--net", net])
+            .sandboxed()?;
+        assert_eq!(output.stdout, wanted, "{net}: {}", output.all());
+    }
     Ok(())
 }
 

@@ -25,6 +25,7 @@ Examples:
   sbox run -- python3 script.py
   sbox run --rw . -- make -j4
   sbox run --cow ~/proj=try -- npm install
+  sbox run --root ~/trixie -- gcc --version
   sbox run --ro ~/data --hide ~/data/keys --tmpfs ~/.cache -- ./analyse
   sbox run --net host --env API=http://localhost:8000 -- ./client
 

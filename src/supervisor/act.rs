@@ -36,7 +36,7 @@ pub(super) enum Done {
     /// An exec was approved; its descriptor must be put into the guest first.
     Exec {
         program: OwnedFd,
-        foreign: Option<Box<crate::vfs::Foreign>>,
+        own_loader: Option<Box<crate::vfs::OwnLoader>>,
         plan: Box<crate::task::ExecPlan>,
     },
     /// The name is taken by a link that was not there when we looked: look again.
@@ -143,12 +143,12 @@ impl Hands<'_> {
             } => return self.open(&place, flags, mode, fifo),
             Act::Exec {
                 program,
-                foreign,
+                own_loader,
                 plan,
             } => {
                 return Ok(Done::Exec {
                     program,
-                    foreign,
+                    own_loader,
                     plan,
                 });
             }

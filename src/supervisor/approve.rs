@@ -6,7 +6,7 @@ use super::spawn::FailClosed;
 use crate::mechanism::notify::{Notification, Reply};
 use crate::sys::Errno;
 use crate::task::{ExecPlan, ExecState, Task};
-use crate::vfs::{Foreign, Image};
+use crate::vfs::{Image, OwnLoader};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -16,28 +16,28 @@ pub(super) fn exec(
     task: Arc<Task>,
     notification: Notification,
     program: OwnedFd,
-    foreign: Option<Box<Foreign>>,
+    own_loader: Option<Box<OwnLoader>>,
     plan: Box<ExecPlan>,
 ) {
-    let Some(foreign) = foreign else {
+    let Some(own_loader) = own_loader else {
         return put(&task, notification, program.as_fd(), plan);
     };
     let vfs = &shared.vfs;
-    match vfs.kept_image(program.as_fd(), &foreign) {
+    match vfs.kept_image(program.as_fd(), &own_loader) {
         Ok(Some(image)) => put_image(&task, notification, Ok(image), plan),
-        Ok(None) if foreign.is_large() => {
+        Ok(None) if own_loader.is_large() => {
             let shared = Arc::clone(shared);
             // It takes as long as to read the file: the others needn't wait for that.
             let body = move || {
                 let _guard = FailClosed;
-                let image = shared.vfs.new_image(program.as_fd(), &foreign);
+                let image = shared.vfs.new_image(program.as_fd(), &own_loader);
                 put_image(&task, notification, image, plan);
             };
             // No thread to be had: the notification is dropped with the closure, which refuses the call.
             drop(std::thread::Builder::new().spawn(body));
         }
         Ok(None) => {
-            let image = vfs.new_image(program.as_fd(), &foreign);
+            let image = vfs.new_image(program.as_fd(), &own_loader);
             put_image(&task, notification, image, plan);
         }
         Err(errno) => answer(notification, &Reply::Errno(errno)),

@@ -106,9 +106,9 @@ impl<'s> Worker<'s> {
             Ok(Done::HandOver { fd, cloexec }) => self.hand_over(&task, notification, &fd, cloexec),
             Ok(Done::Exec {
                 program,
-                foreign,
+                own_loader,
                 plan,
-            }) => approve::exec(shared, task, notification, program, foreign, plan),
+            }) => approve::exec(shared, task, notification, program, own_loader, plan),
         }
         if let Some((stats, start)) = self.shared.stats.as_ref().zip(start) {
             stats.notified(nr, start.elapsed());

@@ -13,7 +13,7 @@ use super::plan::{Act, Cx, Errno, Plan};
 use crate::policy::Access;
 use crate::sys;
 use crate::task::{Argv, ExecPlan};
-use crate::vfs::{Follow, Foreign, Found, Place};
+use crate::vfs::{Follow, Found, OwnLoader, Place};
 use std::ffi::{CStr, CString};
 use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
@@ -162,14 +162,14 @@ fn plan<'a>(
             Some(Loader::OfView(..)) => false,
         };
     let own = cx.vfs.when_mapped(program.file.as_fd())?;
-    let (loader, foreign) = match loader {
+    let (loader, own_loader) = match loader {
         None => (None, None),
         Some(Loader::OfHost(mapped, _)) => (Some(mapped), None),
-        Some(Loader::OfView(mapped, foreign)) => (Some(mapped), Some(Box::new(foreign))),
+        Some(Loader::OfView(mapped, own_loader)) => (Some(mapped), Some(Box::new(own_loader))),
     };
     plan.act = Act::Exec {
         program: OwnedFd::from(program.file),
-        foreign,
+        own_loader,
         plan: Box::new(ExecPlan {
             by_path: by_path.then(|| path.to_bytes().to_vec()),
             slot: -1,
@@ -337,7 +337,7 @@ enum Loader {
     /// The kernel, too, finds it by the path in the program: device and inode as mapped, and that path.
     OfHost((u64, u64), CString),
     /// The kernel would find another file, or none.
-    OfView((u64, u64), Foreign),
+    OfView((u64, u64), OwnLoader),
 }
 
 /// Finds the interpreter of a program. ENOENT if the view has none, EACCES if it is no file.
@@ -360,12 +360,12 @@ fn find_loader(cx: &Cx<'_>, plan: &mut Plan<'_>, program: elf::Dynamic) -> Resul
         return Err(Errno::EACCES);
     }
     plan.also(Access::EXEC, rule);
-    let foreign = Foreign {
+    let own_loader = OwnLoader {
         loader,
         named_at: program.named_at,
         pieces: program.pieces,
     };
-    Ok(Loader::OfView(mapped, foreign))
+    Ok(Loader::OfView(mapped, own_loader))
 }
 
 /// Where the guest's arguments after the zeroth begin; 0 if there are none.

@@ -243,7 +243,7 @@ pub enum Act<'a> {
     Exec {
         program: OwnedFd,
         /// Its interpreter, if the kernel wouldn't find it.
-        foreign: Option<Box<crate::vfs::Foreign>>,
+        own_loader: Option<Box<crate::vfs::OwnLoader>>,
         plan: Box<ExecPlan>,
     },
     /// connect(2) of the caller's socket to a socket file or address.

@@ -54,7 +54,7 @@ const EHDR: u64 = 64;
 
 /// What a program names its interpreter by, and the file that is meant.
 #[derive(Debug)]
-pub struct Foreign {
+pub struct OwnLoader {
     /// The interpreter, as the view has it.
     pub loader: OwnedFd,
     /// Where in the program the program header lies that names it.
@@ -63,7 +63,7 @@ pub struct Foreign {
     pub pieces: Vec<Range<u64>>,
 }
 
-impl Foreign {
+impl OwnLoader {
     /// True if an image takes so long to make that nobody else should have to wait for it.
     pub fn is_large(&self) -> bool {
         let bytes = union(&self.pieces, u64::MAX);
@@ -172,22 +172,26 @@ impl Vfs {
     pub fn kept_image(
         &self,
         program: BorrowedFd<'_>,
-        foreign: &Foreign,
+        own_loader: &OwnLoader,
     ) -> sys::Result<Option<Arc<Image>>> {
         // Whose file it isn't can't have a lease, and nor can a guest write to it.
         if sys::fs::is_being_written(program) {
             return Err(Errno::ETXTBSY);
         }
-        let key = self.key(&sys::fs::fstat(program)?, foreign)?;
+        let key = self.key(&sys::fs::fstat(program)?, own_loader)?;
         Ok(lock(&self.images.table).take(&key))
     }
 
     /// Makes it. ETXTBSY if the program changes meanwhile, ENOEXEC for headers in odd places, ENOMEM beyond [`MAX_BYTES`].
-    pub fn new_image(&self, program: BorrowedFd<'_>, foreign: &Foreign) -> sys::Result<Arc<Image>> {
+    pub fn new_image(
+        &self,
+        program: BorrowedFd<'_>,
+        own_loader: &OwnLoader,
+    ) -> sys::Result<Arc<Image>> {
         let stat = sys::fs::fstat(program)?;
-        let key = self.key(&stat, foreign)?;
+        let key = self.key(&stat, own_loader)?;
         let began = now_ns();
-        let image = Arc::new(self.make_image(program, &stat, foreign, key.link)?);
+        let image = Arc::new(self.make_image(program, &stat, own_loader, key.link)?);
         if identity(&sys::fs::fstat(program)?) != key.program {
             return Err(Errno::ETXTBSY);
         }
@@ -201,10 +205,10 @@ impl Vfs {
         Ok(image)
     }
 
-    fn key(&self, program: &libc::stat, foreign: &Foreign) -> sys::Result<Key> {
+    fn key(&self, program: &libc::stat, own_loader: &OwnLoader) -> sys::Result<Key> {
         Ok(Key {
             program: identity(program),
-            link: self.link_to(foreign.loader.as_fd())?,
+            link: self.link_to(own_loader.loader.as_fd())?,
         })
     }
 
@@ -212,27 +216,27 @@ impl Vfs {
         &self,
         program: BorrowedFd<'_>,
         stat: &libc::stat,
-        foreign: &Foreign,
+        own_loader: &OwnLoader,
         link: usize,
     ) -> sys::Result<Image> {
         // Where the headers overlap, naming another interpreter could make the kernel find other headers.
-        if foreign.named_at < EHDR {
+        if own_loader.named_at < EHDR {
             return Err(Errno::ENOEXEC);
         }
         let source = File::from(sys::fs::dup_above(program, super::FIRST_FD)?);
         let image = File::from(memory_file()?);
         let size = u64::try_from(stat.st_size).map_err(|_| Errno::ENOEXEC)?;
-        let mut text = self.link_text_for_kernel(link);
+        let mut text = self.text_of_link(link);
         text.push(0);
         let text_at = size.next_multiple_of(4096);
         image.set_len(text_at + text.len() as u64).map_err(errno)?;
-        let bytes = copy(&source, &image, union(&foreign.pieces, size))?;
+        let bytes = copy(&source, &image, union(&own_loader.pieces, size))?;
         let put = |bytes: &[u8], at: u64| image.write_all_at(bytes, at).map_err(errno);
         put(&text, text_at)?;
-        put(&text_at.to_ne_bytes(), foreign.named_at + P_OFFSET)?;
+        put(&text_at.to_ne_bytes(), own_loader.named_at + P_OFFSET)?;
         put(
             &(text.len() as u64).to_ne_bytes(),
-            foreign.named_at + P_FILESZ,
+            own_loader.named_at + P_FILESZ,
         )?;
         seal(&image)?;
         let file = self.reopen(image.as_fd(), libc::O_RDONLY)?;
@@ -273,8 +277,8 @@ impl Vfs {
     }
 
     /// How the kernel finds a link from where it takes each guest to be. It tells nothing of the host's paths.
-    fn link_text_for_kernel(&self, link: usize) -> Vec<u8> {
-        self.scratch.from_parking(&link_name(link))
+    fn text_of_link(&self, link: usize) -> Vec<u8> {
+        self.scratch.seen_from_parking(&link_name(link))
     }
 
     /// True if processes run an image of what is at a place: it can't be opened for writing then (ETXTBSY).

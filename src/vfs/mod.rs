@@ -33,7 +33,7 @@ mod scratch;
 
 pub use dir::{Dir, Inode};
 pub use fs::{Identity, NO_DOMAIN, check_hostname};
-pub use image::{Foreign, Image};
+pub use image::{Image, OwnLoader};
 pub use mount::Layer;
 pub use readdir::Listing;
 pub(crate) use readdir::to_old_layout;

@@ -165,7 +165,7 @@ impl Scratch {
     }
 
     /// The path of `name` of this run from where guests are parked.
-    pub(super) fn from_parking(&self, name: &CStr) -> Vec<u8> {
+    pub(super) fn seen_from_parking(&self, name: &CStr) -> Vec<u8> {
         [b"..", self.name.to_bytes(), name.to_bytes()].join(&b'/')
     }
 

@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         what_is_no_root,
         a_changed_program_is_run_anew,
         many_large_programs,
+        a_limit_of_files_is_an_error,
         an_exchanged_descriptor_runs_nothing_else,
         a_changing_interpreter_is_never_run,
         what_runs_in_its_place_can_be_had_but_not_changed,
@@ -446,6 +447,30 @@ fn many_large_programs() -> Test {
         .limit_secs(120)
         .sandboxed()?;
     assert_eq!(output.stdout_text(), "done\n", "{}", output.all());
+    Ok(())
+}
+
+/// What sbox makes of a program may be longer than it may make a file.
+fn a_limit_of_files_is_an_error() -> Test {
+    let root = root_of(&TOOLS)?;
+    need_sbox()?;
+    let job = Job::new(["/bin/true"]).flags(["--root", text(root.path())]);
+    let output = job.run_sbox();
+    assert_eq!(output.code(), Some(0), "{}", output.all());
+    let mut limited = vec![
+        "/bin/sh".into(),
+        "-c".into(),
+        "ulimit -f 8; exec \"$0\" \"$@\"".into(),
+    ];
+    limited.push(support::sbox().into_os_string());
+    limited.extend(job.sbox_args());
+    let output = Job::new(limited).native();
+    assert_eq!(output.code(), Some(126), "{}", output.all());
+    assert!(
+        output.stderr_text().contains("File too large"),
+        "{}",
+        output.all()
+    );
     Ok(())
 }
 

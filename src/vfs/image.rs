@@ -43,8 +43,13 @@ const LARGE_BYTES: u64 = 1 << 20;
 /// Interpreters that a run may have. Each takes a name on the host until the end of the run.
 const MAX_LINKS: usize = 4096;
 
-/// A program that changed more recently may change again at what the file system takes for the same time.
+/// A program that changed more recently may change again at what the file system takes for the same time: a tick of the
+/// clock, or two seconds where times have no fractions.
 const SETTLED_NS: i128 = 100_000_000;
+const SETTLED_COARSE_NS: i128 = 2_100_000_000;
+
+/// File systems on which a lease is a matter of the server (statfs(2)): NFS, CIFS, SMB, AFS, Ceph. EAGAIN says nothing there.
+const REMOTE: [i64; 5] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x6b41_4653, 0x00c3_6400];
 
 /// The offsets of `p_offset` and `p_filesz` in a program header (elf(5), `Elf64_Phdr`).
 const P_OFFSET: u64 = 8;
@@ -175,7 +180,9 @@ impl Vfs {
         own_loader: &OwnLoader,
     ) -> sys::Result<Option<Arc<Image>>> {
         // Whose file it isn't can't have a lease, and nor can a guest write to it.
-        if sys::fs::is_being_written(program) {
+        if sys::fs::is_being_written(program)
+            && !REMOTE.contains(&sys::fs::fstatfs(program)?.f_type)
+        {
             return Err(Errno::ETXTBSY);
         }
         let key = self.key(&sys::fs::fstat(program)?, own_loader)?;
@@ -196,10 +203,14 @@ impl Vfs {
             return Err(Errno::ETXTBSY);
         }
         let changed = i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec);
+        let settled = match stat.st_ctime_nsec {
+            0 => SETTLED_COARSE_NS,
+            _ => SETTLED_NS,
+        };
         let mut table = lock(&self.images.table);
         table.enter(&image);
         self.images.any.store(true, Ordering::Relaxed);
-        if began - changed > SETTLED_NS {
+        if began - changed > settled {
             table.keep(key, &image);
         }
         Ok(image)

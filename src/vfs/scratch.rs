@@ -10,6 +10,7 @@ use crate::sys::{self, Errno};
 use nix::fcntl::{Flock, FlockArg};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{DirBuilder, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -81,12 +82,12 @@ impl Scratch {
             other => other?,
         };
         let base = PathBuf::from(OsStr::from_bytes(&super::host_path(dir.as_fd())?.0));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |age| age.as_nanos());
+        // No number of the host's: guests may see it, in what is run for them.
+        let number = RandomState::new().build_hasher().finish();
         Ok(Self {
             base,
             base_fd: dir,
-            name: CString::new(format!("{}-{now:x}", std::process::id()))?,
+            name: CString::new(format!("{number:016x}"))?,
             parking,
             made: OnceLock::new(),
             making: Mutex::default(),

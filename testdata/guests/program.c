@@ -127,7 +127,7 @@ int main(int argc, char **argv) {
         void *before = sbrk(0);
         ok(sbrk(1 << 20) == before && sbrk(0) == (char *)before + (1 << 20), "the heap grows");
         ok((getauxval(AT_ENTRY) & ~0xfffUL) != 0 && getauxval(AT_BASE) != 0 && getauxval(AT_SECURE) == 0, "entry, base, secure");
-    } else {
+    } else if (argc < 50000) { /* so many leave no room on the stack for what sbox would put there */
         int by_path = strncmp(asked, "/dev/fd/", 8) && strncmp(asked, "/proc/", 6);
         printf("%s: asked for %s\n", role, by_path ? base(asked) : asked);
     }

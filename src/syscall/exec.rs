@@ -161,11 +161,16 @@ fn plan<'a>(
             Some(Loader::OfHost(_, path)) => cx.vfs.is_fixed(path),
             Some(Loader::OfView(..)) => false,
         };
-    let own = cx.vfs.when_mapped(program.file.as_fd())?;
     let (loader, own_loader) = match loader {
         None => (None, None),
         Some(Loader::OfHost(mapped, _)) => (Some(mapped), None),
         Some(Loader::OfView(mapped, own_loader)) => (Some(mapped), Some(Box::new(own_loader))),
+    };
+    let mapped = if is_fixed {
+        None
+    } else {
+        let own = cx.vfs.when_mapped(program.file.as_fd())?;
+        Some(iter::once(own).chain(loader).collect())
     };
     plan.act = Act::Exec {
         program: OwnedFd::from(program.file),
@@ -174,7 +179,7 @@ fn plan<'a>(
             by_path: by_path.then(|| path.to_bytes().to_vec()),
             slot: -1,
             program: (program.stat.st_dev, program.stat.st_ino),
-            mapped: (!is_fixed).then(|| iter::once(own).chain(loader).collect()),
+            mapped,
             image: None,
             empty_at: path_at + path.count_bytes() as u64,
             argv,
@@ -194,6 +199,16 @@ fn is_same_on_host(path: &CStr, program: &libc::stat) -> bool {
     path.to_bytes().first() == Some(&b'/')
         && sys::fs::stat(path)
             .is_ok_and(|host| (host.st_dev, host.st_ino) == (program.st_dev, program.st_ino))
+}
+
+/// What the kernel finds at a path of the host, if that is the file which the view has there.
+fn on_host(path: &CStr, in_view: &libc::stat) -> Option<OwnedFd> {
+    if path.to_bytes().first() != Some(&b'/') {
+        return None;
+    }
+    let on_host = sys::fs::open(path, libc::O_PATH).ok()?;
+    let host = sys::fs::fstat(on_host.as_fd()).ok()?;
+    ((host.st_dev, host.st_ino) == (in_view.st_dev, in_view.st_ino)).then_some(on_host)
 }
 
 /// The name that a script's interpreter is given: the path as asked, or the descriptor's.
@@ -348,13 +363,12 @@ fn find_loader(cx: &Cx<'_>, plan: &mut Plan<'_>, program: elf::Dynamic) -> Resul
     let found = cx
         .vfs
         .find(cx.caller(), &start, &path, Follow::Last, &arena)?;
-    found.stat.ok_or(Errno::ENOENT)?;
-    let loader = cx.vfs.handle(&found.place)?;
-    let stat = sys::fs::fstat(loader.as_fd())?;
-    let mapped = cx.vfs.when_mapped(loader.as_fd())?;
-    if is_same_on_host(&path, &stat) {
-        return Ok(Loader::OfHost(mapped, path));
+    let in_view = found.stat.ok_or(Errno::ENOENT)?;
+    if let Some(on_host) = on_host(&path, &in_view) {
+        return Ok(Loader::OfHost(cx.vfs.when_mapped(on_host.as_fd())?, path));
     }
+    let loader = cx.vfs.handle(&found.place)?;
+    let mapped = cx.vfs.when_mapped(loader.as_fd())?;
     let rule = cx.vfs.rule(&found.place);
     if rule.is_none() && cx.vfs.is_foreign(loader.as_fd()) {
         return Err(Errno::EACCES);

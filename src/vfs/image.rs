@@ -32,7 +32,7 @@ const NAME: &[u8] = b"/memfd:sbox image (deleted)";
 
 /// Together the images that are kept for the next exec hold no more than this; each needs two descriptors.
 const MAX_KEPT_BYTES: u64 = 512 << 20;
-const MAX_KEPT: usize = 256;
+const MAX_KEPT: usize = 128;
 
 /// What one image may hold.
 const MAX_BYTES: u64 = 1 << 30;
@@ -121,7 +121,8 @@ struct Table {
     /// Kept for the next exec, the last one used last.
     kept: Vec<(Key, Arc<Image>)>,
     /// All that live: some process runs them, or they are kept.
-    known: HashMap<Inode, Weak<Image>>,
+    /// With the identity of their programs.
+    known: HashMap<Inode, (Inode, Weak<Image>)>,
     /// Interpreters, and by which number in its name each has its link.
     links: HashMap<(Inode, Box<[u8]>), usize>,
 }
@@ -131,12 +132,6 @@ impl Table {
     fn take(&mut self, key: &Key) -> Option<Arc<Image>> {
         let at = self.kept.iter().position(|(known, _)| known == key)?;
         let entry = self.kept.remove(at);
-        // Sealed are its contents. A guest that got hold of it may have changed its mode, or have it open for writing.
-        let file = entry.1.file.as_fd();
-        let stat = sys::fs::fstat(file).ok()?;
-        if stat.st_mode & 0o777 != MODE || sys::fs::is_being_written(file) {
-            return None;
-        }
         let image = Arc::clone(&entry.1);
         self.kept.push(entry);
         Some(image)
@@ -153,17 +148,17 @@ impl Table {
     }
 
     fn runs(&self, program: Inode) -> bool {
-        let live = self.known.values().filter_map(Weak::upgrade);
-        let mut of_it = live.filter(|image| image.of == program);
-        of_it.any(|image| {
+        let of_it = self.known.values().filter(|(of, _)| *of == program);
+        of_it.filter_map(|(_, image)| image.upgrade()).any(|image| {
             let kept = self.kept.iter().any(|(_, one)| Arc::ptr_eq(one, &image));
             Arc::strong_count(&image) > 1 + usize::from(kept)
         })
     }
 
     fn enter(&mut self, image: &Arc<Image>) {
-        self.known.retain(|_, known| known.strong_count() > 0);
-        self.known.insert(image.inode, Arc::downgrade(image));
+        self.known.retain(|_, (_, known)| known.strong_count() > 0);
+        self.known
+            .insert(image.inode, (image.of, Arc::downgrade(image)));
     }
 }
 
@@ -186,7 +181,8 @@ impl Vfs {
             return Err(Errno::ETXTBSY);
         }
         let key = self.key(&sys::fs::fstat(program)?, own_loader)?;
-        Ok(lock(&self.images.table).take(&key))
+        let kept = lock(&self.images.table).take(&key);
+        Ok(kept.filter(|image| image.is_fit()))
     }
 
     /// Makes it. ETXTBSY if the program changes meanwhile, ENOEXEC for headers in odd places, ENOMEM beyond [`MAX_BYTES`].
@@ -305,7 +301,7 @@ impl Vfs {
 
     /// The program in whose place the image runs that the kernel tells of: an image is known by its inode.
     pub(super) fn program_of(&self, inode: Inode) -> Option<Arc<Image>> {
-        lock(&self.images.table).known.get(&inode)?.upgrade()
+        lock(&self.images.table).known.get(&inode)?.1.upgrade()
     }
 
     /// The same by what `/proc/PID/maps` tells of a file.
@@ -315,11 +311,19 @@ impl Vfs {
         }
         let table = lock(&self.images.table);
         let found = table.known.iter().find(|(inode, _)| Some(inode.1) == ino);
-        found?.1.upgrade()
+        found?.1.1.upgrade()
     }
 }
 
 impl Image {
+    /// Its contents are sealed, but a guest that got hold of it may have changed its mode, or have it open for writing:
+    /// the next one takes its place.
+    fn is_fit(&self) -> bool {
+        let stat = sys::fs::fstat(self.file.as_fd());
+        stat.is_ok_and(|stat| stat.st_mode & 0o777 == MODE)
+            && !sys::fs::is_being_written(self.file.as_fd())
+    }
+
     /// The program, for reading.
     pub(super) fn program(&self) -> BorrowedFd<'_> {
         self.program.as_fd()

@@ -106,7 +106,10 @@ fn same(case: &Case<'_>, prepare: impl Fn(&Path)) -> Result<Output, Skip> {
     };
     let in_view = |job: Job, dir: &Path| {
         let flag = format!("{}=kept", dir.display());
-        job.flags(["--cow", &flag]).state(state.path())
+        // git calls who has no name after the machine.
+        let hostname = nix::unistd::gethostname().expect("gethostname");
+        job.flags(["--cow", &flag, "--hostname", text(hostname.as_ref())])
+            .state(state.path())
     };
 
     let native = plain(job(outside.path()).native(), outside.path());

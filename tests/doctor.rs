@@ -282,6 +282,12 @@ fn cases() -> Vec<Case> {
             "none",
         ),
         (
+            Refuse::all(libc::SYS_memfd_create, ENOSYS),
+            &[("memfd-exec", "ENOSYS")],
+            &[],
+            "reduced",
+        ),
+        (
             Refuse::all(libc::SYS_close_range, ENOSYS),
             &[("close-range", "ENOSYS")],
             &[],

@@ -35,7 +35,7 @@ const MAY_KNOW: [(&str, &[&str]); 11] = [
     ("mechanism", &["sys"]),
     ("policy", &["sys::Errno"]),
     ("vfs", &["sys", "policy::RuleId"]),
-    ("task", &["sys", "vfs::Dir", "vfs::Tasks"]),
+    ("task", &["sys", "vfs::Dir", "vfs::Image", "vfs::Tasks"]),
     (
         "syscall",
         &[
@@ -49,7 +49,9 @@ const MAY_KNOW: [(&str, &[&str]); 11] = [
             "vfs::Follow",
             "vfs::Found",
             "vfs::Last",
+            "vfs::NO_DOMAIN",
             "vfs::Listing",
+            "vfs::OwnLoader",
             "vfs::Place",
             "vfs::Scope",
             "vfs::Tasks",

@@ -3,7 +3,7 @@
 use super::exit::Exit;
 use super::keep::Keeper;
 use crate::layers::{Layers, check_name};
-use crate::supervisor::view::{Stores, View, Wish};
+use crate::supervisor::view::{Changes, Identity, Root, Stores, View, Wish, check_hostname};
 use crate::supervisor::{self, Error, Outcome, Setup};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
@@ -25,6 +25,7 @@ Examples:
   sbox run -- python3 script.py
   sbox run --rw . -- make -j4
   sbox run --cow ~/proj=try -- npm install
+  sbox run --root ~/trixie -- gcc --version
   sbox run --ro ~/data --hide ~/data/keys --tmpfs ~/.cache -- ./analyse
   sbox run --net host --env API=http://localhost:8000 -- ./client
 
@@ -46,6 +47,12 @@ pub struct Args {
     /// Show a host directory writable; changes go to a layer, see sbox diff
     #[arg(long, value_name = "DIR[=LAYER]", value_parser = parse_cow)]
     cow: Vec<Wish>,
+    /// Show a host directory as /, instead of the host's system directories; changes go to a layer
+    #[arg(long, value_name = "DIR[:ro|:rw]", value_parser = OsStringValueParser::new().map(|text| parse_root(&text)))]
+    root: Option<Root>,
+    /// The name of the machine that the program takes this one for
+    #[arg(long, value_name = "NAME", default_value = "sbox", value_parser = parse_hostname)]
+    hostname: String,
     /// Keep the changes in the layer of this name
     #[arg(long, value_name = "LAYER", conflicts_with = "discard", value_parser = parse_layer)]
     pub(super) keep: Option<String>,
@@ -105,6 +112,29 @@ fn parse_bind(text: &str) -> Result<Wish, String> {
         }),
         Some(_) => Err("DST must be an absolute path of the view".into()),
         None => Err("wanted SRC:DST or SRC:DST:ro".into()),
+    }
+}
+
+fn parse_hostname(name: &str) -> Result<String, String> {
+    match check_hostname(name) {
+        Ok(()) => Ok(name.to_owned()),
+        Err(_) => Err(
+            "wanted letters, digits and hyphens, with dots between them, 64 bytes at most".into(),
+        ),
+    }
+}
+
+/// A directory whose name ends so is written with a slash behind it.
+fn parse_root(text: &OsStr) -> Root {
+    let bytes = text.as_bytes();
+    let (dir, changes) = match (bytes.strip_suffix(b":ro"), bytes.strip_suffix(b":rw")) {
+        (Some(dir), _) => (dir, Changes::Refused),
+        (_, Some(dir)) => (dir, Changes::Made),
+        _ => (bytes, Changes::Kept),
+    };
+    Root {
+        dir: OsStr::from_bytes(dir).into(),
+        changes,
     }
 }
 
@@ -204,7 +234,10 @@ fn parse_layer(name: &str) -> Result<String, crate::layers::Error> {
 /// Variables that every program may know; HOME is the private /tmp.
 const KEPT: [&str; 4] = ["PATH", "LANG", "TERM", "HOME"];
 
-fn environment(flags: &[OsString]) -> Vec<CString> {
+/// Where another root has its programs: what the caller's PATH names is in this one.
+const ROOT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+fn environment(flags: &[OsString], other_root: bool) -> Vec<CString> {
     let mut vars: Vec<(OsString, OsString)> = Vec::new();
     let mut set = |name: &OsStr, value: OsString| {
         vars.retain(|(n, _)| n != name);
@@ -213,6 +246,7 @@ fn environment(flags: &[OsString]) -> Vec<CString> {
     for name in KEPT {
         let value = match (name, std::env::var_os(name)) {
             ("HOME", _) => "/tmp".into(),
+            ("PATH", _) if other_root => ROOT_PATH.into(),
             ("PATH", None) => "/usr/local/bin:/usr/bin:/bin".into(),
             (_, Some(value)) => value,
             (_, None) => continue,
@@ -275,8 +309,17 @@ fn prepare(args: &Args, matches: &ArgMatches, keeper: &mut Keeper) -> Result<Set
     // Where no layer can be kept there are none to be hidden.
     let layers = Layers::of_user().ok();
     let layers = layers.map(|layers| layers.directory().to_owned());
-    let view = View::build(&wishes(args, matches), cwd, net, layers, &mut stores)
-        .map_err(|e| e.to_string())?;
+    let (wishes, root) = (wishes(args, matches), args.root.as_ref());
+    let view = View::build(
+        &wishes,
+        root,
+        Identity::new(&args.hostname),
+        cwd,
+        net,
+        layers,
+        &mut stores,
+    )
+    .map_err(|e| e.to_string())?;
     let log = match &args.log {
         None => None,
         Some(path) => {
@@ -300,7 +343,7 @@ fn prepare(args: &Args, matches: &ArgMatches, keeper: &mut Keeper) -> Result<Set
         net,
         program,
         argv,
-        env: environment(&args.env),
+        env: environment(&args.env, args.root.is_some()),
         cwd,
         log,
         tell_denials: args.verbose,

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,6 +13,7 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
 use nix::sys::ptrace;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
@@ -292,6 +293,25 @@ pub fn execveat() -> Outcome {
         nix::unistd::execveat(&program, c"", &args, &environment, AtFlags::AT_EMPTY_PATH)?;
         Ok(())
     })
+}
+
+/// memfd_create(2) of a file that may be executed.
+pub fn memfd_exec() -> Outcome {
+    in_child(try_memfd_exec)
+}
+
+fn try_memfd_exec() -> Outcome {
+    // MFD_EXEC, which Linux knows since 6.3: before, all of them may be executed.
+    let exec = MFdFlags::from_bits_retain(0x10);
+    let made = memfd_create(c"doctor", exec | MFdFlags::MFD_CLOEXEC).or_else(|errno| match errno {
+        Errno::EINVAL => memfd_create(c"doctor", MFdFlags::MFD_CLOEXEC),
+        other => Err(other),
+    });
+    let mode = File::from(made?).metadata().map(|m| m.permissions().mode());
+    match mode {
+        Ok(mode) if mode & 0o100 != 0 => Ok(()),
+        _ => Err(Fault::Wrong),
+    }
 }
 
 /// inotify(7).

@@ -229,6 +229,14 @@ pub static PROBES: &[Probe] = &[
         ..ROW
     },
     Probe {
+        name: "memfd-exec", need: Need::Helpful, since: "3.17",
+        purpose: "runs dynamic programs of another root, by a memory file in which they name their own loader, memfd_create(2)",
+        lost: "programs whose loader in the view is another file than the host's: they end with EACCES",
+        remedy: "sysctl vm.memfd_noexec=0 or 1; in a container, a seccomp profile that allows memfd_create(2)",
+        test: try_::memfd_exec,
+        ..ROW
+    },
+    Probe {
         name: "close-range", since: "5.11",
         purpose: "leaves the program no descriptor of sbox or its caller, CLOSE_RANGE_CLOEXEC",
         remedy: "Linux 5.11; in a container, a seccomp profile that allows close_range(2)",

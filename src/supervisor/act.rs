@@ -37,6 +37,7 @@ pub(super) enum Done {
     /// An exec was approved; its descriptor must be put into the guest first.
     Exec {
         program: OwnedFd,
+        own_loader: Option<Box<crate::vfs::OwnLoader>>,
         plan: Box<crate::task::ExecPlan>,
     },
     /// The name is taken by a link that was not there when we looked: look again.
@@ -151,7 +152,17 @@ impl Hands<'_> {
                 mode,
                 fifo,
             } => return self.open(&place, flags, mode, fifo),
-            Act::Exec { program, plan } => return Ok(Done::Exec { program, plan }),
+            Act::Exec {
+                program,
+                own_loader,
+                plan,
+            } => {
+                return Ok(Done::Exec {
+                    program,
+                    own_loader,
+                    plan,
+                });
+            }
             Act::Connect { socket, to } => return self.connect(socket, &to),
             Act::TellPeer {
                 socket,
@@ -232,6 +243,9 @@ impl Hands<'_> {
             Act::Chown { object, uid, gid } => change::chown(self.vfs, &object, uid, gid)?,
             Act::SetTimes { object, times } => {
                 change::set_times(self.vfs, &object, times.as_ref())?;
+            }
+            Act::Truncate { place, .. } if self.vfs.is_running(&place) => {
+                return Err(Errno::ETXTBSY);
             }
             Act::Truncate { place, length } => {
                 if let Some((cow, name)) = change::in_tree(&place)? {
@@ -337,6 +351,9 @@ impl Hands<'_> {
     ) -> sys::Result<OwnedFd> {
         if flags & (libc::O_CREAT | libc::O_TMPFILE) != 0 {
             self.take_umask();
+        }
+        if flags & (libc::O_ACCMODE | libc::O_TRUNC) != 0 && self.vfs.is_running(place) {
+            return Err(Errno::ETXTBSY);
         }
         let flags = flags | libc::O_NOCTTY;
         match place {

@@ -14,6 +14,7 @@ pub(super) type Regs = libc::user_regs_struct;
 
 /// Length of the `syscall` instruction.
 pub(super) const SYSCALL_BYTES: u64 = 2;
+const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
 /// Places a script's argument vector in fresh memory of the guest: below the stack there may be
 /// other data (Go, coroutines), and a vfork child shares it all with its parent.
@@ -118,6 +119,13 @@ pub(super) fn inject_with(
         sp::tgkill_any(tid, signal)?;
     }
     Ok(value)
+}
+
+/// True if the guest's memory still has the `syscall` instruction that it came by.
+pub(super) fn is_at_call(tid: i32, regs: &Regs) -> bool {
+    let mut code = [0u8; SYSCALL_BYTES as usize];
+    let read = Mm::new(tid).read(regs.rip.wrapping_sub(SYSCALL_BYTES), &mut code);
+    read == Ok(code.len()) && code == SYSCALL
 }
 
 fn run(
@@ -233,7 +241,7 @@ pub(super) fn set_name(tid: i32, regs: &Regs, name: &[u8]) -> nix::Result<()> {
         .get(..n)
         .unwrap_or_default()
         .windows(2)
-        .position(|w| w == [0x0f, 0x05]);
+        .position(|w| w == SYSCALL);
     let rip = vdso + syscall.ok_or(Errno::ENOEXEC)? as u64;
     // TASK_COMM_LEN is 16, the NUL included; prctl(2) cuts longer ones.
     let mut text = name.get(..name.len().min(15)).unwrap_or_default().to_vec();

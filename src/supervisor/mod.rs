@@ -15,6 +15,7 @@
 //! kills the guests (`PTRACE_O_EXITKILL`) and ends sbox with 125.
 
 mod act;
+mod approve;
 mod change;
 mod cpus;
 pub mod filter;
@@ -28,6 +29,7 @@ mod service;
 mod sleep;
 mod socket;
 pub mod spawn;
+mod stack;
 pub mod stats;
 mod tracer;
 mod verify;

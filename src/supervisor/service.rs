@@ -1,8 +1,8 @@
 //! Serving a call: decode, plan, decide, perform, answer.
 
-use super::Shared;
 use super::act::{Done, Hands};
 use super::filter::{self, EXEC_PRIVATE};
+use super::{Shared, approve};
 use crate::mechanism::notify::{Notification, Reply};
 use crate::policy::{Access, Ask, Rule, Verdict};
 use crate::sys::{self, Errno};
@@ -104,14 +104,11 @@ impl<'s> Worker<'s> {
                 );
             }
             Ok(Done::HandOver { fd, cloexec }) => self.hand_over(&task, notification, &fd, cloexec),
-            Ok(Done::Exec { program, mut plan }) => match notification.inject(program.as_fd()) {
-                Ok(slot) => {
-                    plan.slot = slot;
-                    *task.exec() = ExecState::Approved(plan);
-                    answer(notification, &Reply::Return(0));
-                }
-                Err(errno) => answer(notification, &Reply::Errno(errno)),
-            },
+            Ok(Done::Exec {
+                program,
+                own_loader,
+                plan,
+            }) => approve::exec(shared, task, notification, program, own_loader, plan),
         }
         if let Some((stats, start)) = self.shared.stats.as_ref().zip(start) {
             stats.notified(nr, start.elapsed());
@@ -357,7 +354,7 @@ fn tell_fd(
 }
 
 /// A guest that vanished while we worked needs no answer.
-fn answer(notification: Notification, reply: &Reply) {
+pub(super) fn answer(notification: Notification, reply: &Reply) {
     let _ = notification.answer(reply);
 }
 

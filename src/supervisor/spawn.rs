@@ -77,6 +77,8 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     let _ = sp::ignore(libc::SIGINT).and_then(|()| sp::ignore(libc::SIGQUIT));
     // What the kernel would tell of leases, which are tried and given back at once.
     let _ = sp::ignore(libc::SIGIO);
+    // A file of ours that is too long for our limit is an error, not the end (setrlimit(2), RLIMIT_FSIZE).
+    let _ = sp::ignore(libc::SIGXFSZ);
     // From now on nobody of our uid can look into or trace the supervisor (prctl(2)).
     let _ = sp::prctl(libc::PR_SET_DUMPABLE, 0, 0);
     let Pipes {

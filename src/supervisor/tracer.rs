@@ -26,12 +26,12 @@ use super::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, gu
 use super::guard;
 use super::inject::{self, Regs, SYSCALL_BYTES, inject};
 use super::service::Worker;
-use super::{Outcome, Shared, verify};
+use super::{Outcome, Shared, stack, verify};
 use crate::sys::Errno;
 use crate::sys::process::{self as sp, SeccompStop, Stop, Waited};
 use crate::syscall::rules;
 use crate::syscall::table::{self, Mechanism};
-use crate::task::{Argv, Errand, ExecPlan, ExecState, Kinship, Registry, Task};
+use crate::task::{Argv, Errand, Exe, ExecPlan, ExecState, Kinship, Registry, Task};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 use std::collections::HashMap;
@@ -317,6 +317,13 @@ impl<'s> Tracer<'s> {
                     return sp::tgkill_any(tid, libc::SIGKILL);
                 }
                 let result = hide_path_errors(regs.rax);
+                // The kernel has begun to load it, and could not: the old program is gone, and a SIGSEGV waits.
+                if !inject::is_at_call(tid, &regs) {
+                    regs.rax = result;
+                    regs.orig_rax = u64::MAX;
+                    ptrace::setregs(pid, regs)?;
+                    return sp::ptrace_resume(tid, false, 0);
+                }
                 // The descriptor was close-on-exec, and there was no exec.
                 let closed = [plan.slot as u64, 0, 0, 0, 0, 0];
                 inject(
@@ -398,9 +405,19 @@ impl<'s> Tracer<'s> {
                 if let Some(log) = &self.shared.log {
                     log.event(tid, &format!("exec {}", plan.exe.escape_ascii()));
                 }
+                if plan.by_path.is_none() {
+                    let mut regs = ptrace::getregs(pid)?;
+                    // Where there is no room the program finds a name of the kernel's making.
+                    if stack::name_program(tid, &mut regs, &plan.asked).is_ok() {
+                        ptrace::setregs(pid, regs)?;
+                    }
+                }
                 let named =
                     plan.by_path.is_some() || plan.comm == plan.file_name && self.named_by_file;
-                task.exec_done(plan.exe);
+                task.exec_done(Exe {
+                    text: plan.exe,
+                    image: plan.image,
+                });
                 if !named {
                     // To the end of the call, where a call of ours can set the name.
                     *task.exec() = ExecState::Naming(plan.comm);

@@ -1,10 +1,17 @@
 //! The view of a run without a policy file: defaults and flags become mounts and rules.
 
+mod identity;
+mod network;
+mod root;
+
+pub use crate::vfs::{Identity, check_hostname};
+pub use root::{Changes, Root};
+
 use crate::policy::{Access, Ask, Policy, Rule, RuleId, Verdict};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
 pub use crate::vfs::cow::Sync;
-use crate::vfs::mount::{CowTree, HostObject, Mount, MountTable, PrivateDir, Source};
+use crate::vfs::mount::{CowTree, HostObject, Mount, MountTable, PrivateDir, PrivateText, Source};
 use crate::vfs::path::{VPath, components, strip_prefix};
 use crate::vfs::{Scratch, Vfs};
 use std::ffi::CString;
@@ -181,6 +188,38 @@ impl Builder {
         self.mount(at, Source::Private(dir), Access::ALL, origin);
     }
 
+    /// `dir` with its changes kept apart.
+    fn tree(
+        &mut self,
+        dir: &Path,
+        layer: Option<&str>,
+        origin: &str,
+        stores: &mut Stores<'_>,
+    ) -> Result<CowTree, ViewError> {
+        let fail = |why: String| ViewError {
+            what: origin.to_owned(),
+            why,
+        };
+        let raw = |errno: Errno| fail(errno.desc().into());
+        let open = |path: &Path| {
+            let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+            HostObject::open(&path)
+        };
+        let lower = open(dir).map_err(raw)?;
+        let stat = crate::sys::fs::fstat(lower.fd.as_fd()).map_err(raw)?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
+            return Err(raw(Errno::ENOTDIR));
+        }
+        let store = (stores.make)(dir, layer).map_err(fail)?;
+        let held = open(&store.path).map_err(raw)?;
+        CowTree::open(&held, vec![lower], store.sync).map_err(|errno| {
+            fail(match errno {
+                Errno::EBUSY => "another run uses its layer".into(),
+                errno => format!("its layer {}: {}", store.path.display(), errno.desc()),
+            })
+        })
+    }
+
     /// Shows `dir` copy-on-write, and under other names links to it.
     fn copy_on_write(
         &mut self,
@@ -193,27 +232,10 @@ impl Builder {
             what: origin.to_owned(),
             why,
         };
-        let raw = |errno: Errno| fail(errno.desc().into());
         let real = fs::canonicalize(dir).map_err(|e| fail(e.to_string()))?;
-        let open = |path: &Path| {
-            let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-            HostObject::open(&path)
-        };
-        let lower = open(&real).map_err(raw)?;
-        let stat = crate::sys::fs::fstat(lower.fd.as_fd()).map_err(raw)?;
-        if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
-            return Err(raw(Errno::ENOTDIR));
-        }
-        let store = (stores.make)(&real, layer).map_err(fail)?;
-        let held = open(&store.path).map_err(raw)?;
-        let tree = CowTree::open(&held, vec![lower], store.sync).map_err(|errno| {
-            fail(match errno {
-                Errno::EBUSY => "another run uses its layer".into(),
-                errno => format!("its layer {}: {}", store.path.display(), errno.desc()),
-            })
-        })?;
+        let tree = self.tree(&real, layer, origin, stores)?;
         let Some(at) = VPath::clean(real.as_os_str().as_bytes()) else {
-            return Err(raw(Errno::EINVAL));
+            return Err(fail(Errno::EINVAL.desc().into()));
         };
         let source = Source::Cow(tree);
         self.mount(at.clone(), source, Access::ALL, origin.to_owned());
@@ -239,27 +261,8 @@ impl Builder {
                 self.host(at, Path::new(dir), true, origin)?;
             }
         }
-        for secret in SECRETS {
-            if let Some(at) = VPath::clean(secret.as_bytes()) {
-                let origin = format!("default: secret {secret}");
-                self.mount(at, Source::Hidden, Access::NONE, origin);
-            }
-        }
+        self.secrets();
         Ok(())
-    }
-
-    /// With a network names are looked up: `/etc/resolv.conf` is often a link out of `/etc`
-    /// (resolv.conf(5)), whose target is then shown too.
-    fn resolver(&mut self) -> Result<(), ViewError> {
-        let Ok(target) = fs::canonicalize("/etc/resolv.conf") else {
-            return Ok(());
-        };
-        match VPath::clean(target.as_os_str().as_bytes()) {
-            Some(at) if !self.covers(&at) => {
-                self.host(at, &target, true, "default: name servers".into())
-            }
-            _ => Ok(()),
-        }
     }
 
     fn wish(&mut self, wish: &Wish, stores: &mut Stores<'_>) -> Result<(), ViewError> {
@@ -416,6 +419,8 @@ impl View {
     /// `layers` is the host's directory of all layers.
     pub fn build(
         wishes: &[Wish],
+        root: Option<&Root>,
+        machine: Identity,
         cwd: Option<&Path>,
         net: Net,
         layers: Option<PathBuf>,
@@ -434,7 +439,13 @@ impl View {
             layers,
         };
         let synthetic = b.rule(Access::READ_ONLY, "the view's own directories".into());
-        b.system()?;
+        let mut notes = vec![match root {
+            None => {
+                b.system()?;
+                "system directories read-only, private /tmp".to_owned()
+            }
+            Some(root) => format!("{}, private /tmp", b.root(root, stores)?),
+        }];
         let place = |text: &str| VPath::clean(text.as_bytes()).unwrap_or_else(VPath::root);
         b.mount(
             place("/dev"),
@@ -450,15 +461,19 @@ impl View {
         );
         b.tmpfs(place("/tmp"), None, "default: private /tmp".into());
         b.tmpfs(place("/dev/shm"), None, "default: private /dev/shm".into());
-        let mut notes = vec!["system directories read-only, private /tmp".to_owned()];
-        let (start, note) = b.working_directory(wishes, cwd, stores)?;
+        let (start, note) = b.working_directory(wishes, cwd, root.is_some(), stores)?;
         notes.push(note);
         if net == Net::Host {
-            b.resolver()?;
+            match root {
+                None => b.resolver()?,
+                Some(_) => b.name_servers()?,
+            }
         }
+        b.identity(&machine, root, net)?;
         for wish in wishes {
             b.wish(wish, stores)?;
         }
+        b.second_machine_id(&machine);
         b.hide_own();
         notes.extend(wishes.iter().map(describe));
         notes.push(match net {
@@ -489,7 +504,7 @@ impl View {
             })?;
         vfs.tell_writable(writable);
         Ok(Self {
-            vfs,
+            vfs: vfs.on(machine),
             policy,
             cwd: start,
             summary: notes.join("; "),
@@ -498,11 +513,13 @@ impl View {
 }
 
 impl Builder {
-    /// Where the guest starts, and what is shown there by default.
+    /// Where the guest starts, and what is shown there by default; nothing where the root is another one
+    /// than the host's.
     fn working_directory(
         &mut self,
         wishes: &[Wish],
         cwd: Option<&Path>,
+        elsewhere: bool,
         stores: &mut Stores<'_>,
     ) -> Result<(VPath, String), ViewError> {
         let fail = |why: String| ViewError {
@@ -526,8 +543,11 @@ impl Builder {
             }
             _ => false,
         });
-        if wished || self.covers(&at) && !is_temp(&at) {
+        if wished || !elsewhere && self.covers(&at) && !is_temp(&at) {
             return Ok((at.clone(), format!("working directory {at}")));
+        }
+        if elsewhere {
+            return Ok((VPath::root(), "starting in /".into()));
         }
         // A home directory holds keys and tokens: it is shown only to those who ask for it.
         let home = std::env::var_os("HOME").and_then(|h| VPath::clean(h.as_bytes()));

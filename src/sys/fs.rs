@@ -475,6 +475,17 @@ pub fn nobody_else_has(fd: BorrowedFd<'_>, at_all: bool) -> bool {
     set(kind).is_ok() && set(libc::F_UNLCK).is_ok()
 }
 
+/// True if a regular file that `fd` has open for reading is open for writing somewhere, as far as fcntl(2), F_SETLEASE,
+/// tells those who don't own it: nothing.
+pub fn is_being_written(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: F_SETLEASE takes an int.
+    let set = |kind: i32| check_int(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, kind) });
+    match set(libc::F_RDLCK) {
+        Ok(_) => set(libc::F_UNLCK).is_err(),
+        Err(errno) => errno == Errno::EAGAIN,
+    }
+}
+
 /// pwritev2(2) of one piece; at the file's own position, which moves, if `offset` is -1.
 pub fn write_at(fd: BorrowedFd<'_>, data: &[u8], offset: i64, flags: i32) -> Result<usize> {
     let piece = libc::iovec {

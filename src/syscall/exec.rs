@@ -2,18 +2,18 @@
 //!
 //! The kernel is handed a descriptor, never a path: the program is resolved in the view and opened
 //! here. `#!` lines are read here, since their paths mean files of the view. The ELF interpreter
-//! (`PT_INTERP`) is opened by the kernel by its host path; it must be the file that the view has at
-//! that path, and the tracer compares what was loaded with what was approved before the first
-//! instruction runs.
+//! (`PT_INTERP`) is opened by the kernel by its host path; where that isn't the file that the view has at
+//! that path, an image of the program is run that names the right one (`vfs::image`). In any case the tracer
+//! compares what was loaded with what was approved before the first instruction runs.
 
 use super::args::{AtFlags, DirFd, OptPath, Ptr, UserPath};
+use super::elf;
 use super::path::{check_flags, follow, named};
 use super::plan::{Act, Cx, Errno, Plan};
 use crate::policy::Access;
 use crate::sys;
 use crate::task::{Argv, ExecPlan};
-use crate::vfs::{Follow, Found, Place};
-use goblin::elf::Elf;
+use crate::vfs::{Follow, Found, OwnLoader, Place};
 use std::ffi::{CStr, CString};
 use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
@@ -92,7 +92,8 @@ fn plan<'a>(
     let path = path.text()?;
     let mut program = open_program(cx, place)?;
     let mut plan = Plan::ask(Access::EXEC, program.rule, Act::Return(0));
-    let mut name = script_name(path, by_fd);
+    let asked = script_name(path, by_fd);
+    let mut name = asked.clone();
     // A program given by descriptor alone is called after its file (Linux 6.14).
     let comm = if path.is_empty() {
         program.file_name.clone()
@@ -129,9 +130,9 @@ fn plan<'a>(
         program = open_program(cx, place)?;
         plan.also(Access::EXEC, program.rule);
     };
-    let interpreter = match elf_interpreter(&program.file, &head)? {
+    let loader = match elf::dynamic(&program.file, &head)? {
         None => None,
-        Some(path) => Some((approve_interpreter(cx, &path)?, path)),
+        Some(found) => Some(find_loader(cx, &mut plan, found)?),
     };
     let argv = if depth == 0 {
         Argv::Guest(argv.0)
@@ -147,35 +148,44 @@ fn plan<'a>(
             rest: second_argument(cx, argv.0)?,
         }
     };
-    let by_path =
-        depth == 0 && is_name && cx.vfs.is_fixed(path) && is_same_on_host(path, &program.stat);
+    let by_path = depth == 0
+        && is_name
+        && !matches!(loader, Some(Loader::OfView(..)))
+        && cx.vfs.is_fixed(path)
+        && is_same_on_host(path, &program.stat);
     // A second name may lie where guests can write to it.
     let is_fixed = by_path
         && program.stat.st_nlink == 1
-        && interpreter
-            .as_ref()
-            .is_none_or(|(_, path)| cx.vfs.is_fixed(path));
+        && match &loader {
+            None => true,
+            Some(Loader::OfHost(_, path)) => cx.vfs.is_fixed(path),
+            Some(Loader::OfView(..)) => false,
+        };
+    let (loader, own_loader) = match loader {
+        None => (None, None),
+        Some(Loader::OfHost(mapped, _)) => (Some(mapped), None),
+        Some(Loader::OfView(mapped, own_loader)) => (Some(mapped), Some(Box::new(own_loader))),
+    };
     let mapped = if is_fixed {
         None
     } else {
         let own = cx.vfs.when_mapped(program.file.as_fd())?;
-        Some(
-            iter::once(own)
-                .chain(interpreter.map(|(file, _)| file))
-                .collect(),
-        )
+        Some(iter::once(own).chain(loader).collect())
     };
     plan.act = Act::Exec {
         program: OwnedFd::from(program.file),
+        own_loader,
         plan: Box::new(ExecPlan {
             by_path: by_path.then(|| path.to_bytes().to_vec()),
             slot: -1,
             program: (program.stat.st_dev, program.stat.st_ino),
             mapped,
+            image: None,
             empty_at: path_at + path.count_bytes() as u64,
             argv,
             envp: envp.0,
             exe: program.exe,
+            asked,
             comm,
             file_name: program.file_name,
         }),
@@ -189,6 +199,16 @@ fn is_same_on_host(path: &CStr, program: &libc::stat) -> bool {
     path.to_bytes().first() == Some(&b'/')
         && sys::fs::stat(path)
             .is_ok_and(|host| (host.st_dev, host.st_ino) == (program.st_dev, program.st_ino))
+}
+
+/// What the kernel finds at a path of the host, if that is the file which the view has there.
+fn on_host(path: &CStr, in_view: &libc::stat) -> Option<OwnedFd> {
+    if path.to_bytes().first() != Some(&b'/') {
+        return None;
+    }
+    let on_host = sys::fs::open(path, libc::O_PATH).ok()?;
+    let host = sys::fs::fstat(on_host.as_fd()).ok()?;
+    ((host.st_dev, host.st_ino) == (in_view.st_dev, in_view.st_ino)).then_some(on_host)
 }
 
 /// The name that a script's interpreter is given: the path as asked, or the descriptor's.
@@ -327,76 +347,39 @@ fn shebang(head: &[u8]) -> Result<Option<Shebang<'_>>, Errno> {
     }))
 }
 
-/// Checks an ELF header and finds the interpreter that the kernel will load. ENOEXEC for what
-/// isn't an x86-64 program.
-fn elf_interpreter(file: &std::fs::File, head: &[u8]) -> Result<Option<CString>, Errno> {
-    if head.len() < goblin::elf64::header::SIZEOF_EHDR {
-        return Err(Errno::ENOEXEC);
-    }
-    let header = Elf::parse_header(head).map_err(|_| Errno::ENOEXEC)?;
-    let is_64 = header.e_ident.get(4) == Some(&goblin::elf::header::ELFCLASS64);
-    let is_program = matches!(
-        header.e_type,
-        goblin::elf::header::ET_EXEC | goblin::elf::header::ET_DYN
-    );
-    let entry_size = goblin::elf64::program_header::SIZEOF_PHDR;
-    if !is_64
-        || !is_program
-        || header.e_machine != goblin::elf::header::EM_X86_64
-        || usize::from(header.e_phentsize) != entry_size
-    {
-        return Err(Errno::ENOEXEC);
-    }
-    // The kernel takes at most 64 KiB of program headers (load_elf_phdrs).
-    let size = usize::from(header.e_phnum) * entry_size;
-    if size == 0 || size > 65_536 {
-        return Err(Errno::ENOEXEC);
-    }
-    let mut table = vec![0u8; size];
-    file.read_exact_at(&mut table, header.e_phoff)
-        .map_err(|_| Errno::ENOEXEC)?;
-    let ctx = goblin::container::Ctx::default();
-    let headers = goblin::elf::ProgramHeader::parse(&table, 0, usize::from(header.e_phnum), ctx)
-        .map_err(|_| Errno::ENOEXEC)?;
-    let Some(interp) = headers
-        .iter()
-        .find(|h| h.p_type == goblin::elf::program_header::PT_INTERP)
-    else {
-        return Ok(None);
-    };
-    // Two bytes at least, PATH_MAX at most, and NUL at the end (fs/binfmt_elf.c).
-    if !(2..=libc::PATH_MAX as u64).contains(&interp.p_filesz) {
-        return Err(Errno::ENOEXEC);
-    }
-    let mut text = vec![0u8; interp.p_filesz as usize];
-    file.read_exact_at(&mut text, interp.p_offset)
-        .map_err(|_| Errno::EIO)?;
-    if text.last() != Some(&0) {
-        return Err(Errno::ENOEXEC);
-    }
-    let path = CStr::from_bytes_until_nul(&text).map_err(|_| Errno::ENOEXEC)?;
-    Ok(Some(path.to_owned()))
+/// The ELF interpreter, as the view has it.
+enum Loader {
+    /// The kernel, too, finds it by the path in the program: device and inode as mapped, and that path.
+    OfHost((u64, u64), CString),
+    /// The kernel would find another file, or none.
+    OfView((u64, u64), OwnLoader),
 }
 
-/// The ELF interpreter must be the same file in the view and on the host, where the kernel will
-/// look for it. ENOENT if the view has none, ENOEXEC if it has another.
-fn approve_interpreter(cx: &Cx<'_>, path: &CStr) -> Result<(u64, u64), Errno> {
+/// Finds the interpreter of a program. ENOENT if the view has none, EACCES if it is no file.
+fn find_loader(cx: &Cx<'_>, plan: &mut Plan<'_>, program: elf::Dynamic) -> Result<Loader, Errno> {
     let arena = bumpalo::Bump::new();
-    let start = cx.start(libc::AT_FDCWD, path)?;
+    let path = program.interpreter;
+    let start = cx.start(libc::AT_FDCWD, &path)?;
     let found = cx
         .vfs
-        .find(cx.caller(), &start, path, Follow::Last, &arena)?;
+        .find(cx.caller(), &start, &path, Follow::Last, &arena)?;
     let in_view = found.stat.ok_or(Errno::ENOENT)?;
-    if path.to_bytes().first() != Some(&b'/') {
-        return Err(Errno::ENOEXEC);
+    if let Some(on_host) = on_host(&path, &in_view) {
+        return Ok(Loader::OfHost(cx.vfs.when_mapped(on_host.as_fd())?, path));
     }
-    let on_host = sys::fs::open(path, libc::O_PATH).map_err(|_| Errno::ENOEXEC)?;
-    let host = sys::fs::fstat(on_host.as_fd())?;
-    if (host.st_dev, host.st_ino) == (in_view.st_dev, in_view.st_ino) {
-        cx.vfs.when_mapped(on_host.as_fd())
-    } else {
-        Err(Errno::ENOEXEC)
+    let loader = cx.vfs.handle(&found.place)?;
+    let mapped = cx.vfs.when_mapped(loader.as_fd())?;
+    let rule = cx.vfs.rule(&found.place);
+    if rule.is_none() && cx.vfs.is_foreign(loader.as_fd()) {
+        return Err(Errno::EACCES);
     }
+    plan.also(Access::EXEC, rule);
+    let own_loader = OwnLoader {
+        loader,
+        named_at: program.named_at,
+        pieces: program.pieces,
+    };
+    Ok(Loader::OfView(mapped, own_loader))
 }
 
 /// Where the guest's arguments after the zeroth begin; 0 if there are none.
@@ -453,21 +436,5 @@ mod tests {
             let got = shebang(head).map(|s| s.map(|s| (s.interpreter, s.argument)));
             assert_eq!(got, want, "{}", head.escape_ascii());
         }
-    }
-
-    #[test]
-    fn only_64_bit_programs_of_this_machine_are_elf() {
-        let file = std::fs::File::open("/bin/sh").unwrap();
-        let mut head = read_head(&file).unwrap();
-        assert!(elf_interpreter(&file, &head).unwrap().is_some());
-        head[4] = 1; // ELFCLASS32
-        assert_eq!(elf_interpreter(&file, &head).unwrap_err(), Errno::ENOEXEC);
-        head[4] = 2;
-        head[18] = 183; // EM_AARCH64
-        assert_eq!(elf_interpreter(&file, &head).unwrap_err(), Errno::ENOEXEC);
-        assert_eq!(
-            elf_interpreter(&file, b"\x7fELF").unwrap_err(),
-            Errno::ENOEXEC
-        );
     }
 }

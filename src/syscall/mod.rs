@@ -3,8 +3,10 @@
 pub mod args;
 pub mod attr;
 pub mod dir;
+mod elf;
 pub mod exec;
 pub mod flags;
+pub mod identity;
 pub mod meter;
 pub mod name;
 pub mod net;

@@ -248,6 +248,8 @@ pub enum Act<'a> {
     /// execve(2): the program, opened, and what to do with it.
     Exec {
         program: OwnedFd,
+        /// Its interpreter, if the kernel wouldn't find it.
+        own_loader: Option<Box<crate::vfs::OwnLoader>>,
         plan: Box<ExecPlan>,
     },
     /// connect(2) of the caller's socket to a socket file or address.

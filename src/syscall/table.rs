@@ -439,7 +439,7 @@ syscalls! {
        60   93  exit                    Process Native             (status: Int);
        61  260  wait4                   Process Native             (pid: Pid, status: OutBuf, options: Int, usage: OutBuf);
        62  129  kill                    Signal  Notify             (pid: Pid, sig: Signal)                                                       -> signal::kill;
-       63  160  uname                   System  Native             (buf: OutBuf);
+       63  160  uname                   System  Notify             (buf: OutBuf)                                                                 -> identity::uname;
 
     // System V semaphores and messages.
        64  190  semget                  Ipc     Refuse(ENOSYS, "ids are shared with the host") (key: Int, count: Int, flags: Int);

@@ -5,13 +5,15 @@
 //! finds its task. The working directory and umask live in an [`FsContext`], shared as clone(2)
 //! `CLONE_FS` says.
 
+mod exe;
 mod mem;
 mod numbers;
 
+pub use exe::Exe;
 pub use mem::{GuestMem, Mm, read_bytes, read_cstr};
 
 use crate::sys::{self, Errno};
-use crate::vfs::{Dir, Tasks};
+use crate::vfs::{Dir, Image, Tasks};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -112,6 +114,8 @@ pub struct ExecPlan {
     /// Device and inode, as `/proc/PID/maps` shows them, of all files that may be mapped: the program, and
     /// its ELF interpreter if it has one. `None`: no guest can change either, nor what leads to them.
     pub mapped: Option<Vec<(u64, u64)>>,
+    /// What the kernel runs in the program's place.
+    pub image: Option<Arc<Image>>,
     /// A NUL byte in the guest, to serve as the empty path of execveat(2).
     pub empty_at: u64,
     /// The argument vector: the guest's own, or a new one for a script's interpreter.
@@ -120,6 +124,8 @@ pub struct ExecPlan {
     pub envp: u64,
     /// The program's name as `/proc/PID/exe` shows it: a path of the view, or what else it is.
     pub exe: Vec<u8>,
+    /// The path that was asked for, as the program finds it (getauxval(3), `AT_EXECFN`).
+    pub asked: Vec<u8>,
     /// The name that the task will have (prctl(2), `PR_SET_NAME`): the last one of the path asked.
     pub comm: Vec<u8>,
     /// The name that the kernel will give it, which knows only the file.
@@ -148,7 +154,7 @@ pub struct Group {
     /// Which of all groups it is; unlike the id, that never comes again.
     pub birth: u64,
     mm: RwLock<Arc<Mm>>,
-    exe: RwLock<Vec<u8>>,
+    exe: RwLock<Exe>,
     /// The memory: equal for those who share it (clone(2), `CLONE_VM`).
     space: RwLock<Arc<Identity>>,
     /// How many filters its threads have at least, since the guard is one of them; 0 before.
@@ -203,7 +209,7 @@ impl Group {
     }
 
     /// Its program, as it was when it was executed.
-    pub fn exe(&self) -> Vec<u8> {
+    pub fn exe(&self) -> Exe {
         self.exe
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -234,7 +240,7 @@ impl Group {
         Arc::ptr_eq(&self.space(), &other.space())
     }
 
-    fn exec_done(&self, exe: Vec<u8>) {
+    fn exec_done(&self, exe: Exe) {
         *self.space.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         *self.mm.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Mm::new(self.tgid));
         *self.exe.write().unwrap_or_else(PoisonError::into_inner) = exe;
@@ -315,7 +321,7 @@ impl Task {
     }
 
     /// A new program was loaded: fresh memory, another path, an own table of descriptors.
-    pub fn exec_done(&self, exe: Vec<u8>) {
+    pub fn exec_done(&self, exe: Exe) {
         *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         self.group.exec_done(exe);
     }
@@ -575,7 +581,7 @@ impl Tasks for Registry {
     }
 
     fn exe(&self, tgid: i32) -> Option<Vec<u8>> {
-        Some(self.of_group(tgid)?.group.exe())
+        Some(self.of_group(tgid)?.group.exe().text)
     }
 
     fn descriptor(&self, tgid: i32, fd: i32) -> sys::Result<OwnedFd> {

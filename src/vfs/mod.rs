@@ -22,6 +22,7 @@ mod deed;
 mod dir;
 mod fixed;
 pub mod fs;
+mod image;
 pub mod meter;
 mod metered;
 pub mod mount;
@@ -31,6 +32,8 @@ mod resolve;
 mod scratch;
 
 pub use dir::{Dir, Inode};
+pub use fs::{Identity, NO_DOMAIN, check_hostname};
+pub use image::{Image, OwnLoader};
 pub use mount::Layer;
 pub use readdir::Listing;
 pub(crate) use readdir::to_old_layout;
@@ -95,6 +98,9 @@ pub struct Vfs {
     mixed: Mutex<HashSet<Inode>>,
     /// Files with an identity of their own when mapped.
     mapped: Mutex<HashMap<Inode, Inode>>,
+    identity: Identity,
+    /// What runs in the place of programs with another interpreter than the host's.
+    images: image::Images,
     /// Pseudo-terminals opened in this sandbox through `/dev/ptmx`.
     terminals: Mutex<Vec<fs::Terminal>>,
     /// What abstract socket names of this sandbox begin with.
@@ -187,6 +193,8 @@ impl Vfs {
             placeholders: Mutex::default(),
             mixed: Mutex::new(mixed),
             mapped: Mutex::default(),
+            identity: Identity::new("sbox"),
+            images: image::Images::default(),
             terminals: Mutex::default(),
             abstract_prefix: format!("sbox-{}/", std::process::id()).into_bytes(),
             nameless_prefix: format!("sbox {:016x} ", RandomState::new().build_hasher().finish())
@@ -283,16 +291,6 @@ impl Vfs {
     pub fn is_mixed(&self, fd: BorrowedFd<'_>) -> sys::Result<bool> {
         let stat = sys::fs::fstat(fd)?;
         Ok(lock(&self.mixed).contains(&(stat.st_dev, stat.st_ino)))
-    }
-
-    /// Removes the private host directory, at the end of the run.
-    pub fn remove_scratch(&self) {
-        self.scratch.remove();
-    }
-
-    /// An empty directory of the host, for the guests' kernel working directory.
-    pub fn parking(&self) -> BorrowedFd<'_> {
-        self.scratch.parking()
     }
 
     /// Reopens what `fd` names with other flags, through `/proc/self/fd`.

@@ -12,7 +12,7 @@ use crate::policy::RuleId;
 use crate::sys;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 /// Index of a node in the tree of mount points.
 pub type NodeId = usize;
@@ -30,6 +30,8 @@ pub enum Source {
     Cow(CowTree),
     /// One host file, held open.
     File(HostObject),
+    /// A file of the run's own, made when it is first needed.
+    Text(PrivateText),
     /// A symbolic link that exists only in the view (`/bin -> usr/bin`).
     Symlink(Box<[u8]>),
     /// Nothing: the path does not exist, but for what other mounts show below.
@@ -114,6 +116,45 @@ impl PrivateDir {
         }
         let made = scratch.directory(&self.name, self.mode)?;
         Ok(self.made.get_or_init(|| made).as_fd())
+    }
+}
+
+/// A file of a given text, of the run's own, that nobody may write to: most programs never look at it.
+#[derive(Debug)]
+pub struct PrivateText {
+    path: HostPath,
+    name: CString,
+    text: Vec<u8>,
+    made: OnceLock<HostObject>,
+    making: Mutex<()>,
+}
+
+impl PrivateText {
+    /// The file `name` of `scratch`.
+    pub fn new(scratch: &Scratch, name: &CStr, text: Vec<u8>) -> Self {
+        Self {
+            path: scratch.place(name),
+            name: name.to_owned(),
+            text,
+            made: OnceLock::new(),
+            making: Mutex::default(),
+        }
+    }
+
+    /// The file, made if this is the first time.
+    pub(super) fn object(&self, scratch: &Scratch) -> sys::Result<&HostObject> {
+        let _one = super::lock(&self.making);
+        if let Some(made) = self.made.get() {
+            return Ok(made);
+        }
+        let path = scratch.text(&self.name, &self.text);
+        path.map_err(|e| {
+            e.raw_os_error()
+                .map_or(sys::Errno::EIO, sys::Errno::from_raw)
+        })?;
+        let text = CString::new(&*self.path.0).map_err(|_| sys::Errno::EINVAL)?;
+        let object = HostObject::open(&text)?;
+        Ok(self.made.get_or_init(|| object))
     }
 }
 
@@ -359,6 +400,7 @@ impl MountTable {
             let sources: Vec<&[u8]> = match &mount.source {
                 Source::Dir(object) | Source::File(object) => vec![&object.path.0],
                 Source::Private(dir) => vec![&dir.path.0],
+                Source::Text(text) => vec![&text.path.0],
                 Source::Cow(tree) => tree.layers.iter().map(|path| &*path.0).collect(),
                 _ => continue,
             };

@@ -415,7 +415,7 @@ impl<'v> Walk<'v> {
                 let root = self.cow_dir(tree.cow.root(), path, Some(node), mount.rule, Some(id));
                 Place::Dir(root, Last::Mounted)
             }
-            Source::File(_) => Place::File(id),
+            Source::File(_) | Source::Text(_) => Place::File(id),
             Source::Symlink(text) => Place::Link {
                 dir: Arc::clone(dir),
                 text: arena.alloc_slice_copy(text),

@@ -10,6 +10,7 @@ use crate::sys::{self, Errno};
 use nix::fcntl::{Flock, FlockArg};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{DirBuilder, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -81,12 +82,12 @@ impl Scratch {
             other => other?,
         };
         let base = PathBuf::from(OsStr::from_bytes(&super::host_path(dir.as_fd())?.0));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |age| age.as_nanos());
+        // No number of the host's: guests may see it, in what is run for them.
+        let number = RandomState::new().build_hasher().finish();
         Ok(Self {
             base,
             base_fd: dir,
-            name: CString::new(format!("{}-{now:x}", std::process::id()))?,
+            name: CString::new(format!("{number:016x}"))?,
             parking,
             made: OnceLock::new(),
             making: Mutex::default(),
@@ -159,6 +160,16 @@ impl Scratch {
         Ok(PathBuf::from(OsStr::from_bytes(&self.place(name).0)))
     }
 
+    /// Makes the link `name` of this run to a path of the host.
+    pub(super) fn link(&self, name: &CStr, to: &CStr) -> sys::Result<()> {
+        sys::fs::symlinkat(to, self.made()?.dir.as_fd(), name)
+    }
+
+    /// The path of `name` of this run from where guests are parked.
+    pub(super) fn seen_from_parking(&self, name: &CStr) -> Vec<u8> {
+        [b"..", self.name.to_bytes(), name.to_bytes()].join(&b'/')
+    }
+
     /// True if files here can have leases, fcntl(2). Over a network some can't.
     pub fn has_leases(&self) -> bool {
         let try_one = || -> sys::Result<bool> {
@@ -193,6 +204,18 @@ impl Scratch {
             // What stays (processes may still hold on to it) a later run removes.
             let _ = remove_tree(self.base_fd.as_fd(), &self.name);
         }
+    }
+}
+
+impl super::Vfs {
+    /// Removes the private host directory, at the end of the run.
+    pub fn remove_scratch(&self) {
+        self.scratch.remove();
+    }
+
+    /// An empty directory of the host, for the guests' kernel working directory.
+    pub fn parking(&self) -> BorrowedFd<'_> {
+        self.scratch.parking()
     }
 }
 

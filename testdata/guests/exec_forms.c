@@ -251,6 +251,15 @@ static void descriptors(void) {
     int w = open("static", O_WRONLY);
     EXEC("open for writing", "./static", "zero");
     close(w);
+    w = open("dyn", O_WRONLY);
+    EXEC("open for writing, dynamic", "./dyn", "zero");
+    close(w);
+    w = open("dyn", O_RDWR);
+    void *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, w, 0);
+    close(w);
+    EXEC("mapped for writing", "./dyn", "zero");
+    munmap(map, 4096);
+    EXEC("no more", "./dyn", "zero");
     pid_t p = fork_clean();
     if (p == 0) { execve("/bin/sleep", (char *[]){"sleep", "10", NULL}, env_small); _exit(99); }
     put("busy", "", 0755);

@@ -33,6 +33,14 @@ pub(crate) fn guest_static_defining(name: &str, definition: &str) -> Result<Path
     build(name, &["-static", "-no-pie", definition])
 }
 
+/// A guest without a C library, linked for fixed addresses, compiled with definitions.
+pub(crate) fn guest_bare(name: &str, definition: &str) -> Result<PathBuf, Skip> {
+    build(
+        name,
+        &["-static", "-no-pie", "-nostdlib", "-DBARE", definition],
+    )
+}
+
 fn need_static_library() -> Test {
     let found = Command::new(compiler()?)
         .arg("-print-file-name=libc.a")

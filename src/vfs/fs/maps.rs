@@ -6,6 +6,7 @@
 use super::made::made;
 use crate::sys::{self, Errno};
 use crate::vfs::Vfs;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::File;
@@ -174,7 +175,7 @@ impl Vfs {
                         escaped(&text, escapes)
                     }
                 };
-                out.write_all(line.get(..named.from).unwrap_or_default())?;
+                out.write_all(&self.before_path(&line, &named, path))?;
                 out.write_all(&text)?;
                 out.write_all(line.get(named.to..).unwrap_or_default())?;
                 last = Some((path.to_vec(), named.ino, text));
@@ -184,6 +185,23 @@ impl Vfs {
 }
 
 impl Vfs {
+    /// What stands before the path in a line. Of what runs in a program's place (`vfs::image`) the program's device and
+    /// inode are told.
+    fn before_path<'l>(&self, line: &'l [u8], named: &Named, path: &[u8]) -> Cow<'l, [u8]> {
+        let own = line.get(..named.from).unwrap_or_default();
+        let image = self.program_mapped(path, named.ino);
+        let file = image.and_then(|image| self.when_mapped(image.program()).ok());
+        let spaces = own.iter().enumerate().filter(|(_, b)| **b == b' ');
+        let Some(((device, ino), (end, _))) = file.zip(spaces.into_iter().nth(2)) else {
+            return Cow::Borrowed(own);
+        };
+        let mut told = own.get(..=end).unwrap_or_default().to_vec();
+        let (major, minor) = (libc::major(device), libc::minor(device));
+        told.extend(format!("{major:02x}:{minor:02x} {ino} ").bytes());
+        told.resize(told.len().max(own.len()), b' ');
+        Cow::Owned(told)
+    }
+
     /// What `maps` tells of the files mapped at each address, for the file beside it that tells only paths.
     fn mapped_files(&self, relative: &str) -> sys::Result<HashMap<u64, Identity>> {
         let beside = relative.rsplit_once('/').ok_or(Errno::ENOENT)?.0;

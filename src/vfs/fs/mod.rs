@@ -1,12 +1,14 @@
 //! Files that only the view knows: devices, processes, and directories on the way to mounts.
 
 mod dev;
+mod identity;
 mod made;
 mod maps;
 mod mounts;
 mod proc;
 
 pub(super) use dev::Terminal;
+pub use identity::{Identity, IdentityFile, NO_DOMAIN, check_hostname};
 pub use maps::MapsFile;
 pub use mounts::MountFile;
 pub use proc::{Magic, ProcDir};
@@ -65,6 +67,8 @@ pub enum SynthFile {
     Maps(MapsFile, String),
     /// The mounts of the view, as a file of this process.
     Mounts(MountFile, i32),
+    /// Which machine this is.
+    Identity(IdentityFile),
 }
 
 /// What a name in a synthetic directory is.
@@ -189,6 +193,7 @@ impl Vfs {
             SynthFile::Tty => "/dev/tty".into(),
             SynthFile::Pts(n) => format!("/dev/pts/{n}"),
             SynthFile::Proc(rel) | SynthFile::Maps(_, rel) => rel.clone(),
+            SynthFile::Identity(file) => file.relative().into(),
             // The host's tells the host's mounts.
             SynthFile::Mounts(..) => return Err(Errno::ENOENT),
         };
@@ -208,8 +213,8 @@ impl Vfs {
         let flags = (flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)) | libc::O_NOCTTY;
         match file {
             SynthFile::Proc(rel) if writes && !proc::is_writable(rel) => Err(Errno::EACCES),
-            SynthFile::Mounts(..) | SynthFile::Maps(..) if writes => Err(Errno::EACCES),
-            SynthFile::Mounts(..) | SynthFile::Maps(..) => {
+            made if is_made(made) && writes => Err(Errno::EACCES),
+            made if is_made(made) => {
                 self.reopen(self.make_text(file)?.as_fd(), flags & !libc::O_DIRECTORY)
             }
             SynthFile::Tty => self.open_tty(flags, who),
@@ -235,8 +240,7 @@ impl Vfs {
     /// True for a file whose text is made when it is opened: until then it has no object that could tell
     /// its attributes.
     pub fn is_made(&self, place: &Place<'_>) -> bool {
-        let made = |file: &_| matches!(file, SynthFile::Mounts(..) | SynthFile::Maps(..));
-        matches!(place, Place::Synth(file) if made(file))
+        matches!(place, Place::Synth(file) if is_made(file))
     }
 
     /// A file whose text is made here, not the host's.
@@ -244,6 +248,7 @@ impl Vfs {
         match file {
             SynthFile::Mounts(file, tgid) => self.open_mounts(*file, *tgid),
             SynthFile::Maps(file, relative) => self.open_maps(*file, relative),
+            SynthFile::Identity(file) => self.open_identity(*file),
             _ => Err(Errno::ENOENT),
         }
     }
@@ -257,6 +262,7 @@ impl Vfs {
     pub(super) fn mounted_file(&self, id: super::mount::MountId) -> sys::Result<&HostObject> {
         match self.table.mount(id).map(|m| &m.source) {
             Some(Source::File(object)) => Ok(object),
+            Some(Source::Text(text)) => text.object(&self.scratch),
             _ => Err(Errno::ENOENT),
         }
     }
@@ -278,7 +284,7 @@ impl Vfs {
                 let found = terminals.iter().find(|t| t.number == *n && t.lives());
                 copy(found.ok_or(Errno::ENOENT)?.slave.as_fd())
             }
-            Place::Synth(file @ (SynthFile::Mounts(..) | SynthFile::Maps(..))) => {
+            Place::Synth(file) if is_made(file) => {
                 self.reopen(self.make_text(file)?.as_fd(), libc::O_PATH)
             }
             Place::Synth(file) => {
@@ -342,6 +348,14 @@ impl Vfs {
         let stat = sys::fs::fstat(self.stand_in(dir)?)?;
         Ok((stat.st_dev, stat.st_ino))
     }
+}
+
+/// True for files whose text is made here.
+fn is_made(file: &SynthFile) -> bool {
+    matches!(
+        file,
+        SynthFile::Mounts(..) | SynthFile::Maps(..) | SynthFile::Identity(_)
+    )
 }
 
 /// A stable 31-bit number for a name: directory positions and inode numbers of made-up links.

@@ -140,6 +140,7 @@ impl Vfs {
         };
         Ok(match &mount.source {
             Source::Dir(object) | Source::File(object) => of_host(object.fd.as_fd())?,
+            Source::Text(_) => of_host(self.scratch.parking())?,
             Source::Private(dir) => of_host(dir.enter(&self.scratch)?)?,
             Source::Cow(tree) => {
                 let (device, _) = of_host(tree.cow.root().top()?)?;

@@ -4,7 +4,7 @@
 //! ours. What is not listed here does not exist.
 
 use super::made::made_name;
-use super::{MapsFile, MountFile, SynthDir, SynthFile, SynthNode};
+use super::{IdentityFile, MapsFile, MountFile, SynthDir, SynthFile, SynthNode};
 use crate::sys::{self, Errno};
 use crate::vfs::path::components;
 use crate::vfs::resolve::{Last, Place};
@@ -46,8 +46,8 @@ pub enum Magic {
     Fd(i32, i32),
 }
 
-/// Host-wide files that the view passes on.
-const HOST_FILES: [&str; 24] = [
+/// Host-wide files that the view passes on; those of [`IdentityFile`] are its own.
+const HOST_FILES: [&str; 25] = [
     "cpuinfo",
     "filesystems",
     "loadavg",
@@ -59,6 +59,7 @@ const HOST_FILES: [&str; 24] = [
     "sys/fs/nr_open",
     "sys/fs/pipe-max-size",
     "sys/kernel/cap_last_cap",
+    "sys/kernel/domainname",
     "sys/kernel/hostname",
     "sys/kernel/ngroups_max",
     "sys/kernel/osrelease",
@@ -253,6 +254,9 @@ fn host_child(dir: &str, name: &str) -> SynthNode {
     if let Some(index) = HOST_DIRS.iter().position(|d| *d == path) {
         return SynthNode::Dir(SynthDir::Proc(ProcDir::Host(index)));
     }
+    if let Some(file) = IdentityFile::at(&path) {
+        return SynthNode::File(SynthFile::Identity(file));
+    }
     if HOST_FILES.contains(&path.as_str()) {
         return SynthNode::File(SynthFile::Proc(path));
     }
@@ -365,7 +369,12 @@ impl Vfs {
 
     fn exe(&self, tgid: i32) -> sys::Result<OwnedFd> {
         let name = CString::new(format!("{tgid}/exe")).map_err(|_| Errno::ENOENT)?;
-        sys::fs::openat(self.proc_root.as_fd(), &name, libc::O_PATH, 0)
+        let exe = sys::fs::openat(self.proc_root.as_fd(), &name, libc::O_PATH, 0)?;
+        let stat = sys::fs::fstat(exe.as_fd())?;
+        match self.program_of((stat.st_dev, stat.st_ino)) {
+            Some(image) => self.reopen(image.program(), libc::O_PATH),
+            None => Ok(exe),
+        }
     }
 
     /// The text of a magic link, in the view's terms.
@@ -453,6 +462,11 @@ impl Vfs {
         device: Option<u64>,
     ) -> Vec<u8> {
         // "pipe:[1]", "socket:[2]", "anon_inode:[eventpoll]" and "/memfd:x" name no path.
+        if let Some(image) = self.program_mapped(host, ino) {
+            return self
+                .text_of_file(image.program())
+                .unwrap_or_else(|_| UNREACHABLE.to_vec());
+        }
         let is_path = host.first() == Some(&b'/') && !NO_PATHS.iter().any(|n| host.starts_with(n));
         let device_name = strip_deleted(host).strip_prefix(b"/dev/");
         let is_device =

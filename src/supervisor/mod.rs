@@ -5,6 +5,7 @@
 //!   │
 //!   ├─ tracer (the main thread): owns every guest as ptrace wants it; exec, fork, signals, death
 //!   ├─ worker: blocks in RECV, serves one notification after the other, never waits for a guest
+//!   ├─ relay: carries bytes between the caller's terminal and the guests', if there is one
 //!   └─ sleepers: one thread for each call that sleeps (FIFO, connect), and one that wakes them
 //! ```
 //!
@@ -28,6 +29,7 @@ mod sleep;
 mod socket;
 pub mod spawn;
 pub mod stats;
+mod terminal;
 mod tracer;
 mod verify;
 pub mod view;
@@ -125,6 +127,8 @@ struct Shared {
     peers: Arc<peer::Peers>,
     tracer: mailbox::Mailbox,
     bell: watch::Bell,
+    /// The guests' own, if the caller has one.
+    terminal: Option<terminal::Terminal>,
 }
 
 /// Runs a program in a sandbox to its end.

@@ -95,7 +95,7 @@ pub struct Vfs {
     mixed: Mutex<HashSet<Inode>>,
     /// Files with an identity of their own when mapped.
     mapped: Mutex<HashMap<Inode, Inode>>,
-    /// Pseudo-terminals opened in this sandbox through `/dev/ptmx`.
+    /// The run's own pseudo-terminal, and those opened in it through `/dev/ptmx`.
     terminals: Mutex<Vec<fs::Terminal>>,
     /// What abstract socket names of this sandbox begin with.
     abstract_prefix: Vec<u8>,

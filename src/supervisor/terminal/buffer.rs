@@ -1,6 +1,7 @@
 //! Bytes on their way from one terminal to the other.
 
 use crate::sys::{self, Errno};
+use nix::sys::termios::OutputFlags;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// What has been read and not yet written. Its size is fixed: who fills it faster than it is emptied has to wait.
@@ -23,6 +24,17 @@ pub(super) enum Lines {
     Kept,
     /// The pty has made CR LF of each LF (`ONLCR`). That is taken back, for a terminal that will do so itself.
     Plain,
+}
+
+impl Lines {
+    /// What is to be done if the caller's terminal treats output as the guests' does, by these flags.
+    pub(super) fn by(output: OutputFlags) -> Self {
+        if output.contains(OutputFlags::OPOST | OutputFlags::ONLCR) {
+            Self::Plain
+        } else {
+            Self::Kept
+        }
+    }
 }
 
 /// What came of reading.

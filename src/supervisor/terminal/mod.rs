@@ -33,7 +33,7 @@ mod buffer;
 pub(super) mod modes;
 mod relay;
 
-use crate::sys::process::Forked;
+use crate::sys::process::{self as sp, Forked};
 use crate::sys::{self, Errno};
 use attendant::Attendant;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
@@ -110,7 +110,7 @@ impl Terminals {
         self.master.as_fd()
     }
 
-    /// Forks as [`fork`](crate::sys::process::fork) does, but for the attendant in between: the child is in the session that it leads.
+    /// Forks as [`sp::fork`] does, but for the attendant in between: the child is in the session that it leads.
     pub(super) fn fork(&mut self) -> sys::Result<Forked> {
         match attendant::fork(&self.slave, &self.caller)? {
             Some((attendant, first)) => {
@@ -124,6 +124,11 @@ impl Terminals {
     /// For the first guest, before it executes anything: its terminal, and a process group of its own.
     pub(super) fn enter(&self) -> sys::Result<()> {
         let [stdin, stdout, stderr] = self.replaced;
+        if !self.eager {
+            // What bash(1) starts in $(…) ignores them: reading would fail, and not ask for the terminal.
+            sp::default_disposition(libc::SIGTTIN)?;
+            sp::default_disposition(libc::SIGTTOU)?;
+        }
         if stdin {
             dup2_stdin(&self.slave)?;
         }

@@ -7,20 +7,27 @@
 //! | is killed by a signal that can't be caught, or isn't | the attendant ([`put_back`]) |
 
 use crate::sys;
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 
 /// The terminal that this process has made raw, and its modes before.
 static RAW: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
 
-/// Makes the terminal raw. Stops, as any program in the background would (SIGTTOU), if it isn't ours to change.
-pub(super) fn make_raw(terminal: BorrowedFd<'_>, saved: &mut Option<Termios>) -> sys::Result<()> {
+/// Makes the terminal raw, but for these flags of its output. Stops, as any program in the background would (SIGTTOU),
+/// if it isn't ours to change.
+pub(super) fn make_raw(
+    terminal: BorrowedFd<'_>,
+    saved: &mut Option<Termios>,
+    output: OutputFlags,
+) -> sys::Result<()> {
     remember(terminal, saved)?;
     let Some(modes) = saved else {
         return Ok(());
     };
-    tcsetattr(terminal, SetArg::TCSANOW, &raw(modes))?;
+    let mut wanted = raw(modes);
+    wanted.output_flags = output;
+    tcsetattr(terminal, SetArg::TCSANOW, &wanted)?;
     let copy = sys::fs::dup_above(terminal, 3)?;
     if let Ok(mut raw) = RAW.lock() {
         *raw = Some((copy, modes.clone()));
@@ -50,7 +57,7 @@ pub(super) fn let_go() {
 /// Notes the modes, unless they are those that were set here: then what was noted before is right.
 pub(super) fn remember(terminal: BorrowedFd<'_>, saved: &mut Option<Termios>) -> sys::Result<()> {
     let now = tcgetattr(terminal)?;
-    if !saved.as_ref().is_some_and(|saved| alike(&now, &raw(saved))) {
+    if !saved.as_ref().is_some_and(|saved| is_raw(&now, saved)) {
         *saved = Some(now);
     }
     Ok(())
@@ -59,7 +66,7 @@ pub(super) fn remember(terminal: BorrowedFd<'_>, saved: &mut Option<Termios>) ->
 /// Sets the modes to what they were, unless somebody has changed them since they were made raw: a shell that has
 /// noticed first knows better.
 pub(super) fn put_back(terminal: BorrowedFd<'_>, saved: &Termios) -> sys::Result<()> {
-    if alike(&tcgetattr(terminal)?, &raw(saved)) {
+    if is_raw(&tcgetattr(terminal)?, saved) {
         tcsetattr(terminal, SetArg::TCSANOW, saved)?;
     }
     Ok(())
@@ -71,7 +78,14 @@ fn raw(modes: &Termios) -> Termios {
     raw
 }
 
-/// Has the guests' terminal the modes that the caller's has had before it was raw, if it still has those of `last` time: who
+/// True for modes that were made from `saved` here.
+fn is_raw(now: &Termios, saved: &Termios) -> bool {
+    let mut raw = raw(saved);
+    raw.output_flags = now.output_flags;
+    alike(now, &raw)
+}
+
+/// Gives the guests' terminal the modes that the caller's has had before it was raw, if it still has those of `last` time: who
 /// starts in the background sees the modes of a shell that is being typed into, and not those of its commands.
 pub(super) fn pass_on(
     master: BorrowedFd<'_>,
@@ -96,7 +110,7 @@ fn alike(a: &Termios, b: &Termios) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::termios::{LocalFlags, OutputFlags};
+    use nix::sys::termios::LocalFlags;
 
     fn modes(terminal: BorrowedFd<'_>) -> Termios {
         tcgetattr(terminal).unwrap()
@@ -109,7 +123,9 @@ mod tests {
         let before = modes(terminal);
         let mut saved = None;
         remember(terminal, &mut saved).unwrap();
-        tcsetattr(terminal, SetArg::TCSANOW, &raw(&before)).unwrap();
+        let mut raw_but_for_output = raw(&before);
+        raw_but_for_output.output_flags = before.output_flags;
+        tcsetattr(terminal, SetArg::TCSANOW, &raw_but_for_output).unwrap();
         // Seen raw, it is not taken for what it was before.
         remember(terminal, &mut saved).unwrap();
         let saved = saved.unwrap();
@@ -118,7 +134,6 @@ mod tests {
         assert_eq!(modes(terminal), before);
 
         let mut others = raw(&before);
-        others.output_flags.insert(OutputFlags::OPOST);
         others.local_flags.insert(LocalFlags::ISIG);
         tcsetattr(terminal, SetArg::TCSANOW, &others).unwrap();
         put_back(terminal, &saved).unwrap();

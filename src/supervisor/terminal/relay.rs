@@ -66,6 +66,8 @@ pub(super) struct Relay {
     modes: Option<Termios>,
     /// Those that the guests' terminal was given; they may have changed them.
     passed_on: Termios,
+    /// How the caller's terminal treats output, if it is given.
+    output_modes: OutputFlags,
     lines: Lines,
     output: Buffer,
     input: Buffer,
@@ -100,12 +102,13 @@ impl Relay {
             given: false,
             modes: None,
             passed_on: ends.modes,
+            output_modes: OutputFlags::empty(),
             lines: Lines::Kept,
             output: Buffer::new(OUTPUT_BYTES),
             input: Buffer::new(INPUT_BYTES),
             again: None,
         };
-        relay.lines = relay.lines_while_held();
+        relay.lines = Lines::by(relay.guests_output_flags());
         if relay.eager && relay.in_foreground() {
             relay.give(relay.first_group());
         }
@@ -204,6 +207,9 @@ impl Relay {
             self.let_go();
         }
         self.type_in();
+        if happened.master.contains(PollFlags::POLLIN) {
+            self.follow_output();
+        }
         if let Some(master) = &self.master
             && happened.master.intersects(PollFlags::POLLIN | gone)
             && self.output.fill(master.as_fd(), false, self.lines) == Came::End
@@ -378,7 +384,8 @@ impl Relay {
             let caller = caller.as_fd();
             let _ = self.output.drain(caller);
         }
-        if modes::make_raw(caller.as_fd(), &mut self.modes).is_err() {
+        let output = self.output_flags();
+        if modes::make_raw(caller.as_fd(), &mut self.modes, output).is_err() {
             return;
         }
         crate::trace::on_raw_terminal(self.tells_there);
@@ -411,16 +418,43 @@ impl Relay {
         // They fail when it has been killed. Then there is nothing to hold or to forget.
         let _ = self.attendant.ask(Order::Hold);
         let _ = self.attendant.ask(Order::Forget);
-        self.lines = self.lines_while_held();
+        self.lines = Lines::by(self.guests_output_flags());
     }
 
-    /// What becomes of lines on a terminal that isn't raw.
-    fn lines_while_held(&self) -> Lines {
-        let twice = OutputFlags::OPOST | OutputFlags::ONLCR;
-        match self.master.as_ref().map(tcgetattr) {
-            Some(Ok(modes)) if modes.output_flags.contains(twice) => Lines::Plain,
-            _ => Lines::Kept,
+    /// How the caller's terminal is to treat what is written there, while it is given. Where others write to it as well, it
+    /// has to make lines of their text; then it does to all what the guests' terminal does to theirs.
+    fn output_flags(&self) -> OutputFlags {
+        if self.eager {
+            return OutputFlags::empty();
         }
+        self.guests_output_flags()
+    }
+
+    fn guests_output_flags(&self) -> OutputFlags {
+        match self.master.as_ref().map(tcgetattr) {
+            Some(Ok(modes)) => modes.output_flags,
+            _ => OutputFlags::empty(),
+        }
+    }
+
+    /// Follows guests that change how their terminal treats output.
+    fn follow_output(&mut self) {
+        if self.eager || !self.given {
+            return;
+        }
+        let output = self.output_flags();
+        self.lines = Lines::by(output);
+        if output != self.output_modes
+            && let Some(caller) = &self.caller
+            && modes::make_raw(caller.as_fd(), &mut self.modes, output).is_ok()
+        {
+            self.set_output_modes(output);
+        }
+    }
+
+    fn set_output_modes(&mut self, output: OutputFlags) {
+        self.output_modes = output;
+        crate::trace::on_raw_terminal(self.tells_there && !output.contains(OutputFlags::OPOST));
     }
 
     /// True if we are what the user of the caller's terminal works with. One of another session has no say in that.

@@ -1,0 +1,25 @@
+//! Terminals: a guest that has one behaves in it as it does outside, and the caller's comes to no harm.
+//!
+//! `screens` are scenes of people at work, played in tmux(1) natively and in sbox, whose screens must be the same. `lives` are
+//! runs on a pty of the test's own: modes, signals, streams, and ends of all kinds.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test panics to fail"
+)]
+
+mod lives;
+mod pty;
+mod screens;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut all = lives::tests();
+    all.extend(screens::tests());
+    support::main(all)
+}

@@ -1,0 +1,1 @@
+//! A terminal of the test's own.

@@ -2,6 +2,8 @@
 //!
 //! In an *inner* scene the shell runs in sbox; natively it is just a shell. In an *outer* scene the shell is the host's and
 //! runs `r PROGRAM`, which is the program natively, and `sbox run -- PROGRAM` in sbox.
+//!
+//! Long because it is a list of scenes.
 
 use crate::support::{Named, Skip, Test, need, need_sbox, sbox, scratch};
 use crate::tests;

@@ -72,7 +72,12 @@ impl Attendant {
 }
 
 /// Forks the attendant, and from it the first guest: in that, `None`.
-pub(super) fn fork(slave: &OwnedFd, caller: &OwnedFd) -> sys::Result<Option<(Attendant, i32)>> {
+/// It knows these modes of the caller's from the start.
+pub(super) fn fork(
+    slave: &OwnedFd,
+    caller: &OwnedFd,
+    modes: &Termios,
+) -> sys::Result<Option<(Attendant, i32)>> {
     let (ours, theirs) = socketpair(
         AddressFamily::Unix,
         SockType::SeqPacket,
@@ -82,11 +87,14 @@ pub(super) fn fork(slave: &OwnedFd, caller: &OwnedFd) -> sys::Result<Option<(Att
     match sp::fork()? {
         Forked::Child => {
             drop(ours);
-            match lead(slave) {
-                Ok(Forked::Child) => Ok(None),
-                Ok(Forked::Parent(first)) => attend(&theirs, first, slave, caller),
-                Err(errno) => attend(&theirs, -(errno as i32), slave, caller),
-            }
+            let first = match lead(slave) {
+                Ok(Forked::Child) => return Ok(None),
+                Ok(Forked::Parent(first)) => first,
+                Err(errno) => -(errno as i32),
+            };
+            // Whether it went well or not, there is nothing more to do, and nobody to tell.
+            let _ = attend(&theirs, first, slave, caller, modes);
+            sp::exit_now(0)
         }
         Forked::Parent(pid) => {
             drop(theirs);
@@ -112,15 +120,14 @@ fn lead(slave: &OwnedFd) -> sys::Result<Forked> {
     Ok(forked)
 }
 
-/// What the attendant does until sbox closes its end, or is gone.
-fn attend(socket: &OwnedFd, first: i32, slave: &OwnedFd, caller: &OwnedFd) -> ! {
-    if serve(socket, first, slave, caller).is_err() {
-        sp::exit_now(125);
-    }
-    sp::exit_now(0)
-}
-
-fn serve(socket: &OwnedFd, first: i32, slave: &OwnedFd, caller: &OwnedFd) -> sys::Result<()> {
+/// What the attendant does until sbox closes its end, or is gone. From here on it has no descriptors but three.
+fn attend(
+    socket: &OwnedFd,
+    first: i32,
+    slave: &OwnedFd,
+    caller: &OwnedFd,
+    modes: &Termios,
+) -> sys::Result<()> {
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
     sp::prctl(libc::PR_SET_DUMPABLE, 0, 0)?;
     send(
@@ -134,7 +141,7 @@ fn serve(socket: &OwnedFd, first: i32, slave: &OwnedFd, caller: &OwnedFd) -> sys
     dup2_stderr(caller)?;
     sp::close_from(3)?;
     let (socket, slave, caller) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let mut modes: Option<Termios> = None;
+    let mut modes = Some(modes.clone());
     let mut order = [0u8; 5];
     loop {
         match recv(socket.as_raw_fd(), &mut order, MsgFlags::empty()) {

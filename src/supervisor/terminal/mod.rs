@@ -41,7 +41,10 @@ use nix::pty::openpty;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::sys::termios::{Termios, tcgetattr};
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe2};
+use nix::unistd::{
+    Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpgrp, getpid, pipe2, setpgid, tcgetpgrp,
+    tcsetpgrp,
+};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -66,8 +69,10 @@ pub(super) struct Terminals {
     modes: Termios,
     /// Which of the descriptors 0, 1 and 2 are the caller's terminal.
     replaced: [bool; 3],
-    /// Nobody else is likely to read the caller's terminal: it is given from the start.
+    /// Nobody else is likely to read the caller's terminal: it is given whenever we have it.
     eager: bool,
+    /// It is given from the start.
+    given: bool,
     attendant: Option<Attendant>,
 }
 
@@ -94,6 +99,7 @@ impl Terminals {
         }
         fcntl(&pair.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let eager = is_ours(caller.as_fd()) && !three.into_iter().any(is_pipe);
+        let given = eager && in_foreground(caller.as_fd());
         Ok(Some(Self {
             caller,
             master: pair.master,
@@ -101,6 +107,7 @@ impl Terminals {
             modes,
             replaced: devices.map(|d| d == Some(device)),
             eager,
+            given,
             attendant: None,
         }))
     }
@@ -112,7 +119,7 @@ impl Terminals {
 
     /// Forks as [`sp::fork`] does, but for the attendant in between: the child is in the session that it leads.
     pub(super) fn fork(&mut self) -> sys::Result<Forked> {
-        match attendant::fork(&self.slave, &self.caller)? {
+        match attendant::fork(&self.slave, &self.caller, &self.modes)? {
             Some((attendant, first)) => {
                 self.attendant = Some(attendant);
                 Ok(Forked::Parent(first))
@@ -138,7 +145,13 @@ impl Terminals {
         if stderr {
             dup2_stderr(&self.slave)?;
         }
-        nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(0))
+        setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        if self.given {
+            // The background may do this only where the signal is blocked. The mask is set anew before exec.
+            SigSet::from_iter([Signal::SIGTTOU]).thread_block()?;
+            tcsetpgrp(&self.slave, getpid())?;
+        }
+        Ok(())
     }
 
     /// Starts to carry bytes. To be called before the first guest runs, and by the thread from which all others are born:
@@ -148,6 +161,7 @@ impl Terminals {
             caller,
             master,
             eager,
+            given,
             modes,
             attendant,
             replaced: [_, _, tells_there],
@@ -165,6 +179,7 @@ impl Terminals {
             news,
             first,
             eager,
+            given,
             tells_there,
             modes,
         })?;
@@ -222,7 +237,12 @@ fn own_description(given: BorrowedFd<'_>) -> sys::Result<OwnedFd> {
 
 /// True if this is the terminal of our own session, which has a foreground.
 fn is_ours(terminal: BorrowedFd<'_>) -> bool {
-    nix::unistd::tcgetpgrp(terminal).is_ok()
+    tcgetpgrp(terminal).is_ok()
+}
+
+/// True if we are what the user of the terminal works with. One of another session has no say in that.
+fn in_foreground(terminal: BorrowedFd<'_>) -> bool {
+    tcgetpgrp(terminal).map_or_else(|errno| errno == Errno::ENOTTY, |group| group == getpgrp())
 }
 
 /// True if somebody else may be at the other end, who has the same terminal.

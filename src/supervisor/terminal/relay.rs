@@ -6,7 +6,7 @@
 
 use super::attendant::{Attendant, Order};
 use super::buffer::{Buffer, Came, Lines};
-use super::{STOPPING, TOLD, modes};
+use super::{STOPPING, TOLD, in_foreground, modes};
 use crate::sys::process as sp;
 use crate::sys::{self, Errno};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -41,6 +41,8 @@ pub(super) struct Ends {
     pub(super) first: i32,
     /// Give the terminal whenever we have it.
     pub(super) eager: bool,
+    /// It is given already, but for the caller's modes.
+    pub(super) given: bool,
     /// sbox's own messages go to the caller's terminal.
     pub(super) tells_there: bool,
     /// The modes that both terminals have.
@@ -109,8 +111,8 @@ impl Relay {
             again: None,
         };
         relay.lines = Lines::by(relay.guests_output_flags());
-        if relay.eager && relay.in_foreground() {
-            relay.give(relay.first_group());
+        if ends.given {
+            relay.make_raw();
         }
         Ok(relay)
     }
@@ -146,7 +148,8 @@ impl Relay {
         }
         self.output.complete();
         self.show();
-        self.take_back();
+        // The attendant goes with the socket, and finds nothing to do.
+        modes::restore();
     }
 
     /// Waits until something happens. The last look doesn't wait.
@@ -381,26 +384,38 @@ impl Relay {
         }
         if !self.given {
             self.output.complete();
-            let caller = caller.as_fd();
-            let _ = self.output.drain(caller);
+            // What isn't taken at once comes out raw.
+            let _ = self.output.drain(caller.as_fd());
         }
-        let output = self.output_flags();
-        if modes::make_raw(caller.as_fd(), &mut self.modes, output).is_err() {
+        if !self.make_raw() {
             return;
         }
-        crate::trace::on_raw_terminal(self.tells_there);
-        if let (Some(master), Some(saved)) = (&self.master, &self.modes) {
-            // Fails only if it has hung up.
-            let _ = modes::pass_on(master.as_fd(), &mut self.passed_on, saved);
-        }
-        self.given = true;
-        self.lines = Lines::Kept;
         let first = self.first_group().map_or(0, Pid::as_raw);
         // EPERM: the group that was in front has ended meanwhile.
         let _ = self
             .attendant
             .ask(Order::Foreground(group.as_raw()))
             .or_else(|_| self.attendant.ask(Order::Foreground(first)));
+    }
+
+    /// The caller's terminal becomes raw, and the guests' gets the modes that it had.
+    fn make_raw(&mut self) -> bool {
+        let output = self.output_flags();
+        let made = self
+            .caller
+            .as_ref()
+            .is_some_and(|caller| modes::make_raw(caller.as_fd(), &mut self.modes, output).is_ok());
+        if !made {
+            return false;
+        }
+        if let (Some(master), Some(saved)) = (&self.master, &self.modes) {
+            // Fails only if it has hung up.
+            let _ = modes::pass_on(master.as_fd(), &mut self.passed_on, saved);
+        }
+        self.given = true;
+        self.set_output_modes(output);
+        self.lines = Lines::by(output);
+        true
     }
 
     /// From given to held: the caller's terminal as it was.
@@ -457,12 +472,10 @@ impl Relay {
         crate::trace::on_raw_terminal(self.tells_there && !output.contains(OutputFlags::OPOST));
     }
 
-    /// True if we are what the user of the caller's terminal works with. One of another session has no say in that.
     fn in_foreground(&self) -> bool {
-        self.caller.as_ref().is_some_and(|caller| {
-            tcgetpgrp(caller)
-                .map_or_else(|errno| errno == Errno::ENOTTY, |group| group == getpgrp())
-        })
+        self.caller
+            .as_ref()
+            .is_some_and(|caller| in_foreground(caller.as_fd()))
     }
 
     /// The guests' group in the foreground of their terminal, if it is given.

@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Named> {
         statuses_are_passed_on,
         nothing_where_nothing_is_a_terminal,
         descriptors_that_are_no_terminals_stay,
+        lines_end_alike_in_pipelines,
         all_output_comes_before_the_end,
         bytes_pass_unchanged,
         a_big_paste_arrives,
@@ -220,6 +221,24 @@ fn descriptors_that_are_no_terminals_stay() -> Test {
     Ok(())
 }
 
+/// Two terminals make a line's end of each LF, and yet there is one: while nobody reads, while a guest does, and when it has
+/// set its terminal to leave lines alone.
+fn lines_end_alike_in_pipelines() -> Test {
+    need_sbox()?;
+    let script = "exec >&2; printf 'a\\nb\\n'; read x; printf 'c\\nd\\n'; sleep 0.3; stty -opost; printf 'e\\nf\\n'; \
+        sleep 0.3; stty opost; printf 'g\\n'";
+    let mut pty = Pty::start(outside(&format!("SBOX sh -c \"{script}\" | cat; echo end")));
+    pty.see("b");
+    // When it is wanted: what is typed before is shown by either terminal.
+    pty.wait_for_modes(&pty.first_modes().clone(), false);
+    pty.send("typed\r");
+    assert!(pty.end().success());
+    let text = pty.text();
+    let text = text.replacen("typed\r\n", "", 1);
+    assert_eq!(text, "a\r\nb\r\nc\r\nd\r\ne\nf\ng\r\nend\r\n");
+    Ok(())
+}
+
 fn all_output_comes_before_the_end() -> Test {
     need_sbox()?;
     for round in 0..30 {
@@ -298,7 +317,7 @@ fn modes_come_back_after_each_end() -> Test {
     ] {
         let marker = marker();
         let mut pty = Pty::start(run(&["sleep", &marker]));
-        let before = pty.modes();
+        let before = pty.first_modes().clone();
         pty.wait_for_modes(&before, false);
         let guest = guest_of(&marker);
         match ending {
@@ -334,7 +353,7 @@ fn modes_come_back_at_random_moments() -> Test {
         let marker = marker();
         let script = format!("while :; do echo {marker}; done");
         let mut pty = Pty::start(shell(&script));
-        let before = pty.modes();
+        let before = pty.first_modes().clone();
         std::thread::sleep(Duration::from_micros(random.below(120_000)));
         if round % 2 == 0 {
             signal(pty.pid(), Signal::SIGKILL);
@@ -359,7 +378,7 @@ fn modes_changed_by_others_stay() -> Test {
     need_sbox()?;
     let marker = marker();
     let mut pty = Pty::start(run(&["sleep", &marker]));
-    let before = pty.modes();
+    let before = pty.first_modes().clone();
     pty.wait_for_modes(&before, false);
     let mut others = before.clone();
     others
@@ -378,7 +397,7 @@ fn a_guest_changes_its_own_modes_only() -> Test {
     let mut pty = Pty::start(shell(
         "stty raw -echo rows 10 cols 10; stty -a < /dev/tty | head -1",
     ));
-    let before = pty.modes();
+    let before = pty.first_modes().clone();
     assert!(pty.end().success());
     assert_eq!(pty.modes(), before);
     assert!(pty.text().contains("rows 10; columns 10"));
@@ -436,7 +455,7 @@ fn a_terminal_of_another_session() -> Test {
     need_sbox()?;
     let script = "echo ready; read x; echo \"<$x>\"; tty; stty size";
     let mut pty = Pty::start_in(Session::Without, shell(script));
-    let before = pty.modes();
+    let before = pty.first_modes().clone();
     pty.see("ready");
     pty.send("typed\n");
     pty.see("<typed>");
@@ -463,7 +482,7 @@ fn stopped_from_outside() -> Test {
         "-c",
         &format!("echo {marker}; read x; echo \"<$x>\""),
     ]));
-    let before = pty.modes();
+    let before = pty.first_modes().clone();
     pty.see(&marker);
     pty.wait_for_modes(&before, false);
     signal(pty.pid(), Signal::SIGSTOP);
@@ -485,7 +504,7 @@ fn the_background_cannot_hold_the_terminal() -> Test {
         "(trap '' HUP TERM; exec sleep {marker}) & setsid sleep {marker} & (sleep 0.1; echo late) & echo end"
     );
     let mut pty = Pty::start(shell(&script));
-    let before = pty.modes();
+    let before = pty.first_modes().clone();
     let started = Instant::now();
     assert!(pty.end().success());
     assert!(started.elapsed() < Duration::from_secs(10));
@@ -568,7 +587,7 @@ fn waiting_costs_nothing() -> Test {
     need_sbox()?;
     let marker = marker();
     let mut pty = Pty::start(run(&["sleep", &marker]));
-    let before = pty.modes();
+    let before = pty.first_modes().clone();
     pty.wait_for_modes(&before, false);
     guest_of(&marker);
     let ticks = |pid: i32| {

@@ -22,6 +22,7 @@ pub(crate) struct Pty {
     /// Ends the thread that reads.
     closing: PipeWriter,
     child: Child,
+    modes: Termios,
     out: Arc<Mutex<Vec<u8>>>,
     /// How much of the output was seen.
     seen: usize,
@@ -53,6 +54,7 @@ impl Pty {
             ws_ypixel: 0,
         };
         let OpenptyResult { master, slave } = openpty(&size, None).expect("openpty");
+        let modes = tcgetattr(&slave).expect("tcgetattr");
         let end = || Stdio::from(slave.try_clone().expect("dup"));
         let mut command = Command::new("setsid");
         if session == Session::Own {
@@ -97,6 +99,7 @@ impl Pty {
             slave,
             closing,
             child,
+            modes,
             out,
             seen: 0,
         }
@@ -159,6 +162,11 @@ impl Pty {
             .arg(columns.to_string())
             .status();
         assert!(status.expect("stty").success());
+    }
+
+    /// The modes before anybody could change them.
+    pub(crate) fn first_modes(&self) -> &Termios {
+        &self.modes
     }
 
     /// The modes of the terminal now.

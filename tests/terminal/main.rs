@@ -1,7 +1,7 @@
 //! Terminals: a guest that has one behaves in it as it does outside, and the caller's comes to no harm.
 //!
-//! `screens` are scenes of people at work, played in tmux(1) natively and in sbox, whose screens must be the same. `lives` are
-//! runs on a pty of the test's own: modes, signals, streams, and ends of all kinds.
+//! `screens` are scenes of people at work, played in tmux(1) natively and in sbox, whose screens must be the same. `lives` and
+//! `modes` are runs on a pty of the test's own: streams, signals, ends of all kinds, and what is put back then.
 
 #![allow(
     clippy::expect_used,
@@ -11,6 +11,7 @@
 )]
 
 mod lives;
+mod modes;
 mod pty;
 mod screens;
 #[path = "../support/mod.rs"]
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut all = lives::tests();
+    all.extend(modes::tests());
     all.extend(screens::tests());
     support::main(all)
 }

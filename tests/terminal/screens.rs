@@ -269,7 +269,7 @@ fn ctrl_c_in_a_loop() -> Test {
         Inner,
         &steps![
             [
-                Keys(&["while :; do sleep 0.1; done", "Enter"]),
+                Keys(&["while :; do sleep 2; done", "Enter"]),
                 Pause(400),
                 Keys(&["C-c"]),
                 See("2>"),

@@ -5,6 +5,7 @@
 //!   │
 //!   ├─ tracer (the main thread): owns every guest as ptrace wants it; exec, fork, signals, death
 //!   ├─ worker: blocks in RECV, serves one notification after the other, never waits for a guest
+//!   ├─ relay: carries bytes between the caller's terminal and the guests', if there is one
 //!   └─ sleepers: one thread for each call that sleeps (FIFO, connect), and one that wakes them
 //! ```
 //!
@@ -31,6 +32,7 @@ mod socket;
 pub mod spawn;
 mod stack;
 pub mod stats;
+mod terminal;
 mod tracer;
 mod verify;
 pub mod view;
@@ -129,6 +131,8 @@ struct Shared {
     cpus: cpus::Cpus,
     tracer: mailbox::Mailbox,
     bell: watch::Bell,
+    /// The guests' own, if the caller has one.
+    terminal: Option<terminal::Terminal>,
 }
 
 /// Runs a program in a sandbox to its end.

@@ -15,6 +15,7 @@ use super::peer::Peers;
 use super::service::work;
 use super::sleep::{Sleepers, wake_signal};
 use super::stats::Stats;
+use super::terminal::{self, Terminals};
 use super::tracer::Tracer;
 use super::watch::{self, Bell};
 use super::{Error, Outcome, Setup, Shared, filter, stats};
@@ -52,6 +53,17 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         copies: setup.vfs.has_copies(),
         metered: setup.vfs.is_metered(),
     })?;
+    // By whom the terminal is opened anew depends on the privileges.
+    let mut terminals = Terminals::of_caller().map_err(cannot(
+        "making a terminal for the program",
+        "/dev/ptmx must be there and the limit of /proc/sys/kernel/pty/max not reached; without a terminal as standard input, output or error none is needed",
+    ))?;
+    if let Some(terminals) = &terminals {
+        setup
+            .vfs
+            .add_terminal(terminals.master())
+            .map_err(own("looking at the program's terminal"))?;
+    }
     give_up_privileges()?;
     let tasks = Arc::new(Registry::default());
     let cwd = working_directory(&setup, &tasks)?;
@@ -69,12 +81,25 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         )
         .map_err(own("making a pair of sockets"))?,
     };
-    let first = match sp::fork().map_err(own("forking"))? {
-        Forked::Child => child(&setup, pipes, &program, limit, &old_mask),
+    let forked = match &mut terminals {
+        Some(terminals) => terminals.fork(),
+        None => sp::fork(),
+    };
+    let first = match forked.map_err(own("forking"))? {
+        Forked::Child => child(
+            &setup,
+            pipes,
+            &program,
+            limit,
+            &old_mask,
+            terminals.as_ref(),
+        ),
         Forked::Parent(pid) => pid,
     };
-    // The guest is in our process group and gets the terminal's signals itself.
-    let _ = sp::ignore(libc::SIGINT).and_then(|()| sp::ignore(libc::SIGQUIT));
+    if terminals.is_none() {
+        // The guest is in our process group and gets the terminal's signals itself.
+        let _ = sp::ignore(libc::SIGINT).and_then(|()| sp::ignore(libc::SIGQUIT));
+    }
     // What the kernel would tell of leases, which are tried and given back at once.
     let _ = sp::ignore(libc::SIGIO);
     // A file of ours that is too long for our limit is an error, not the end (setrlimit(2), RLIMIT_FSIZE).
@@ -92,6 +117,10 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     ))?;
     nix::unistd::write(&go, b"g").map_err(own("starting the guest"))?;
     let listener = take_listener(first, &said)?;
+    let terminal = terminals
+        .map(|terminals| terminals.start(first))
+        .transpose()
+        .map_err(own("starting the program's terminal"))?;
 
     let Setup {
         vfs,
@@ -118,6 +147,7 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         cpus,
         tracer: Mailbox::new(),
         bell: Bell::default(),
+        terminal,
     });
     sp::install_interrupter(wake_signal()).map_err(own("installing a signal handler"))?;
     start_worker(&shared);
@@ -237,6 +267,7 @@ impl Drop for FailClosed {
     fn drop(&mut self) {
         if std::thread::panicking() {
             crate::trace::tell("internal error: all guests are killed");
+            terminal::modes::restore();
             sp::exit_now(125);
         }
     }
@@ -249,6 +280,7 @@ fn child(
     program: &[libc::sock_filter],
     limit: Option<(u64, u64)>,
     mask: &SigSet,
+    terminals: Option<&Terminals>,
 ) -> ! {
     let Pipes {
         go: (go, go_write),
@@ -262,7 +294,10 @@ fn child(
     if !wait_for_go(&go) {
         sp::exit_now(125);
     }
-    let prepared = prepare(setup, limit, mask).and_then(|()| sys::seccomp::install(program));
+    let prepared = terminals
+        .map_or(Ok(()), Terminals::enter)
+        .and_then(|()| prepare(setup, limit, mask))
+        .and_then(|()| sys::seccomp::install(program));
     match prepared {
         Ok(listener) => {
             tell(listener.as_raw_fd());

@@ -31,7 +31,7 @@ use crate::sys::Errno;
 use crate::sys::process::{self as sp, SeccompStop, Stop, Waited};
 use crate::syscall::rules;
 use crate::syscall::table::{self, Mechanism};
-use crate::task::{Argv, Errand, Exe, ExecPlan, ExecState, Kinship, Registry, Task};
+use crate::task::{Argv, Errand, Exe, ExecPlan, ExecState, Kinship, Task};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 use std::collections::HashMap;
@@ -48,6 +48,8 @@ pub(super) struct Tracer<'s> {
     worker: Worker<'s>,
     cpus: cpus::Watch<'s>,
     first: i32,
+    /// Whose child is made by the first guest with `CLONE_PARENT`: ours, or the terminal's attendant's.
+    parents: [i32; 2],
     /// Children whose first stop came before their parent's event, and when: they wait for their task entry.
     early: HashMap<i32, Instant>,
     /// The first program has ended: everything that is left or still being born is killed.
@@ -64,6 +66,7 @@ impl<'s> Tracer<'s> {
             worker: Worker::new(shared),
             cpus: cpus::Watch::new(&shared.cpus),
             first,
+            parents: [std::process::id().cast_signed(), attendant(shared)],
             early: HashMap::new(),
             ending: false,
             outcome: None,
@@ -76,6 +79,7 @@ impl<'s> Tracer<'s> {
         loop {
             self.shared.tracer.serve();
             self.cpus.look();
+            self.end_terminal();
             // Usually the parent's event is there already.
             match sp::wait_peek(self.early.is_empty()) {
                 Ok(None) if self.early.values().any(|since| since.elapsed() < PAUSE) => {
@@ -114,6 +118,17 @@ impl<'s> Tracer<'s> {
         }
     }
 
+    /// When no guest is left that could write, the terminal's attendant goes: until then it is a child to wait for.
+    fn end_terminal(&self) {
+        if let Some(terminal) = &self.shared.terminal
+            && self.ending
+            && self.early.is_empty()
+            && self.shared.tasks.all().is_empty()
+        {
+            terminal.finish();
+        }
+    }
+
     fn died(&mut self, tid: i32, status: i32) {
         self.early.remove(&tid);
         self.drop_orphans();
@@ -141,9 +156,10 @@ impl<'s> Tracer<'s> {
     fn drop_orphans(&mut self) {
         let tasks = &self.shared.tasks;
         self.early.retain(|&child, since| {
-            // A maker tells in microseconds. Its parent is not always the one who made it (`CLONE_PARENT`).
+            // A maker, a living guest, tells in microseconds. The parent is not always the one who made it (`CLONE_PARENT`).
             let waits = since.elapsed() < PATIENCE
-                && maker_of(child).is_some_and(|tgid| is_maker(tgid, tasks));
+                && maker_of(child)
+                    .is_some_and(|tgid| self.parents.contains(&tgid) || tasks.lives(tgid));
             if !waits {
                 // ESRCH: it is dead already.
                 let _ = sp::tgkill_any(child, libc::SIGKILL);
@@ -154,6 +170,10 @@ impl<'s> Tracer<'s> {
 
     fn stopped(&mut self, tid: i32, stop: Stop) -> nix::Result<()> {
         let Stop { signal, event } = stop;
+        if tid == attendant(self.shared) {
+            // By somebody outside, who will continue it.
+            return sp::take_stop(tid);
+        }
         if self.ending {
             sp::tgkill_any(tid, libc::SIGKILL)?;
             return Ok(());
@@ -181,6 +201,14 @@ impl<'s> Tracer<'s> {
             // It stays in this stop, which must not be seen again.
             return sp::take_stop(tid);
         }
+        let stopped =
+            [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&signal);
+        if let Some(terminal) = &self.shared.terminal
+            && stopped
+            && tid == self.first
+        {
+            terminal.first_stopped(signal);
+        }
         if let Some(task) = self.shared.tasks.get(tid) {
             match task.take_errand() {
                 Some(Errand::Take(handover)) => inject::take_descriptor(tid, handover)?,
@@ -188,11 +216,11 @@ impl<'s> Tracer<'s> {
                 None => {}
             }
         }
-        match signal {
+        if stopped {
             // ptrace(2), "Group-stop": it stays stopped, and SIGCONT will report again.
-            libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => sp::ptrace_listen(tid),
-            _ => sp::ptrace_resume(tid, false, 0),
+            return sp::ptrace_listen(tid);
         }
+        sp::ptrace_resume(tid, false, 0)
     }
 
     /// fork, vfork or clone has made a child. Whichever of this event and the child's first stop
@@ -488,10 +516,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks for such a report.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// True while this process may still report a child: a living guest, or we, whose child it becomes if the first
-/// guest makes it with `CLONE_PARENT`.
-fn is_maker(tgid: i32, tasks: &Registry) -> bool {
-    tgid == std::process::id().cast_signed() || tasks.lives(tgid)
+/// The attendant of the guests' terminal, a child that is no guest; 0 where there is none.
+fn attendant(shared: &Shared) -> i32 {
+    shared.terminal.as_ref().map_or(0, |t| t.attendant)
 }
 
 /// The process that a new child comes from: its own if it is a thread, else its parent.

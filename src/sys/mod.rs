@@ -12,6 +12,7 @@ pub mod probe;
 pub mod process;
 pub mod seccomp;
 pub mod socket;
+pub mod terminal;
 
 pub use nix::errno::Errno;
 

@@ -6,6 +6,7 @@ use crate::task::Task;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,7 +65,19 @@ impl Log {
     }
 }
 
+/// Standard error is a terminal in raw mode, which goes down at a line's end, but not back to its beginning.
+static RAW: AtomicBool = AtomicBool::new(false);
+
+/// Tells whether standard error is a raw terminal from now on.
+pub(crate) fn on_raw_terminal(raw: bool) {
+    RAW.store(raw, Ordering::Relaxed);
+}
+
 /// Says something to the user on standard error. A closed pipe is quiet.
 pub fn tell(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "sbox: {text}");
+    let mut text = format!("sbox: {text}\n");
+    if RAW.load(Ordering::Relaxed) {
+        text = text.replace('\n', "\r\n");
+    }
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }

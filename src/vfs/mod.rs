@@ -101,7 +101,7 @@ pub struct Vfs {
     identity: Identity,
     /// What runs in the place of programs with another interpreter than the host's.
     images: image::Images,
-    /// Pseudo-terminals opened in this sandbox through `/dev/ptmx`.
+    /// The run's own pseudo-terminal, and those opened in it through `/dev/ptmx`.
     terminals: Mutex<Vec<fs::Terminal>>,
     /// What abstract socket names of this sandbox begin with.
     abstract_prefix: Vec<u8>,

@@ -1,4 +1,4 @@
-//! `/dev`: the few devices that every program expects, and terminals made in the sandbox.
+//! `/dev`: the few devices that every program expects, and the terminals of the sandbox.
 
 use super::{SynthDir, SynthFile, SynthNode};
 use crate::sys::{self, Errno};
@@ -98,16 +98,13 @@ fn terminal_number(master: BorrowedFd<'_>) -> sys::Result<u32> {
     u32::try_from(name).map_err(|_| Errno::EIO)
 }
 
-/// The host path of the controlling terminal of `tgid`, from field tty_nr of its stat file.
-pub(super) fn controlling_terminal(tgid: i32) -> Option<CString> {
+/// The number N of `/dev/pts/N`, the controlling terminal of `tgid`, from field tty_nr of its stat file.
+pub(super) fn controlling_terminal(tgid: i32) -> Option<u32> {
     let stat = procfs::process::Process::new(tgid).ok()?.stat().ok()?;
     let (major, minor) = stat.tty_nr();
-    let path = match major {
-        // Documentation/admin-guide/devices.txt: 136-143 are Unix98 pseudo-terminals, 4 the consoles.
-        136..=143 => format!("/dev/pts/{}", (major - 136) * 256 + minor),
-        4 if minor < 64 => format!("/dev/tty{minor}"),
-        4 => format!("/dev/ttyS{}", minor - 64),
-        _ => return None,
-    };
-    CString::new(path).ok()
+    // Documentation/admin-guide/devices.txt: 136-143 are Unix98 pseudo-terminals.
+    (136..=143)
+        .contains(&major)
+        .then(|| u32::try_from((major - 136) * 256 + minor).ok())
+        .flatten()
 }

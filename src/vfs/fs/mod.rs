@@ -30,7 +30,7 @@ pub enum SynthDir {
     Ancestor(NodeId),
     /// `/dev`.
     Dev,
-    /// `/dev/pts`: the pseudo-terminals made in this sandbox.
+    /// `/dev/pts`: the pseudo-terminals of this sandbox.
     Pts,
     /// `/proc` and what lies in it.
     Proc(ProcDir),
@@ -59,7 +59,7 @@ pub enum SynthFile {
     Device(&'static str),
     /// The caller's controlling terminal.
     Tty,
-    /// A pseudo-terminal made in this sandbox.
+    /// A pseudo-terminal of this sandbox.
     Pts(u32),
     /// A file below the host's `/proc` that the view passes on.
     Proc(String),
@@ -221,10 +221,7 @@ impl Vfs {
             SynthFile::Device("ptmx") => {
                 let (dir, name) = self.host_of(file)?;
                 let fd = sys::fs::openat(dir, &name, flags, 0)?;
-                let terminal = Terminal::behind(fd.as_fd(), dir)?;
-                let mut terminals = lock(&self.terminals);
-                terminals.retain(Terminal::lives);
-                terminals.push(terminal);
+                self.add_terminal(fd.as_fd())?;
                 Ok(fd)
             }
             SynthFile::Pts(_) => {
@@ -253,10 +250,21 @@ impl Vfs {
         }
     }
 
-    /// `/dev/tty` of the caller. Opening that name ourselves would give the supervisor's terminal.
+    /// Shows the pseudo-terminal behind this master, as long as it lives.
+    pub fn add_terminal(&self, master: BorrowedFd<'_>) -> sys::Result<()> {
+        let terminal = Terminal::behind(master, self.proc_root.as_fd())?;
+        let mut terminals = lock(&self.terminals);
+        terminals.retain(Terminal::lives);
+        terminals.push(terminal);
+        Ok(())
+    }
+
+    /// `/dev/tty` of the caller, if it is one of the sandbox's. Opening that name ourselves would give the supervisor's
+    /// terminal.
     fn open_tty(&self, flags: i32, who: Caller<'_>) -> sys::Result<OwnedFd> {
-        let path = dev::controlling_terminal(who.tgid).ok_or(Errno::ENXIO)?;
-        sys::fs::openat(self.proc_root.as_fd(), &path, flags, 0)
+        let number = dev::controlling_terminal(who.tgid).ok_or(Errno::ENXIO)?;
+        let handle = self.handle(&Place::Synth(SynthFile::Pts(number)));
+        self.reopen(handle.map_err(|_| Errno::ENXIO)?.as_fd(), flags)
     }
 
     pub(super) fn mounted_file(&self, id: super::mount::MountId) -> sys::Result<&HostObject> {

@@ -1,0 +1,27 @@
+//! Terminals: a guest that has one behaves in it as it does outside, and the caller's comes to no harm.
+//!
+//! `screens` are scenes of people at work, played in tmux(1) natively and in sbox, whose screens must be the same. `lives` and
+//! `modes` are runs on a pty of the test's own: streams, signals, ends of all kinds, and what is put back then.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test panics to fail"
+)]
+
+mod lives;
+mod modes;
+mod pty;
+mod screens;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut all = lives::tests();
+    all.extend(modes::tests());
+    all.extend(screens::tests());
+    support::main(all)
+}

@@ -415,7 +415,8 @@ for n in range(4096):
     except OSError: opened.pop()
 print('one' if opened == seen and len(seen) == 1 else (opened, seen))";
     let mut pty = Pty::start(run(&[&python, "-c", script]));
-    assert!(pty.end().success(), "{}", pty.text());
+    let status = pty.end();
+    assert!(status.success(), "{status}: {}", pty.text());
     let text = pty.text();
     assert!(
         text.ends_with("one\r\n") && !text.contains("DONE"),

@@ -214,11 +214,18 @@ impl Pty {
         let Some(status) = wait(&mut self.child, LIMIT) else {
             panic!("still running after {LIMIT:?}: {:?}", self.text());
         };
-        let mut before = usize::MAX;
-        while before != self.output().len() {
-            before = self.output().len();
-            std::thread::sleep(Duration::from_millis(20));
+        // What comes last is known by what is written after it.
+        const MARK: &[u8] = b"\x01the end\x01";
+        nix::unistd::write(&self.slave, MARK).expect("write");
+        let deadline = Instant::now() + LIMIT;
+        while !self.output().ends_with(MARK) {
+            assert!(Instant::now() < deadline, "no end: {:?}", self.text());
+            std::thread::sleep(Duration::from_millis(5));
         }
+        let mut out = self.out.lock().expect("lock");
+        let length = out.len() - MARK.len();
+        out.truncate(length);
+        drop(out);
         status
     }
 }

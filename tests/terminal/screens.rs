@@ -479,9 +479,9 @@ fn a_recorded_session() -> Test {
                 Keys(&["tty > /dev/null && echo a terminal", "Enter"]),
                 See("4>"),
                 Keys(&["exit", "Enter"]),
-                Pause(500),
+                Pause(1500),
             ],
-            line!("grep -c terminal log", "3>"),
+            line!("grep -c terminal log", "3> "),
         ],
     )
 }

@@ -13,8 +13,7 @@ use super::inject::{Regs, SYSCALL_BYTES, inject, inject_with};
 use super::{Shared, filter};
 use crate::sys::{self, Errno, process as sp};
 use crate::syscall::net;
-use crate::syscall::rules::Outcome;
-use crate::syscall::table::{self, Mechanism};
+use crate::syscall::table;
 use crate::task::{GuestMem, Mm, Receipt, Task};
 use crate::vfs::Vfs;
 use nix::sys::ptrace;
@@ -131,13 +130,12 @@ fn waits_for_us(shared: &Shared, tid: i32) -> bool {
     }
     let nr = u32::try_from(nr).unwrap_or(u32::MAX);
     let [flags, ..] = args;
-    match table::row(nr).map(|row| row.mechanism) {
-        Some(Mechanism::Notify) => true,
-        Some(Mechanism::Check(_, rule)) => {
-            rule(shared.net).decide(&args) == Outcome::Notify
+    match table::row(nr) {
+        Some(row) => {
+            row.is_notified(shared.net, shared.tasks.renumbers(), &args)
+                || i64::from(nr) == libc::SYS_vfork
                 || i64::from(nr) == libc::SYS_clone && flags & libc::CLONE_VFORK as u64 != 0
         }
-        Some(_) => i64::from(nr) == libc::SYS_vfork,
         None => nr == filter::EXEC_PRIVATE || filter::guarded_number(nr).is_some(),
     }
 }

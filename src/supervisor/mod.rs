@@ -22,6 +22,7 @@ mod inject;
 mod mailbox;
 mod metered;
 mod peer;
+mod renumber;
 mod send;
 mod service;
 mod sleep;
@@ -36,7 +37,7 @@ mod watch;
 use crate::mechanism::notify::Listener;
 use crate::policy::Policy;
 use crate::syscall::rules::Net;
-use crate::task::Registry;
+use crate::task::{Pids, Registry};
 use crate::trace::Log;
 use crate::vfs::Vfs;
 use std::ffi::CString;
@@ -50,6 +51,8 @@ pub struct Setup {
     pub policy: Policy,
     /// Which network there is.
     pub net: Net,
+    /// How processes are numbered.
+    pub pids: Pids,
     /// The program: searched in the guest's PATH if it has no slash.
     pub program: CString,
     /// Its arguments, the zeroth included.

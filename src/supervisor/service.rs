@@ -139,6 +139,26 @@ impl<'s> Worker<'s> {
         }
     }
 
+    /// Judges a call with numbers of processes for the tracer; the registers have the host's. `None`: the kernel may make it.
+    pub(super) fn judge_numbers(
+        &mut self,
+        task: &Arc<Task>,
+        nr: u32,
+        registers: &[u64; 6],
+    ) -> Result<Option<i64>, Errno> {
+        let start = self.begin();
+        let done = self.judge(nr, task, registers, start);
+        if let Some(stats) = &self.shared.stats {
+            stats.judged(nr);
+        }
+        match done? {
+            Done::Reply(Reply::Continue) => Ok(None),
+            Done::Reply(Reply::Return(value)) => Ok(Some(value)),
+            // No other deed is proposed for these.
+            _ => Err(Errno::EPERM),
+        }
+    }
+
     fn begin(&mut self) -> Option<Instant> {
         self.arena.reset();
         if let Some(notes) = &self.notes {

@@ -20,7 +20,7 @@ use super::{Error, Outcome, Setup, Shared, filter, stats};
 use crate::mechanism::notify::Listener;
 use crate::sys::process::{self as sp, Forked};
 use crate::sys::{self, Errno};
-use crate::task::{FsContext, Registry};
+use crate::task::{FsContext, Pids, Registry};
 use crate::vfs::{Caller, Dir};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
@@ -50,9 +50,10 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         net: setup.net,
         copies: setup.vfs.has_copies(),
         metered: setup.vfs.is_metered(),
+        renumbers: setup.pids != Pids::Host,
     })?;
     give_up_privileges()?;
-    let tasks = Arc::new(Registry::default());
+    let tasks = Arc::new(Registry::new(setup.pids));
     let cwd = working_directory(&setup, &tasks)?;
     let limit = raise_descriptor_limit();
     let umask = sys::fs::umask(0o077);
@@ -75,6 +76,8 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     let _ = sp::ignore(libc::SIGINT).and_then(|()| sp::ignore(libc::SIGQUIT));
     // What the kernel would tell of leases, which are tried and given back at once.
     let _ = sp::ignore(libc::SIGIO);
+    // Whose parent ends becomes our child, and not that of somebody outside (prctl(2)).
+    sp::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map_err(own("becoming the reaper of orphans"))?;
     // From now on nobody of our uid can look into or trace the supervisor (prctl(2)).
     let _ = sp::prctl(libc::PR_SET_DUMPABLE, 0, 0);
     let Pipes {

@@ -17,18 +17,22 @@
 //! ─RET_TRACE─▶ stop 2: exactly these registers? then on (Running)
 //! ─▶ exec stop, before the first new instruction: the loaded files are the approved ones, or death
 //! ```
+//! Calls with numbers of processes in them: `supervisor::renumber`.
+//!
 //! Between the stops the guest may do anything: run signal handlers, start another exec, rewrite
 //! the empty string or replace the descriptor from another thread. Whatever it does, what runs in
 //! the end has been compared with what was approved.
 
-use super::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, guarded_number};
+use super::filter::{
+    EXEC_PRIVATE, EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, NUMBERS_TRACE_DATA, guarded_number,
+};
 use super::guard;
 use super::inject::{self, Regs, SYSCALL_BYTES, inject};
+use super::renumber::{self, Begun, Pending};
 use super::service::Worker;
 use super::{Outcome, Shared, verify};
 use crate::sys::Errno;
 use crate::sys::process::{self as sp, SeccompStop, Stop, Waited};
-use crate::syscall::rules;
 use crate::syscall::table::{self, Mechanism};
 use crate::task::{Argv, Errand, ExecPlan, ExecState, Kinship, Registry, Task};
 use nix::sys::ptrace;
@@ -48,6 +52,8 @@ pub(super) struct Tracer<'s> {
     first: i32,
     /// Children whose first stop came before their parent's event, and when: they wait for their task entry.
     early: HashMap<i32, Instant>,
+    /// What is to be done at the end of calls that are under way: their numbers are translated.
+    pending: HashMap<i32, Pending>,
     /// The first program has ended: everything that is left or still being born is killed.
     ending: bool,
     outcome: Option<Outcome>,
@@ -62,6 +68,7 @@ impl<'s> Tracer<'s> {
             worker: Worker::new(shared),
             first,
             early: HashMap::new(),
+            pending: HashMap::new(),
             ending: false,
             outcome: None,
             named_by_file: kernel_is_at_least(6, 14),
@@ -112,6 +119,7 @@ impl<'s> Tracer<'s> {
 
     fn died(&mut self, tid: i32, status: i32) {
         self.early.remove(&tid);
+        self.pending.remove(&tid);
         self.drop_orphans();
         if tid != self.first {
             return;
@@ -220,7 +228,12 @@ impl<'s> Tracer<'s> {
                     let _ = sp::tgkill_any(child, libc::SIGKILL);
                 }
             }
-            self.shared.tasks.add_child(&maker, child, kin);
+            let child = self.shared.tasks.add_child(&maker, child, kin);
+            if self.shared.tasks.renumbers() {
+                // Whoever had the number before may have ended unseen, in an exec.
+                self.pending.remove(&child.tid);
+                self.pending.insert(tid, Pending::Birth(child.number));
+            }
         }
         if let Some(stats) = &self.shared.stats {
             stats.new_task();
@@ -229,7 +242,7 @@ impl<'s> Tracer<'s> {
             // It may have been killed meanwhile.
             let _ = sp::ptrace_resume(child, false, 0);
         }
-        sp::ptrace_resume(tid, false, 0)
+        sp::ptrace_resume(tid, self.pending.contains_key(&tid), 0)
     }
 
     /// A call that the filter hands to the tracer: exec, first or second time round.
@@ -242,6 +255,13 @@ impl<'s> Tracer<'s> {
         // The number, too: a filter of the guest's own may say the same word about any other.
         if call.data == u32::from(GUARD_TRACE_DATA) && GUARDED.contains(&nr) {
             return guard::at_stop(&task, nr, &call.args);
+        }
+        if call.data == u32::from(NUMBERS_TRACE_DATA)
+            && self.shared.tasks.renumbers()
+            && let Some(judged) =
+                table::row(nr).and_then(|row| row.is_renumbered(self.shared.net, &call.args))
+        {
+            return self.at_numbers(&task, &call, judged);
         }
         let is_exec = [libc::SYS_execve, libc::SYS_execveat].contains(&(call.nr as i64));
         if call.data != u32::from(EXEC_TRACE_DATA) || !is_exec {
@@ -274,12 +294,36 @@ impl<'s> Tracer<'s> {
         sp::ptrace_resume(tid, true, 0)
     }
 
-    /// The end of the private notification, or of a second round that failed.
+    /// A call with numbers of processes in it.
+    fn at_numbers(
+        &mut self,
+        task: &Arc<Task>,
+        call: &SeccompStop,
+        judged: bool,
+    ) -> nix::Result<()> {
+        let tasks = &self.shared.tasks;
+        match renumber::begin(&mut self.worker, tasks, task, call, judged)? {
+            Begun::Answered(result) => {
+                answer(task.tid, result.unwrap_or_else(|e| -i64::from(e as i32)))
+            }
+            Begun::RunsAsItIs => sp::ptrace_resume(task.tid, false, 0),
+            Begun::Runs(call) => {
+                self.pending.insert(task.tid, Pending::Call(call));
+                sp::ptrace_resume(task.tid, true, 0)
+            }
+        }
+    }
+
+    /// The end of a call whose numbers are translated, of the private notification, or of a second round that failed.
     fn at_syscall_exit(&mut self, tid: i32) -> nix::Result<()> {
         let pid = Pid::from_raw(tid);
         let Some(task) = self.shared.tasks.get(tid) else {
             return sp::ptrace_resume(tid, false, 0);
         };
+        if let Some(pending) = self.pending.remove(&tid) {
+            renumber::end(self.shared, &task, &pending)?;
+            return sp::ptrace_resume(tid, false, 0);
+        }
         let mut regs = ptrace::getregs(pid)?;
         let receipts = task.take_receipts();
         guard::at_end(&self.shared.vfs, &task, &receipts, regs.rax as i64);
@@ -383,6 +427,8 @@ impl<'s> Tracer<'s> {
         };
         // The other threads are gone, and with them what they were about to report.
         self.drop_orphans();
+        self.pending.remove(&old);
+        self.pending.remove(&tid);
         let state = std::mem::take(&mut *task.exec());
         let verdict = match &state {
             ExecState::Running(plan) => verify::loaded_as_planned(tid, plan),
@@ -429,6 +475,9 @@ impl<'s> Tracer<'s> {
                 ptrace::setregs(pid, regs)?;
             }
         }
+        if self.shared.tasks.renumbers() {
+            renumber::tell_sender(&self.shared.tasks, tid)?;
+        }
         sp::ptrace_resume(tid, false, signal)
     }
 
@@ -439,14 +488,9 @@ impl<'s> Tracer<'s> {
         let Some(row) = table::row(regs.orig_rax as u32) else {
             return false;
         };
-        match row.mechanism {
-            Mechanism::Notify | Mechanism::Trace => true,
-            Mechanism::Check(_, rule) => {
-                let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
-                rule(self.shared.net).decide(&args) == rules::Outcome::Notify
-            }
-            _ => false,
-        }
+        let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
+        matches!(row.mechanism, Mechanism::Trace)
+            || row.is_notified(self.shared.net, self.shared.tasks.renumbers(), &args)
     }
 
     fn count_io(&self, tid: i32) {
@@ -502,10 +546,15 @@ fn is_second_round(call: &SeccompStop, plan: &ExecPlan) -> bool {
 
 /// Answers a call with an error, at the stop before it.
 fn refuse(tid: i32, errno: Errno) -> nix::Result<()> {
+    answer(tid, -i64::from(errno as i32))
+}
+
+/// Answers a call at the stop before it.
+fn answer(tid: i32, value: i64) -> nix::Result<()> {
     let pid = Pid::from_raw(tid);
     let mut regs = ptrace::getregs(pid)?;
     regs.orig_rax = u64::MAX;
-    regs.rax = -i64::from(errno as i32) as u64;
+    regs.rax = value as u64;
     ptrace::setregs(pid, regs)?;
     sp::ptrace_resume(tid, false, 0)
 }

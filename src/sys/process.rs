@@ -57,6 +57,35 @@ pub fn getpgid(pid: i32) -> Result<i32> {
     check_int(unsafe { libc::getpgid(pid) }).map(|p| p as i32)
 }
 
+/// getsid(2).
+pub fn getsid(pid: i32) -> Result<i32> {
+    // SAFETY: no memory is passed.
+    check_int(unsafe { libc::getsid(pid) }).map(|p| p as i32)
+}
+
+/// The parent of a process (proc_pid_stat(5)); ESRCH if it is gone.
+pub fn parent(pid: i32) -> Result<i32> {
+    let stat = Process::new(pid).and_then(|process| process.stat());
+    stat.map(|stat| stat.ppid).map_err(|_| Errno::ESRCH)
+}
+
+/// `siginfo_t` as bytes (sigaction(2)).
+pub type SignalInfo = [u8; 128];
+
+/// ptrace(PTRACE_GETSIGINFO): the signal that a task has stopped for.
+pub fn ptrace_signal_info(tid: i32) -> Result<SignalInfo> {
+    let mut info = [0; 128];
+    // SAFETY: the kernel writes one siginfo_t, which has 128 bytes.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETSIGINFO, tid, 0, info.as_mut_ptr()) })?;
+    Ok(info)
+}
+
+/// ptrace(PTRACE_SETSIGINFO).
+pub fn ptrace_set_signal_info(tid: i32, info: &SignalInfo) -> Result<()> {
+    // SAFETY: the kernel reads one siginfo_t, which has 128 bytes.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETSIGINFO, tid, 0, info.as_ptr()) }).map(drop)
+}
+
 /// prctl(2) with integer arguments only.
 pub fn prctl(option: i32, arg2: u64, arg3: u64) -> Result<usize> {
     // SAFETY: callers of this module pass options whose arguments are plain integers.

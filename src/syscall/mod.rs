@@ -8,6 +8,7 @@ pub mod flags;
 pub mod meter;
 pub mod name;
 pub mod net;
+pub mod numbers;
 pub mod open;
 pub mod path;
 pub mod plan;

@@ -6,6 +6,7 @@
 use super::args::{Clock, FcntlCmd, Fd, InBuf, Int, OutBuf, Pid, Ptr, UInt, ULong};
 use super::plan::{Act, Cx, Errno, Plan, RegistersOnly};
 use crate::sys;
+use crate::task::{INIT, Names};
 
 const BY_ID: RegistersOnly = RegistersOnly("the process is a number in a register, and a guest's");
 
@@ -19,14 +20,53 @@ fn member<'a>(cx: &Cx<'a>, id: i32) -> Result<Plan<'a>, Errno> {
     Err(Errno::ESRCH)
 }
 
+/// getpid(2).
+pub fn getpid<'a>(cx: &Cx<'a>) -> Result<Plan<'a>, Errno> {
+    Ok(Plan::value(cx.task.group.number.into()))
+}
+
+/// gettid(2).
+pub fn gettid<'a>(cx: &Cx<'a>) -> Result<Plan<'a>, Errno> {
+    Ok(Plan::value(cx.task.number.into()))
+}
+
+/// getppid(2).
+pub fn getppid<'a>(cx: &Cx<'a>) -> Result<Plan<'a>, Errno> {
+    let parent = sys::process::parent(cx.task.group.tgid)?;
+    Ok(Plan::value(cx.tasks.told(parent, Names::Process).into()))
+}
+
+/// getpgrp(2).
+pub fn getpgrp<'a>(cx: &Cx<'a>) -> Result<Plan<'a>, Errno> {
+    getpgid(cx, Pid(0))
+}
+
 /// getpgid(2).
 pub fn getpgid<'a>(cx: &Cx<'a>, pid: Pid) -> Result<Plan<'a>, Errno> {
-    member(cx, pid.0).map_err(|_| Errno::ESRCH)
+    group_or_session(cx, pid.0, Names::Group)
 }
 
 /// getsid(2).
 pub fn getsid<'a>(cx: &Cx<'a>, pid: Pid) -> Result<Plan<'a>, Errno> {
-    member(cx, pid.0).map_err(|_| Errno::ESRCH)
+    group_or_session(cx, pid.0, Names::Session)
+}
+
+fn group_or_session<'a>(cx: &Cx<'a>, pid: i32, names: Names) -> Result<Plan<'a>, Errno> {
+    if cx.tasks.is_init(pid) {
+        return Ok(Plan::value(INIT.into()));
+    }
+    let host = match pid {
+        0 => cx.task.group.tgid,
+        number => cx.tasks.meant(number, Names::Thread),
+    };
+    if pid != 0 && !cx.tasks.is_member(host) {
+        return Err(Errno::ESRCH);
+    }
+    let is = match names {
+        Names::Session => sys::process::getsid(host)?,
+        _ => sys::process::getpgid(host)?,
+    };
+    Ok(Plan::value(cx.tasks.told(is, names).into()))
 }
 
 /// setpgid(2). The group must be one that a guest leads, or the one the sandbox started in.
@@ -235,6 +275,7 @@ pub fn capget<'a>(cx: &Cx<'a>, header: Ptr, data: OutBuf) -> Result<Plan<'a>, Er
     if pid < 0 {
         return Err(Errno::EINVAL);
     }
+    let pid = cx.tasks.meant(pid, Names::Thread);
     if pid != 0 && !cx.tasks.is_member(pid) {
         return Err(Errno::ESRCH);
     }

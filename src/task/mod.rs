@@ -5,13 +5,18 @@
 //! finds its task. The working directory and umask live in an [`FsContext`], shared as clone(2)
 //! `CLONE_FS` says.
 
+mod ids;
 mod mem;
 mod numbers;
+mod told;
 
+pub use ids::{INIT, Pids};
 pub use mem::{GuestMem, Mm, read_bytes, read_cstr};
+pub use told::{NOBODY, Names};
 
 use crate::sys::{self, Errno};
 use crate::vfs::{Dir, Tasks};
+use ids::Ids;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,6 +28,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 pub struct Task {
     /// Its host thread id. Changes in one case, which makes a new `Task`: exec by a non-leader.
     pub tid: i32,
+    /// Its number in the view.
+    pub number: i32,
     /// Its thread group.
     pub group: Arc<Group>,
     fs: RwLock<Arc<FsContext>>,
@@ -145,6 +152,8 @@ pub enum Argv {
 pub struct Group {
     /// Its host id.
     pub tgid: i32,
+    /// Its number in the view.
+    pub number: i32,
     /// Which of all groups it is; unlike the id, that never comes again.
     pub birth: u64,
     mm: RwLock<Arc<Mm>>,
@@ -242,9 +251,15 @@ impl Group {
 }
 
 impl Task {
-    fn new(tid: i32, group: Arc<Group>, fs: Arc<FsContext>, files: Arc<Identity>) -> Arc<Self> {
+    fn new(
+        (tid, number): (i32, i32),
+        group: Arc<Group>,
+        fs: Arc<FsContext>,
+        files: Arc<Identity>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             tid,
+            number,
             group,
             fs: RwLock::new(fs),
             pidfd: OnceLock::new(),
@@ -350,13 +365,23 @@ impl Task {
 }
 
 /// All tasks of the sandbox.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
     tasks: RwLock<FxHashMap<i32, Arc<Task>>>,
     /// Thread groups that have died and may not have been waited for by their parent yet: until
     /// then they can still be signalled and asked about.
     zombies: Mutex<VecDeque<i32>>,
     numbers: Mutex<numbers::Numbers>,
+    pids: Pids,
+    ids: Mutex<Ids>,
+    own: told::Own,
+}
+
+impl Default for Registry {
+    /// For the host's numbers.
+    fn default() -> Self {
+        Self::new(Pids::Host)
+    }
 }
 
 /// Zombies that are remembered; the oldest are forgotten first, and then don't exist any more.
@@ -378,6 +403,22 @@ pub struct Kinship {
 }
 
 impl Registry {
+    /// For the process that calls: it is the supervisor.
+    pub fn new(pids: Pids) -> Self {
+        let max = match pids {
+            Pids::Host => Pids::MAX,
+            Pids::Virtual { max } => max,
+        };
+        Self {
+            tasks: RwLock::default(),
+            zombies: Mutex::default(),
+            numbers: Mutex::default(),
+            pids,
+            ids: Mutex::new(Ids::new(max)),
+            own: told::Own::now(),
+        }
+    }
+
     fn map(&self) -> std::sync::RwLockReadGuard<'_, FxHashMap<i32, Arc<Task>>> {
         self.tasks.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -400,26 +441,30 @@ impl Registry {
 
     /// Enters the first guest.
     pub fn add_first(&self, tid: i32, fs: Arc<FsContext>) -> Arc<Task> {
+        let number = self.give_number(tid);
         let group = Arc::new(Group {
             tgid: tid,
+            number,
             birth: self.numbers().enter(tid),
             mm: RwLock::new(Arc::new(Mm::new(tid))),
             exe: RwLock::default(),
             space: RwLock::default(),
             guarded: AtomicU32::new(0),
         });
-        let task = Task::new(tid, group, fs, Arc::default());
+        let task = Task::new((tid, number), group, fs, Arc::default());
         self.put(Arc::clone(&task));
         task
     }
 
     /// Enters a task made by fork, vfork or clone.
     pub fn add_child(&self, maker: &Task, tid: i32, kin: Kinship) -> Arc<Task> {
+        let number = self.give_number(tid);
         let group = if kin.thread {
             Arc::clone(&maker.group)
         } else {
             Arc::new(Group {
                 tgid: tid,
+                number,
                 birth: self.numbers().enter(tid),
                 mm: RwLock::new(Arc::new(Mm::new(tid))),
                 exe: RwLock::new(maker.group.exe()),
@@ -441,7 +486,7 @@ impl Registry {
         } else {
             Arc::default()
         };
-        let task = Task::new(tid, group, fs, files);
+        let task = Task::new((tid, number), group, fs, files);
         self.put(Arc::clone(&task));
         task
     }
@@ -450,13 +495,15 @@ impl Registry {
     /// Returns the leader's record.
     pub fn become_leader(&self, old: i32, tgid: i32) -> Option<Arc<Task>> {
         let former = self.get(old)?;
+        let gone = self.threads(tgid).into_iter().filter(|&tid| tid != tgid);
+        gone.for_each(|tid| self.take_number(tid, false));
         let mut tasks = self.tasks.write().unwrap_or_else(PoisonError::into_inner);
         tasks.retain(|_, t| t.group.tgid != tgid || t.tid == tgid && old == tgid);
         if old == tgid {
             return tasks.get(&tgid).cloned();
         }
         let group = Arc::clone(&former.group);
-        let leader = Task::new(tgid, group, former.fs(), former.files());
+        let leader = Task::new((tgid, group.number), group, former.fs(), former.files());
         *leader.exec() = std::mem::take(&mut *former.exec());
         tasks.insert(tgid, Arc::clone(&leader));
         Some(leader)
@@ -467,7 +514,9 @@ impl Registry {
         if let Some(task) = self.get(tid) {
             task.dead.store(true, Ordering::Release);
             let busy = task.serve();
-            if task.tid == task.group.tgid {
+            let is_process = task.tid == task.group.tgid;
+            self.take_number(tid, is_process);
+            if is_process {
                 let mut zombies = self.zombies.lock().unwrap_or_else(PoisonError::into_inner);
                 if zombies.len() == MAX_ZOMBIES {
                     zombies.pop_front();

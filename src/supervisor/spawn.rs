@@ -54,6 +54,9 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     })?;
     give_up_privileges()?;
     let tasks = Arc::new(Registry::new(setup.pids));
+    if tasks.renumbers() {
+        setup.vfs.number_by(Arc::<Registry>::clone(&tasks));
+    }
     let cwd = working_directory(&setup, &tasks)?;
     let limit = raise_descriptor_limit();
     let umask = sys::fs::umask(0o077);

@@ -625,4 +625,24 @@ impl Tasks for Registry {
     fn descriptor(&self, tgid: i32, fd: i32) -> sys::Result<OwnedFd> {
         self.of_group(tgid).ok_or(Errno::ENOENT)?.descriptor(fd)
     }
+
+    fn process_told(&self, host: i32) -> i32 {
+        self.told(host, Names::Thread)
+    }
+
+    fn group_told(&self, host: i32) -> i32 {
+        self.told(host, Names::Group)
+    }
+
+    fn session_told(&self, host: i32) -> i32 {
+        self.told(host, Names::Session)
+    }
+
+    fn process_meant(&self, number: i32) -> Option<i32> {
+        Some(self.meant(number, Names::Thread)).filter(|&host| host != NOBODY)
+    }
+
+    fn numbers(&self) -> Option<(i32, i32)> {
+        self.range()
+    }
 }

@@ -64,6 +64,16 @@ pub trait Tasks: Send + Sync {
     fn exe(&self, tgid: i32) -> Option<Vec<u8>>;
     /// A duplicate of a group's descriptor.
     fn descriptor(&self, tgid: i32, fd: i32) -> sys::Result<OwnedFd>;
+    /// The number in the view of a process or thread of the host's; 0 for outsiders, if the view has numbers of its own.
+    fn process_told(&self, host: i32) -> i32;
+    /// The same of a process group.
+    fn group_told(&self, host: i32) -> i32;
+    /// The same of a session.
+    fn session_told(&self, host: i32) -> i32;
+    /// The host's number of what guests call `number`.
+    fn process_meant(&self, number: i32) -> Option<i32>;
+    /// The number given last, and from which on they begin again; `None` if the view has the host's.
+    fn numbers(&self) -> Option<(i32, i32)>;
 }
 
 /// Who walks: magic links and descriptors are resolved for this task.
@@ -114,9 +124,21 @@ pub struct Vfs {
     /// Some private directory may grow only so far.
     metered: bool,
     next_id: AtomicU64,
+    /// The tasks, where their numbers are the view's own.
+    tasks: OnceLock<Arc<dyn Tasks>>,
 }
 
 impl Vfs {
+    /// From now on processes are called by the numbers of these tasks.
+    pub fn number_by(&self, tasks: Arc<dyn Tasks>) {
+        // Once for each run.
+        let _ = self.tasks.set(tasks);
+    }
+
+    fn tasks(&self) -> Option<&dyn Tasks> {
+        self.tasks.get().map(|tasks| &**tasks)
+    }
+
     /// Builds the file system. `synthetic_rule` governs directories that exist only in the view.
     pub fn new(table: MountTable, scratch: Scratch, synthetic_rule: RuleId) -> sys::Result<Self> {
         let next_id = AtomicU64::new(1);
@@ -198,6 +220,7 @@ impl Vfs {
             listed: Mutex::default(),
             metered,
             next_id,
+            tasks: OnceLock::new(),
         })
     }
 

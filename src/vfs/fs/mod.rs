@@ -4,11 +4,13 @@ mod dev;
 mod made;
 mod maps;
 mod mounts;
+mod numbers;
 mod proc;
 
 pub(super) use dev::Terminal;
 pub use maps::MapsFile;
 pub use mounts::MountFile;
+pub use numbers::NumbersFile;
 pub use proc::{Magic, ProcDir};
 
 use super::deed::bare;
@@ -63,6 +65,8 @@ pub enum SynthFile {
     Proc(String),
     /// The mappings of a process, by the host's file below `/proc`.
     Maps(MapsFile, String),
+    /// A file that tells numbers of processes, by the host's file below `/proc`.
+    Numbers(NumbersFile, String),
     /// The mounts of the view, as a file of this process.
     Mounts(MountFile, i32),
 }
@@ -108,7 +112,9 @@ impl Vfs {
             SynthDir::Ancestor(node) => self.table.path(node).cloned(),
             SynthDir::Dev => VPath::clean(b"/dev"),
             SynthDir::Pts => VPath::clean(b"/dev/pts"),
-            SynthDir::Proc(dir) => VPath::clean(format!("/proc/{}", dir.relative()).as_bytes()),
+            SynthDir::Proc(dir) => {
+                VPath::clean(format!("/proc/{}", dir.shown(self.tasks())).as_bytes())
+            }
         }
     }
 
@@ -188,7 +194,9 @@ impl Vfs {
             SynthFile::Device(name) => format!("/dev/{name}"),
             SynthFile::Tty => "/dev/tty".into(),
             SynthFile::Pts(n) => format!("/dev/pts/{n}"),
-            SynthFile::Proc(rel) | SynthFile::Maps(_, rel) => rel.clone(),
+            SynthFile::Proc(rel) | SynthFile::Maps(_, rel) | SynthFile::Numbers(_, rel) => {
+                rel.clone()
+            }
             // The host's tells the host's mounts.
             SynthFile::Mounts(..) => return Err(Errno::ENOENT),
         };
@@ -208,8 +216,8 @@ impl Vfs {
         let flags = (flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)) | libc::O_NOCTTY;
         match file {
             SynthFile::Proc(rel) if writes && !proc::is_writable(rel) => Err(Errno::EACCES),
-            SynthFile::Mounts(..) | SynthFile::Maps(..) if writes => Err(Errno::EACCES),
-            SynthFile::Mounts(..) | SynthFile::Maps(..) => {
+            _ if is_made(file) && writes => Err(Errno::EACCES),
+            _ if is_made(file) => {
                 self.reopen(self.make_text(file)?.as_fd(), flags & !libc::O_DIRECTORY)
             }
             SynthFile::Tty => self.open_tty(flags, who),
@@ -235,8 +243,7 @@ impl Vfs {
     /// True for a file whose text is made when it is opened: until then it has no object that could tell
     /// its attributes.
     pub fn is_made(&self, place: &Place<'_>) -> bool {
-        let made = |file: &_| matches!(file, SynthFile::Mounts(..) | SynthFile::Maps(..));
-        matches!(place, Place::Synth(file) if made(file))
+        matches!(place, Place::Synth(file) if is_made(file))
     }
 
     /// A file whose text is made here, not the host's.
@@ -244,6 +251,7 @@ impl Vfs {
         match file {
             SynthFile::Mounts(file, tgid) => self.open_mounts(*file, *tgid),
             SynthFile::Maps(file, relative) => self.open_maps(*file, relative),
+            SynthFile::Numbers(file, relative) => self.open_numbers(*file, relative),
             _ => Err(Errno::ENOENT),
         }
     }
@@ -278,7 +286,7 @@ impl Vfs {
                 let found = terminals.iter().find(|t| t.number == *n && t.lives());
                 copy(found.ok_or(Errno::ENOENT)?.slave.as_fd())
             }
-            Place::Synth(file @ (SynthFile::Mounts(..) | SynthFile::Maps(..))) => {
+            Place::Synth(file) if is_made(file) => {
                 self.reopen(self.make_text(file)?.as_fd(), libc::O_PATH)
             }
             Place::Synth(file) => {
@@ -342,6 +350,13 @@ impl Vfs {
         let stat = sys::fs::fstat(self.stand_in(dir)?)?;
         Ok((stat.st_dev, stat.st_ino))
     }
+}
+
+fn is_made(file: &SynthFile) -> bool {
+    matches!(
+        file,
+        SynthFile::Mounts(..) | SynthFile::Maps(..) | SynthFile::Numbers(..)
+    )
 }
 
 /// A stable 31-bit number for a name: directory positions and inode numbers of made-up links.

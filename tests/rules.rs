@@ -180,8 +180,9 @@ fn rules_say_what_they_promise() {
         ("ioctl", [0, 0x5441, 0], "refuse ENOTTY", "refuse ENOTTY"), // TIOCGPTPEER
         ("ioctl", [0, 0x8912, 0], "refuse ENOTTY", "native"),        // SIOCGIFCONF
         ("fcntl", [0, 1030, 0], "native", "native"),
-        ("fcntl", [0, 8, 1], "notify", "notify"), // F_SETOWN
-        ("fcntl", [0, HIGH | 8, 1], "notify", "notify"),
+        ("fcntl", [0, 8, 1], "renumber", "renumber"), // F_SETOWN
+        ("fcntl", [0, HIGH | 8, 1], "renumber", "renumber"),
+        ("fcntl", [0, 5, 0], "retell", "retell"), // F_GETLK
         ("fcntl", [0, 15, 0], "refuse EINVAL", "refuse EINVAL"), // F_SETOWN_EX
         ("fcntl", [0, 1026, 0], "refuse EINVAL", "refuse EINVAL"), // F_NOTIFY
         ("prctl", [15, 0, 0], "native", "native"),
@@ -204,7 +205,7 @@ fn rules_say_what_they_promise() {
         ), // READ_IMPLIES_EXEC
         ("pipe2", [0, 0o2000000, 0], "native", "native"),
         ("pipe2", [0, 0o2000200, 0], "refuse ENOPKG", "refuse ENOPKG"),
-        ("getpgid", [HIGH, 0, 0], "native", "native"),
+        ("getpgid", [HIGH, 0, 0], "number", "number"),
         ("getpgid", [1, 0, 0], "notify", "notify"),
         ("setpgid", [0, 7, 0], "notify", "notify"),
         ("move_pages", [1, 0, 0], "refuse EPERM", "refuse EPERM"),

@@ -16,8 +16,8 @@
 use super::Shared;
 use super::inject::Regs;
 use super::service::Worker;
-use crate::sys::process::{self as sp, SeccompStop};
 use crate::sys::Errno;
+use crate::sys::process::{self as sp, SeccompStop};
 use crate::syscall::numbers::{self, Given, Numbers, Returned, Sender, Told};
 use crate::task::{GuestMem, Names, Registry, Task};
 use nix::sys::ptrace;
@@ -44,7 +44,7 @@ pub(super) struct Call {
 }
 
 /// What comes of a stop before the call.
-pub(super) enum Begun {
+enum Begun {
     /// This is the answer; the call isn't made.
     Answered(Result<i64, Errno>),
     /// The kernel makes it, and there is something to do at its end.
@@ -53,8 +53,39 @@ pub(super) enum Begun {
     RunsAsItIs,
 }
 
-/// At the stop before a call. `judged`: whom it names is asked of the supervisor first.
-pub(super) fn begin(
+/// At the stop before a call. `judged`: whom it names is asked of the supervisor first. What is to be done at its end.
+pub(super) fn at_stop(
+    worker: &mut Worker<'_>,
+    tasks: &Registry,
+    task: &Arc<Task>,
+    call: &SeccompStop,
+    judged: bool,
+) -> nix::Result<Option<Pending>> {
+    match begin(worker, tasks, task, call, judged)? {
+        Begun::Answered(result) => {
+            let value = result.unwrap_or_else(|errno| -i64::from(errno as i32));
+            answer(task.tid, value)?;
+            Ok(None)
+        }
+        Begun::RunsAsItIs => sp::ptrace_resume(task.tid, false, 0).map(|()| None),
+        Begun::Runs(call) => {
+            sp::ptrace_resume(task.tid, true, 0)?;
+            Ok(Some(Pending::Call(call)))
+        }
+    }
+}
+
+/// Answers a call at the stop before it.
+pub(super) fn answer(tid: i32, value: i64) -> nix::Result<()> {
+    let pid = Pid::from_raw(tid);
+    let mut regs = ptrace::getregs(pid)?;
+    regs.orig_rax = u64::MAX;
+    regs.rax = value as u64;
+    ptrace::setregs(pid, regs)?;
+    sp::ptrace_resume(tid, false, 0)
+}
+
+fn begin(
     worker: &mut Worker<'_>,
     tasks: &Registry,
     task: &Arc<Task>,
@@ -109,9 +140,7 @@ fn set_arguments(tid: i32, args: &[u64; 6]) -> nix::Result<()> {
 
 /// Arguments of a system call, syscall(2).
 fn put(regs: &mut Regs, args: &[u64; 6]) {
-    [
-        regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9,
-    ] = *args;
+    [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = *args;
 }
 
 /// Changes the word in memory that the kernel will read. Where it lies and what it was, if it was changed.
@@ -188,12 +217,7 @@ fn returned(tasks: &Registry, what: Numbers, result: i64) -> i64 {
 }
 
 /// Changes what the kernel has written. Until then another thread of the guest could see the host's number.
-fn tell(
-    tasks: &Registry,
-    mem: &dyn GuestMem,
-    args: &[u64; 6],
-    told: Told,
-) -> Result<(), Errno> {
+fn tell(tasks: &Registry, mem: &dyn GuestMem, args: &[u64; 6], told: Told) -> Result<(), Errno> {
     let names = |n, names| tasks.told(n, names);
     let (register, room) = match told {
         Told::Word(register, _) => (register, 4),
@@ -210,7 +234,9 @@ fn tell(
     let changed = match told {
         Told::Word(_, sort) => match bytes.first_chunk_mut() {
             Some(word) => {
-                let is = sort.translate(i32::from_ne_bytes(*word), names).to_ne_bytes();
+                let is = sort
+                    .translate(i32::from_ne_bytes(*word), names)
+                    .to_ne_bytes();
                 std::mem::replace(word, is) != is
             }
             None => false,

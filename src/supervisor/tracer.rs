@@ -28,7 +28,7 @@ use super::filter::{
 };
 use super::guard;
 use super::inject::{self, Regs, SYSCALL_BYTES, inject};
-use super::renumber::{self, Begun, Pending};
+use super::renumber::{self, Pending};
 use super::service::Worker;
 use super::{Outcome, Shared, verify};
 use crate::sys::Errno;
@@ -261,7 +261,10 @@ impl<'s> Tracer<'s> {
             && let Some(judged) =
                 table::row(nr).and_then(|row| row.is_renumbered(self.shared.net, &call.args))
         {
-            return self.at_numbers(&task, &call, judged);
+            let pending =
+                renumber::at_stop(&mut self.worker, &self.shared.tasks, &task, &call, judged)?;
+            self.pending.extend(pending.map(|pending| (tid, pending)));
+            return Ok(());
         }
         let is_exec = [libc::SYS_execve, libc::SYS_execveat].contains(&(call.nr as i64));
         if call.data != u32::from(EXEC_TRACE_DATA) || !is_exec {
@@ -292,26 +295,6 @@ impl<'s> Tracer<'s> {
         regs.orig_rax = u64::from(EXEC_PRIVATE);
         ptrace::setregs(pid, regs)?;
         sp::ptrace_resume(tid, true, 0)
-    }
-
-    /// A call with numbers of processes in it.
-    fn at_numbers(
-        &mut self,
-        task: &Arc<Task>,
-        call: &SeccompStop,
-        judged: bool,
-    ) -> nix::Result<()> {
-        let tasks = &self.shared.tasks;
-        match renumber::begin(&mut self.worker, tasks, task, call, judged)? {
-            Begun::Answered(result) => {
-                answer(task.tid, result.unwrap_or_else(|e| -i64::from(e as i32)))
-            }
-            Begun::RunsAsItIs => sp::ptrace_resume(task.tid, false, 0),
-            Begun::Runs(call) => {
-                self.pending.insert(task.tid, Pending::Call(call));
-                sp::ptrace_resume(task.tid, true, 0)
-            }
-        }
     }
 
     /// The end of a call whose numbers are translated, of the private notification, or of a second round that failed.
@@ -546,17 +529,7 @@ fn is_second_round(call: &SeccompStop, plan: &ExecPlan) -> bool {
 
 /// Answers a call with an error, at the stop before it.
 fn refuse(tid: i32, errno: Errno) -> nix::Result<()> {
-    answer(tid, -i64::from(errno as i32))
-}
-
-/// Answers a call at the stop before it.
-fn answer(tid: i32, value: i64) -> nix::Result<()> {
-    let pid = Pid::from_raw(tid);
-    let mut regs = ptrace::getregs(pid)?;
-    regs.orig_rax = u64::MAX;
-    regs.rax = value as u64;
-    ptrace::setregs(pid, regs)?;
-    sp::ptrace_resume(tid, false, 0)
+    renumber::answer(tid, -i64::from(errno as i32))
 }
 
 /// True for errors that only a path walk gives.

@@ -91,7 +91,9 @@ pub fn of(nr: u32, args: &[u64; 6]) -> Numbers {
     };
     match i64::from(nr) {
         libc::SYS_kill => in_registers(&[(0, Sort::Signed)]),
-        libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => in_registers(&[(0, PROCESS), (1, THREAD)]),
+        libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => {
+            in_registers(&[(0, PROCESS), (1, THREAD)])
+        }
         libc::SYS_rt_sigqueueinfo | libc::SYS_pidfd_open => in_registers(&[(0, PROCESS)]),
         libc::SYS_tkill
         | libc::SYS_sched_setparam

@@ -81,11 +81,16 @@ impl Vfs {
         let text = match file {
             NumbersFile::Init(which) => {
                 let name = INIT_FILES.get(which).copied().unwrap_or_default();
-                init_text(name, &self.host_text(&format!("{}/stat", std::process::id()))?)
+                init_text(
+                    name,
+                    &self.host_text(&format!("{}/stat", std::process::id()))?,
+                )
             }
             _ => retold(file, &self.host_text(relative)?, tasks),
         };
-        made(&shown(relative, tasks), |out| out.write_all(text.as_bytes()))
+        made(&shown(relative, tasks), |out| {
+            out.write_all(text.as_bytes())
+        })
     }
 
     /// A path below the host's `/proc` as the view has it.
@@ -100,9 +105,10 @@ impl Vfs {
         let name = CString::new(relative).map_err(|_| sys::Errno::ENOENT)?;
         let host = sys::fs::openat(self.proc_root.as_fd(), &name, libc::O_RDONLY, 0)?;
         let mut text = Vec::with_capacity(2048);
-        File::from(host)
-            .read_to_end(&mut text)
-            .map_err(|e| e.raw_os_error().map_or(sys::Errno::EIO, sys::Errno::from_raw))?;
+        File::from(host).read_to_end(&mut text).map_err(|e| {
+            e.raw_os_error()
+                .map_or(sys::Errno::EIO, sys::Errno::from_raw)
+        })?;
         // Names of processes are any bytes; here nobody needs them to the last one.
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
@@ -174,10 +180,7 @@ fn status_number<'t>(key: &str, tasks: &'t dyn Tasks) -> Option<Box<dyn Fn(i32) 
 }
 
 /// `Key:\tnumber`, and more numbers for inner namespaces, of which there are none.
-fn lines<'t>(
-    text: &str,
-    told: impl Fn(&str) -> Option<Box<dyn Fn(i32) -> i32 + 't>>,
-) -> String {
+fn lines<'t>(text: &str, told: impl Fn(&str) -> Option<Box<dyn Fn(i32) -> i32 + 't>>) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let parsed = line.split_once(':').and_then(|(key, value)| {
@@ -216,9 +219,10 @@ fn fdinfo(text: &str, tasks: &dyn Tasks) -> String {
 /// `lock:\t1: POSIX  ADVISORY  WRITE 23105 fe:00:1234 0 EOF`: where the owner stands, and who it is.
 fn lock_owner(line: &str) -> Option<(usize, i32)> {
     line.strip_prefix("lock:")?;
-    let (before, rest) = ["READ ", "WRITE ", "UNLCK "]
-        .iter()
-        .find_map(|kind| line.split_once(kind).map(|(a, b)| (a.len() + kind.len(), b)))?;
+    let (before, rest) = ["READ ", "WRITE ", "UNLCK "].iter().find_map(|kind| {
+        line.split_once(kind)
+            .map(|(a, b)| (a.len() + kind.len(), b))
+    })?;
     let pid = number(rest.split(' ').next()?)?;
     (pid > 0).then_some((before, pid))
 }
@@ -268,6 +272,9 @@ mod tests {
 
     impl Tasks for Some3 {
         fn groups(&self) -> Vec<i32> {
+            Vec::new()
+        }
+        fn zombies(&self) -> Vec<i32> {
             Vec::new()
         }
         fn threads(&self, _: i32) -> Vec<i32> {
@@ -338,12 +345,22 @@ mod tests {
                 "a (1, 2) (7, #threads: 1)\n---\nx : 1\n",
             ),
             ("1007/task/1007/children", "1011 1010 ", "10 11 "),
-            ("loadavg", "0.00 0.01 0.05 1/123 23105\n", "0.00 0.01 0.05 1/123 9\n"),
+            (
+                "loadavg",
+                "0.00 0.01 0.05 1/123 23105\n",
+                "0.00 0.01 0.05 1/123 9\n",
+            ),
             ("sys/kernel/pid_max", "4194304\n", "32768\n"),
         ] {
             assert_eq!(told(path, host), view, "{path}");
         }
-        for other in ["1007/maps", "stat", "uptime", "1007/cmdline", "sys/kernel/ostype"] {
+        for other in [
+            "1007/maps",
+            "stat",
+            "uptime",
+            "1007/cmdline",
+            "sys/kernel/ostype",
+        ] {
             assert_eq!(NumbersFile::of(other), None, "{other}");
         }
     }
@@ -362,7 +379,10 @@ mod tests {
 
     #[test]
     fn process_1_has_all_fields() {
-        let stat = init_text("stat", "77 (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 4 0 4711 0 0");
+        let stat = init_text(
+            "stat",
+            "77 (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 4 0 4711 0 0",
+        );
         let fields: Vec<&str> = stat.split_whitespace().collect();
         assert_eq!(fields.len(), 52);
         assert_eq!((fields[21], fields[37]), ("4711", "17"));

@@ -270,6 +270,7 @@ fn group_of(tid: i32, who: Caller<'_>) -> Option<i32> {
     groups
         .into_iter()
         .find(|&tgid| who.tasks.threads(tgid).contains(&tid))
+        .or_else(|| who.tasks.zombies().contains(&tid).then_some(tid))
 }
 
 fn task_child(tgid: i32, relative: &str, name: &str, who: Caller<'_>) -> SynthNode {
@@ -325,7 +326,10 @@ pub(super) fn names(dir: ProcDir, who: Caller<'_>) -> Vec<(Vec<u8>, u8)> {
             .collect()
     };
     let told = |list: Vec<i32>| -> Vec<i32> {
-        let mut told: Vec<i32> = list.into_iter().map(|n| who.tasks.process_told(n)).collect();
+        let mut told: Vec<i32> = list
+            .into_iter()
+            .map(|n| who.tasks.process_told(n))
+            .collect();
         told.sort_unstable();
         told
     };
@@ -338,7 +342,9 @@ pub(super) fn names(dir: ProcDir, who: Caller<'_>) -> Vec<(Vec<u8>, u8)> {
             if who.tasks.numbers().is_some() {
                 all.push((b"1".to_vec(), libc::DT_DIR));
             }
-            all.extend(numbers(told(who.tasks.groups()), libc::DT_DIR));
+            let mut groups = who.tasks.groups();
+            groups.extend(who.tasks.zombies());
+            all.extend(numbers(told(groups), libc::DT_DIR));
             all
         }
         ProcDir::Init => INIT_FILES

@@ -207,14 +207,14 @@ fn rules_say_what_they_promise() {
         ("pipe2", [0, 0o2000200, 0], "refuse ENOPKG", "refuse ENOPKG"),
         ("getpgid", [HIGH, 0, 0], "number", "number"),
         ("getpgid", [1, 0, 0], "notify", "notify"),
-        ("setpgid", [0, 7, 0], "notify", "notify"),
+        ("setpgid", [0, 7, 0], "renumber", "renumber"),
         ("move_pages", [1, 0, 0], "refuse EPERM", "refuse EPERM"),
         ("setpriority", [0, 0, 5], "native", "native"),
         ("setpriority", [2, 0, 5], "refuse EPERM", "refuse EPERM"), // PRIO_USER
         ("ioprio_set", [3, 0, 0], "refuse EPERM", "refuse EPERM"),
-        ("setpriority", [1, 0, 5], "notify", "notify"), // PRIO_PGRP: the group may hold others
+        ("setpriority", [1, 0, 5], "renumber", "renumber"), // PRIO_PGRP: the group may hold others
         ("ioprio_get", [1, 0, 0], "native", "native"),
-        ("ioprio_get", [2, 0, 0], "notify", "notify"),
+        ("ioprio_get", [2, 0, 0], "renumber", "renumber"),
         ("getsockopt", [9, 1, 17], "notify", "notify"), // SO_PEERCRED
         ("getsockopt", [9, 1, 77], "notify", "notify"), // SO_PEERPIDFD
         ("getsockopt", [9, HIGH | 1, HIGH | 17], "notify", "notify"),
@@ -222,7 +222,7 @@ fn rules_say_what_they_promise() {
         ("getsockopt", [9, 1, 16], "native", "native"),
         ("setsockopt", [9, 1, 76], "refuse EPERM", "refuse EPERM"), // SO_PASSPIDFD
         ("clock_gettime", [1, 0, 0], "native", "native"),
-        ("clock_gettime", [0xffff_fffa, 0, 0], "notify", "notify"),
+        ("clock_gettime", [0xffff_fffa, 0, 0], "renumber", "renumber"),
         ("clock_gettime", [HIGH | 1, 0, 0], "native", "native"),
     ] {
         let args = [a, b, c, 0, 0, 0];

@@ -95,21 +95,24 @@ fn begin(
     let nr = call.nr as u32;
     let what = numbers::of(nr, &call.args);
     let mut args = call.args;
+    let mut names_init = false;
     for &(register, sort) in what.registers {
         let Some(word) = args.get_mut(register) else {
             continue;
         };
         let given = *word as i32;
-        if what.guards_init && sort.names_init(given) && tasks.is_init(given) {
-            return Ok(Begun::Answered(Err(Errno::EPERM)));
-        }
+        // The last one says who is concerned.
+        names_init = sort.names_init(given) && tasks.is_init(given);
         let meant = sort.translate(given, |n, names| tasks.meant(n, names));
         if meant != given {
             *word = i64::from(meant).cast_unsigned();
         }
     }
     if judged && let Some(answer) = worker.judge_numbers(task, nr, &args).transpose() {
-        return Ok(Begun::Answered(answer));
+        return Ok(Begun::Answered(match answer {
+            Err(Errno::ESRCH) if names_init && what.guards_init => Err(Errno::EPERM),
+            answer => answer,
+        }));
     }
     let word = match what.given {
         None => None,

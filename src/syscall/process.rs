@@ -152,8 +152,8 @@ pub fn prlimit64<'a>(
     member(cx, pid.0).map_err(|_| Errno::ESRCH)
 }
 
-/// Of the three kinds of target a single process can be told to be ours, and the caller's own group:
-/// for changes only if sbox and whoever started it aren't in it.
+/// Of the three kinds of target a single process can be told to be ours, a group of guests alone, and the caller's own
+/// group: for changes only if sbox and whoever started it aren't in it.
 fn process_or_own_group<'a>(
     cx: &Cx<'a>,
     kind: i32,
@@ -168,6 +168,9 @@ fn process_or_own_group<'a>(
         (1, 0) => Ok(Plan::act(Act::Continue(RegistersOnly(
             "the caller's own group, and 0 stays 0",
         )))),
+        (1, id) if id > 0 && super::signal::is_guests_own(cx, id)? => {
+            Ok(Plan::act(Act::Continue(super::signal::GROUP_BY_ID)))
+        }
         _ => Err(Errno::ESRCH),
     }
 }

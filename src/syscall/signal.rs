@@ -7,6 +7,9 @@ use crate::vfs::Tasks;
 
 const BY_ID: RegistersOnly = RegistersOnly("the target is a number in a register, and a guest's");
 
+pub(super) const GROUP_BY_ID: RegistersOnly =
+    RegistersOnly("the group is a number in a register; only guests are in it");
+
 fn to_member<'a>(cx: &Cx<'a>, id: i32) -> Result<Plan<'a>, Errno> {
     if cx.tasks.is_member(id) {
         Ok(Plan::act(Act::Continue(BY_ID)))
@@ -51,9 +54,13 @@ fn to_group<'a>(cx: &Cx<'a>, pgid: i32, sig: Signal) -> Result<Plan<'a>, Errno> 
     if sys::process::getpgid(0)? == pgid {
         return signal_all(members, sig);
     }
-    Ok(Plan::act(Act::Continue(RegistersOnly(
-        "the group is a number in a register; only guests are in it",
-    ))))
+    Ok(Plan::act(Act::Continue(GROUP_BY_ID)))
+}
+
+/// True for a process group that some guest is in, and sbox isn't.
+pub(super) fn is_guests_own(cx: &Cx<'_>, pgid: i32) -> Result<bool, Errno> {
+    let is_in = |tgid: i32| sys::process::getpgid(tgid) == Ok(pgid);
+    Ok(sys::process::getpgid(0)? != pgid && cx.tasks.groups().into_iter().any(is_in))
 }
 
 fn signal_all<'a>(groups: Vec<i32>, sig: Signal) -> Result<Plan<'a>, Errno> {

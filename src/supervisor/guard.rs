@@ -10,7 +10,7 @@
 //!   stopped meanwhile, and what the call came to is not believed but counted: the filters of each thread.
 
 use super::inject::{Regs, SYSCALL_BYTES, inject, inject_with};
-use super::{Shared, filter};
+use super::{Shared, filter, renumber};
 use crate::sys::{self, Errno, process as sp};
 use crate::syscall::net;
 use crate::syscall::table;
@@ -240,6 +240,7 @@ fn by_value(mem: &dyn GuestMem, name: u64, length: u64) -> Option<Receipt> {
         room,
         length,
         of_peer: false,
+        header: 0,
     })
 }
 
@@ -261,11 +262,13 @@ fn in_header(mem: &dyn GuestMem, header: u64) -> Option<Receipt> {
         },
         length: header.checked_add(8)?,
         of_peer: false,
+        header,
     })
 }
 
 /// At the end of such a call: what the kernel has written becomes what the view calls it.
-pub(super) fn at_end(vfs: &Vfs, task: &Task, receipts: &[Receipt], result: i64) {
+pub(super) fn at_end(shared: &Shared, task: &Task, receipts: &[Receipt], result: i64) {
+    let vfs = &shared.vfs;
     if result < 0 {
         return;
     }
@@ -283,6 +286,9 @@ pub(super) fn at_end(vfs: &Vfs, task: &Task, receipts: &[Receipt], result: i64) 
         } else {
             retell(vfs, &*mm, receipt)
         };
+        if receipt.header != 0 && shared.tasks.renumbers() {
+            let _ = renumber::tell_credentials(&shared.tasks, &*mm, receipt.header);
+        }
     }
 }
 

@@ -269,3 +269,32 @@ pub(super) fn tell_sender(tasks: &Registry, tid: i32) -> nix::Result<()> {
     }
     Ok(())
 }
+
+/// At the end of recvmsg(2): tells who has sent, in the control messages that a `struct msghdr` leads to.
+pub(super) fn tell_credentials(
+    tasks: &Registry,
+    mem: &dyn GuestMem,
+    header: u64,
+) -> Result<(), Errno> {
+    let word = |at: u64| -> Result<u64, Errno> {
+        let mut word = [0; 8];
+        match mem.read(at, &mut word)? {
+            8 => Ok(u64::from_ne_bytes(word)),
+            _ => Err(Errno::EFAULT),
+        }
+    };
+    // struct msghdr: msg_control and msg_controllen. What a socket brings is not longer than what it may hold.
+    let control = word(header.wrapping_add(32))?;
+    let room = usize::try_from(word(header.wrapping_add(40))?.min(1 << 16)).unwrap_or(0);
+    let mut bytes = vec![0; room];
+    let n = mem.read(control, &mut bytes)?;
+    bytes.truncate(n);
+    for at in numbers::credentials(&bytes) {
+        let Some(word) = bytes.get(at..).and_then(|b| b.first_chunk()) else {
+            break;
+        };
+        let told = tasks.told(i32::from_ne_bytes(*word), Names::Process);
+        mem.write(control.wrapping_add(at as u64), &told.to_ne_bytes())?;
+    }
+    Ok(())
+}

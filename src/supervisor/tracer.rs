@@ -309,7 +309,7 @@ impl<'s> Tracer<'s> {
         }
         let mut regs = ptrace::getregs(pid)?;
         let receipts = task.take_receipts();
-        guard::at_end(&self.shared.vfs, &task, &receipts, regs.rax as i64);
+        guard::at_end(self.shared, &task, &receipts, regs.rax as i64);
         let state = std::mem::take(&mut *task.exec());
         match state {
             ExecState::Idle | ExecState::Again => {}

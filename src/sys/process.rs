@@ -65,8 +65,18 @@ pub fn getsid(pid: i32) -> Result<i32> {
 
 /// The parent of a process (proc_pid_stat(5)); ESRCH if it is gone.
 pub fn parent(pid: i32) -> Result<i32> {
-    let stat = Process::new(pid).and_then(|process| process.stat());
-    stat.map(|stat| stat.ppid).map_err(|_| Errno::ESRCH)
+    let path = format!("/proc/{pid}/stat");
+    // The name, which may hold anything but is no longer than 64 bytes, ends in the last parenthesis.
+    let mut text = [0; 512];
+    let n = std::fs::File::open(path)
+        .and_then(|mut file| std::io::Read::read(&mut file, &mut text))
+        .map_err(|_| Errno::ESRCH)?;
+    let text = text.get(..n).unwrap_or_default();
+    let name_ends = text.iter().rposition(|&byte| byte == b')');
+    name_ends
+        .and_then(|at| std::str::from_utf8(text.get(at..)?).ok())
+        .and_then(|rest| rest.split(' ').nth(2)?.parse().ok())
+        .ok_or(Errno::ESRCH)
 }
 
 /// `siginfo_t` as bytes (sigaction(2)).

@@ -297,6 +297,26 @@ pub fn tell_owner_returned(value: i64, told: impl Fn(i32, Names) -> i32) -> i64 
     }
 }
 
+/// Where in control messages (cmsg(3)) credentials have the number of a process: `SCM_CREDENTIALS` of unix(7).
+pub fn credentials(control: &[u8]) -> Vec<usize> {
+    const HEAD: usize = 16;
+    let (mut at, mut found) = (0, Vec::new());
+    while let Some(length) = control.get(at..).and_then(|b| b.first_chunk()) {
+        let length = usize::try_from(u64::from_ne_bytes(*length)).unwrap_or(0);
+        if length < HEAD || length > control.len() - at {
+            break;
+        }
+        if word(control, at + 8) == Some(libc::SOL_SOCKET)
+            && word(control, at + 12) == Some(libc::SCM_CREDENTIALS)
+            && length >= HEAD + 4
+        {
+            found.push(at + HEAD);
+        }
+        at += length.next_multiple_of(8);
+    }
+    found
+}
+
 fn word(bytes: &[u8], at: usize) -> Option<i32> {
     let four = bytes.get(at..at.checked_add(4)?)?;
     Some(i32::from_ne_bytes(four.try_into().ok()?))
@@ -378,6 +398,32 @@ mod tests {
             let pid = if changed { 8 } else { 7 };
             assert_eq!(info, signal(number, code, pid), "{number} {code}");
         }
+    }
+
+    #[test]
+    fn credentials_are_found_among_control_messages() {
+        let message = |kind: i32, body: usize| {
+            let mut bytes = vec![0; (16 + body).next_multiple_of(8)];
+            bytes[..8].copy_from_slice(&(16 + body as u64).to_ne_bytes());
+            put(&mut bytes, 8, libc::SOL_SOCKET);
+            put(&mut bytes, 12, kind);
+            bytes
+        };
+        let (rights, who) = (
+            message(libc::SCM_RIGHTS, 4),
+            message(libc::SCM_CREDENTIALS, 12),
+        );
+        assert_eq!(credentials(&[]), Vec::<usize>::new());
+        assert_eq!(credentials(&rights), Vec::<usize>::new());
+        assert_eq!(credentials(&who), [16]);
+        assert_eq!(credentials(&[&rights[..], &who, &who].concat()), [40, 72]);
+        // Cut short, too short, too long.
+        assert_eq!(credentials(&who[..20]), Vec::<usize>::new());
+        assert_eq!(
+            credentials(&message(libc::SCM_CREDENTIALS, 0)),
+            Vec::<usize>::new()
+        );
+        assert_eq!(credentials(&[0xff; 64]), Vec::<usize>::new());
     }
 
     #[test]

@@ -506,9 +506,17 @@ pub fn setsockopt(_: Net) -> ArgRule {
             )
         })
     });
+    // What it has messages bring are numbers of processes.
+    let credentials = when(
+        [
+            is(1, word(libc::SOL_SOCKET)),
+            is(2, word(libc::SO_PASSCRED)),
+        ],
+        Number,
+    );
     ArgRule {
-        why: "no options that re-route packets or load code into the kernel",
-        cases: cases.collect(),
+        why: "no options that re-route packets or load code into the kernel; who is told credentials is guarded first",
+        cases: cases.chain([credentials]).collect(),
         otherwise: Native,
     }
 }

@@ -478,7 +478,7 @@ syscalls! {
        51  204  getsockname             Net     Notify             (fd: Fd, addr: OutBuf, len: Ptr)                                              -> net::getsockname;
        52  205  getpeername             Net     Notify             (fd: Fd, addr: OutBuf, len: Ptr)                                              -> net::getpeername;
        53  199  socketpair              Net     Check(socketpair)  (family: SocketFamily, kind: SocketType, protocol: Int, fds: OutBuf)         -> net::socketpair;
-       54  208  setsockopt              Net     Check(setsockopt)  (fd: Fd, level: SockLevel, option: Int, value: InBuf, len: Int);
+       54  208  setsockopt              Net     Check(setsockopt)  (fd: Fd, level: SockLevel, option: Int, value: InBuf, len: Int)      -> net::setsockopt;
        55  209  getsockopt              Net     Check(getsockopt)  (fd: Fd, level: SockLevel, option: Int, value: OutBuf, len: Ptr)                         -> net::getsockopt;
 
     // Birth, exec, death. Children are seized by the tracer before their first instruction.

@@ -5,6 +5,7 @@
 //! are kept, and asked for one by one when there are many of them ([`Ids::is_due`]).
 
 use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 
 /// How processes are numbered in the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +54,14 @@ pub(super) struct Ids {
     dead: usize,
     /// So many dead are kept without asking whether they are gone.
     patience: usize,
+    /// Processes that are gone, the last ones, and their numbers: whoever has waited for one may not have been told yet, and a
+    /// signal that tells of its death may still be pending.
+    gone: FxHashMap<i32, i32>,
+    order: VecDeque<i32>,
 }
+
+/// So many of them.
+const MAX_GONE: usize = 4096;
 
 /// The dead that are kept at least.
 const FEW: usize = 256;
@@ -68,12 +76,15 @@ impl Ids {
             by_number: FxHashMap::default(),
             dead: 0,
             patience: few(max),
+            gone: FxHashMap::default(),
+            order: VecDeque::new(),
         }
     }
 
     /// Gives a new task its number. Whoever had its number on the host is gone for good.
     pub(super) fn enter(&mut self, host: i32) -> i32 {
         self.leave(host);
+        self.gone.remove(&host);
         let number = self.free();
         self.last = if number < self.max { number } else { INIT };
         self.by_number.insert(number, host);
@@ -102,8 +113,27 @@ impl Ids {
     pub(super) fn leave(&mut self, host: i32) {
         if let Some(known) = self.by_host.remove(&host) {
             self.by_number.remove(&known.number);
-            self.dead -= usize::from(known.dead);
+            if known.dead {
+                self.dead -= 1;
+                self.bury(host, known.number);
+            }
         }
+    }
+
+    fn bury(&mut self, host: i32, number: i32) {
+        if self.order.len() == MAX_GONE
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.gone.remove(&oldest);
+        }
+        self.order.push_back(host);
+        self.gone.insert(host, number);
+    }
+
+    /// The number of a child that somebody has waited for, or gets a signal of: it may be gone.
+    pub(super) fn of_child(&self, host: i32) -> Option<i32> {
+        let known = self.of_host(host).map(|known| known.number);
+        known.or_else(|| self.gone.get(&host).copied())
     }
 
     /// The task has ended; others may still know its number.
@@ -228,6 +258,21 @@ mod tests {
         assert_eq!(ids.enter(900), 3);
         assert_eq!((ids.to_host(2), ids.to_host(3)), (None, Some(900)));
         assert!(ids.dead().is_empty());
+        assert_eq!(ids.of_child(900), Some(3));
+    }
+
+    #[test]
+    fn who_is_gone_can_be_told_for_a_while() {
+        let mut ids = Ids::new(Pids::MAX);
+        for host in 10_000..20_000 {
+            ids.enter(host);
+            ids.retire(host);
+            ids.leave(host);
+        }
+        assert_eq!((ids.of_host(19_000), ids.to_host(9002)), (None, None));
+        assert_eq!(ids.of_child(19_000), Some(9002));
+        assert_eq!(ids.of_child(10_000), None);
+        assert!(ids.gone.len() <= MAX_GONE && ids.order.len() <= MAX_GONE);
     }
 
     #[test]

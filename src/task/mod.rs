@@ -70,6 +70,8 @@ pub struct Receipt {
     pub length: u64,
     /// It is the peer of the socket that the call returns.
     pub of_peer: bool,
+    /// The `struct msghdr` that says where control messages are; 0 if there are none.
+    pub header: u64,
 }
 
 /// What the tracer is to do for a guest at the end of its call.

@@ -125,7 +125,7 @@ impl Registry {
         if !self.renumbers() {
             return host;
         }
-        self.ids().of_host(host).map_or(0, |known| known.number)
+        self.ids().of_child(host).unwrap_or(0)
     }
 
     /// Whether the number of a dead task still means it.

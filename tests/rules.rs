@@ -147,7 +147,7 @@ fn rules_say_what_they_promise() {
             "refuse EAFNOSUPPORT",
         ),
         ("setsockopt", [3, 1, 9], "native", "native"), // SO_KEEPALIVE
-        ("setsockopt", [3, 1, 16], "native", "native"), // SO_PASSCRED
+        ("setsockopt", [3, 1, 16], "number", "number"), // SO_PASSCRED
         ("setsockopt", [3, 1, 25], "refuse EPERM", "refuse EPERM"), // SO_BINDTODEVICE
         (
             "setsockopt",

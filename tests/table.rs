@@ -175,6 +175,7 @@ fn numbers_are_known_for_every_call_that_is_stopped_for_them() {
             let knows = !numbers.registers.is_empty()
                 || numbers.given.is_some()
                 || numbers.told.is_some()
+                || numbers.ends
                 || numbers.returned != Returned::Nothing;
             match row.is_renumbered(Net::None, &args) {
                 None => {}

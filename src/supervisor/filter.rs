@@ -118,6 +118,21 @@ pub fn guard() -> Result<Vec<sock_filter>, Error> {
     bpf::compile(&calls, Action::Allow)
 }
 
+/// What stops reads of a descriptor, or of all, for the tracer: signals that are read tell numbers (`supervisor::ears`).
+pub fn ears(fd: Option<i32>) -> Result<Vec<sock_filter>, Error> {
+    let stop = Decision::Always(Action::Trace(NUMBERS_TRACE_DATA));
+    let hears = match fd {
+        None => stop,
+        Some(fd) => Decision::Switch {
+            arg: 0,
+            arms: vec![(fd.cast_unsigned(), stop)],
+            otherwise: Box::new(Decision::Always(Action::Allow)),
+        },
+    };
+    let calls = super::ears::READS.map(|nr| (nr as u32, hears.clone()));
+    bpf::compile(&calls, Action::Allow)
+}
+
 /// What happens to one call.
 fn decision(row: &Row, profile: &Profile) -> Result<Decision, Error> {
     Ok(Decision::Always(match row.mechanism {

@@ -69,7 +69,9 @@ fn on_all_threads(shared: &Shared, task: &Task, regs: &Regs) -> Result<(), Errno
         }
     }
     let before = filters(task.tid)?;
-    place(task.tid, regs)?;
+    // Counted below, and not believed.
+    let program = filter::guard().map_err(|_| Errno::EINVAL)?;
+    place(task.tid, regs, &program)?;
     for own in all.iter().filter(|t| ours(t) && !t.is_dead()) {
         match filters(own.tid) {
             Ok(count) if count == before + 1 => {}
@@ -140,9 +142,8 @@ fn waits_for_us(shared: &Shared, tid: i32) -> bool {
     }
 }
 
-/// Has the guest install the guard for all its threads.
-fn place(tid: i32, regs: &Regs) -> Result<(), Errno> {
-    let program = filter::guard().map_err(|_| Errno::EINVAL)?;
+/// Has the guest install a filter for all its threads. What the call says, which its own filters may have answered.
+pub(super) fn place(tid: i32, regs: &Regs, program: &[libc::sock_filter]) -> Result<i64, Errno> {
     let at = regs.rip - SYSCALL_BYTES;
     // Where nobody expects it: a call that one of the others has begun may still write somewhere.
     let hint = 0x1000_0000_0000 + (RandomState::new().build_hasher().finish() >> 20 & !(PAGE - 1));
@@ -162,16 +163,15 @@ fn place(tid: i32, regs: &Regs) -> Result<(), Errno> {
     let mut image = Vec::with_capacity(16 + program.len() * 8);
     image.extend_from_slice(&(program.len() as u64).to_ne_bytes());
     image.extend_from_slice(&(hint + 16).to_ne_bytes());
-    for one in &program {
+    for one in program {
         image.extend_from_slice(&one.code.to_ne_bytes());
         image.extend_from_slice(&[one.jt, one.jf]);
         image.extend_from_slice(&one.k.to_ne_bytes());
     }
     let mode = u64::from(libc::SECCOMP_SET_MODE_FILTER);
     let sync = libc::SECCOMP_FILTER_FLAG_TSYNC;
-    // Written when the call has been entered: until then even this thread is the guest's. What the call says is not
-    // believed: a filter of the guest's own may have answered it.
-    inject_with(
+    // Written when the call has been entered: until then even this thread is the guest's.
+    let said = inject_with(
         tid,
         regs,
         at,
@@ -180,7 +180,7 @@ fn place(tid: i32, regs: &Regs) -> Result<(), Errno> {
         || Mm::new(tid).write(hint, &image),
     )?;
     inject(tid, regs, at, libc::SYS_munmap, [hint, PAGE, 0, 0, 0, 0])?;
-    Ok(())
+    Ok(said)
 }
 
 /// How many filters a thread has (proc(5), `Seccomp_filters`, Linux 5.9).

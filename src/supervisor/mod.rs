@@ -16,6 +16,7 @@
 
 mod act;
 mod change;
+mod ears;
 pub mod filter;
 mod guard;
 mod inject;

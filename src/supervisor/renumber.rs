@@ -13,9 +13,9 @@
 //! refuse, as it is where the view has the host's numbers. The calls in question (`TIOCSPGRP`, timer_create(2), capset(2))
 //! reach nobody but the caller's session, or group.
 
-use super::Shared;
 use super::inject::Regs;
 use super::service::Worker;
+use super::{Shared, ears};
 use crate::sys::Errno;
 use crate::sys::process::{self as sp, SeccompStop};
 use crate::syscall::numbers::{self, Given, Numbers, Returned, Sender, Told};
@@ -125,7 +125,9 @@ fn begin(
     if changed {
         set_arguments(task.tid, &args)?;
     }
-    let ends = changed || word.is_some() || what.told.is_some();
+    let hears = what.ends
+        && (!ears::READS.contains(&i64::from(nr)) || ears::is_read_of_signals(task, &call.args));
+    let ends = changed || word.is_some() || what.told.is_some() || hears;
     Ok(if ends || what.returned != Returned::Nothing {
         let args = call.args;
         Begun::Runs(Call { nr, args, word })
@@ -198,6 +200,14 @@ pub(super) fn end(shared: &Shared, task: &Task, pending: &Pending) -> nix::Resul
                 let _ = mm.write(at, &was);
             }
             regs.rax = returned(tasks, what, result) as u64;
+            let nr = i64::from(call.nr);
+            if ears::READS.contains(&nr) && result > 0 {
+                // The same.
+                let _ = ears::tell(tasks, &*mm, nr, &call.args, result as usize);
+            }
+            if [libc::SYS_signalfd, libc::SYS_signalfd4].contains(&nr) && result >= 0 {
+                regs.rax = ears::listen(task, &regs, result as i32) as u64;
+            }
             if let Some(told) = what.told
                 && result >= 0
             {
@@ -254,7 +264,7 @@ fn tell(tasks: &Registry, mem: &dyn GuestMem, args: &[u64; 6], told: Told) -> Re
     Ok(())
 }
 
-fn sender(tasks: &Registry, pid: i32, who: Sender) -> i32 {
+pub(super) fn sender(tasks: &Registry, pid: i32, who: Sender) -> i32 {
     match who {
         Sender::Child => tasks.told_child(pid),
         Sender::Anybody => tasks.told(pid, Names::Process),

@@ -26,11 +26,11 @@
 use super::filter::{
     EXEC_PRIVATE, EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, NUMBERS_TRACE_DATA, guarded_number,
 };
-use super::guard;
 use super::inject::{self, Regs, SYSCALL_BYTES, inject};
 use super::renumber::{self, Pending};
 use super::service::Worker;
 use super::{Outcome, Shared, verify};
+use super::{ears, guard};
 use crate::sys::Errno;
 use crate::sys::process::{self as sp, SeccompStop, Stop, Waited};
 use crate::syscall::table::{self, Mechanism};
@@ -258,8 +258,9 @@ impl<'s> Tracer<'s> {
         }
         if call.data == u32::from(NUMBERS_TRACE_DATA)
             && self.shared.tasks.renumbers()
-            && let Some(judged) =
-                table::row(nr).and_then(|row| row.is_renumbered(self.shared.net, &call.args))
+            && let Some(judged) = table::row(nr)
+                .and_then(|row| row.is_renumbered(self.shared.net, &call.args))
+                .or_else(|| ears::may_hear(&task, call.nr as i64).then_some(false))
         {
             let pending =
                 renumber::at_stop(&mut self.worker, &self.shared.tasks, &task, &call, judged)?;

@@ -65,6 +65,8 @@ pub struct Numbers {
     pub told: Option<Told>,
     /// What is returned.
     pub returned: Returned,
+    /// What it brings is told by `supervisor::ears`.
+    pub ends: bool,
     /// Process 1 is one that is there and lets nobody touch it (EPERM); else it is nobody that could be meant.
     pub guards_init: bool,
 }
@@ -74,6 +76,7 @@ const NONE: Numbers = Numbers {
     given: None,
     told: None,
     returned: Returned::Nothing,
+    ends: false,
     guards_init: true,
 };
 
@@ -135,6 +138,9 @@ pub fn of(nr: u32, args: &[u64; 6]) -> Numbers {
             ..NONE
         },
         libc::SYS_rt_sigtimedwait => tells(Told::Signal(1)),
+        libc::SYS_signalfd | libc::SYS_signalfd4 | libc::SYS_read | libc::SYS_readv => {
+            Numbers { ends: true, ..NONE }
+        }
         libc::SYS_clock_gettime | libc::SYS_clock_getres | libc::SYS_clock_nanosleep => {
             in_registers(&[(0, Sort::Clock)])
         }
@@ -248,17 +254,33 @@ pub const SIGNAL_HEAD: usize = 20;
 /// Translates `si_pid` (sigaction(2)), if the kernel has put a process there: what sigqueue(3) sends, the sender has
 /// written.
 pub fn tell_signal(info: &mut [u8], told: impl Fn(i32, Sender) -> i32) -> bool {
-    const SI_TKILL: i32 = -6;
     let (Some(signal), Some(code), Some(pid)) = (word(info, 0), word(info, 8), word(info, 16))
     else {
         return false;
     };
-    let sender = match code {
-        libc::SI_USER | SI_TKILL => Sender::Anybody,
-        libc::CLD_EXITED..=libc::CLD_CONTINUED if signal == libc::SIGCHLD => Sender::Child,
-        _ => return false,
+    who_sends(signal, code).is_some_and(|sender| put(info, 16, told(pid, sender)))
+}
+
+fn who_sends(signal: i32, code: i32) -> Option<Sender> {
+    const SI_TKILL: i32 = -6;
+    match code {
+        libc::SI_USER | SI_TKILL => Some(Sender::Anybody),
+        libc::CLD_EXITED..=libc::CLD_CONTINUED if signal == libc::SIGCHLD => Some(Sender::Child),
+        _ => None,
+    }
+}
+
+/// Bytes of a `struct signalfd_siginfo`.
+pub const SIGNALFD_RECORD: usize = 128;
+
+/// The same for a `struct signalfd_siginfo`, whose head is signal, errno, code and process.
+pub fn tell_signalfd(record: &mut [u8], told: impl Fn(i32, Sender) -> i32) -> bool {
+    let (Some(signal), Some(code), Some(pid)) =
+        (word(record, 0), word(record, 8), word(record, 12))
+    else {
+        return false;
     };
-    put(info, 16, told(pid, sender))
+    who_sends(signal, code).is_some_and(|sender| put(record, 12, told(pid, sender)))
 }
 
 /// Translates `l_pid` of a `struct flock`, of which that is the end. -1 stays: nobody's lock.
@@ -398,6 +420,18 @@ mod tests {
             let pid = if changed { 8 } else { 7 };
             assert_eq!(info, signal(number, code, pid), "{number} {code}");
         }
+    }
+
+    #[test]
+    fn signals_that_are_read_tell_senders_elsewhere() {
+        let mut record = [0u8; SIGNALFD_RECORD];
+        put(&mut record, 0, libc::SIGCHLD);
+        put(&mut record, 8, libc::CLD_KILLED);
+        put(&mut record, 12, 7);
+        assert!(tell_signalfd(&mut record, |pid, _| pid + 1));
+        assert_eq!(word(&record, 12), Some(8));
+        put(&mut record, 8, libc::SI_QUEUE);
+        assert!(!tell_signalfd(&mut record, |pid, _| pid + 1));
     }
 
     #[test]

@@ -746,14 +746,14 @@ syscalls! {
 
     // Descriptors that stand for events.
       281   22  epoll_pwait             Fd      Native             (epoll: Fd, events: OutBuf, max: Int, timeout_ms: Int, mask: InBuf, set_size: Size);
-      282    _  signalfd                Signal  Native             (fd: Fd, mask: InBuf, set_size: Size);
+      282    _  signalfd                Signal  Retell             (fd: Fd, mask: InBuf, set_size: Size);
       283   85  timerfd_create          Time    Native             (clock: Clock, flags: Int);
       284    _  eventfd                 Fd      Native             (count: UInt);
       285   47  fallocate               Fd      Meter              (fd: Fd, mode: Int, offset: Off, len: Off)                                    -> meter::fallocate;
       286   86  timerfd_settime         Time    Native             (fd: Fd, flags: Int, new: InBuf, old: OutBuf);
       287   87  timerfd_gettime         Time    Native             (fd: Fd, value: OutBuf);
       288  242  accept4                 Net     Check(accept)      (fd: Fd, addr: OutBuf, len: Ptr, flags: FdFlags);
-      289   74  signalfd4               Signal  Native             (fd: Fd, mask: InBuf, set_size: Size, flags: FdFlags);
+      289   74  signalfd4               Signal  Retell             (fd: Fd, mask: InBuf, set_size: Size, flags: FdFlags);
       290   19  eventfd2                Fd      Native             (count: UInt, flags: FdFlags);
       291   20  epoll_create1           Fd      Native             (flags: FdFlags);
       292   24  dup3                    Fd      Native             (old: Fd, new: Fd, flags: FdFlags);
@@ -807,7 +807,7 @@ syscalls! {
       336    _  uprobe                  System  Native             ();
 
     // Since Linux 5.1 all architectures share one numbering, starting at 424.
-      424  424  pidfd_send_signal       Signal  Native             (pidfd: Fd, sig: Signal, info: InBuf, flags: UInt);
+      424  424  pidfd_send_signal       Signal  Notify             (pidfd: Fd, sig: Signal, info: InBuf, flags: UInt)                            -> signal::pidfd_send_signal;
       425  425  io_uring_setup          Fd      Refuse(ENOSYS, "performs calls that no filter sees") (entries: UInt, params: Ptr);
       426  426  io_uring_enter          Fd      Refuse(ENOSYS, "performs calls that no filter sees") (fd: Fd, submit: UInt, complete: UInt, flags: UInt, arg: Ptr, size: Size);
       427  427  io_uring_register       Fd      Refuse(ENOSYS, "performs calls that no filter sees") (fd: Fd, op: UInt, arg: Ptr, count: UInt);

@@ -107,6 +107,8 @@ pub struct Group {
     space: RwLock<Arc<Identity>>,
     /// How many filters its threads have at least, since the guard is one of them; 0 before.
     guarded: AtomicU32,
+    /// Descriptors whose reads stop for the tracer, as long as this program and its children's live; `None` stands for all.
+    ears: Mutex<Vec<Option<i32>>>,
 }
 
 /// What clone(2) `CLONE_FS` shares.
@@ -177,6 +179,27 @@ impl Group {
     /// The guard is on all threads, and this is how many filters they have now.
     pub fn set_guarded(&self, filters: u32) {
         self.guarded.store(filters, Ordering::Release);
+    }
+
+    fn ears(&self) -> MutexGuard<'_, Vec<Option<i32>>> {
+        self.ears.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose reads must be made to stop, so that those of `fd` do: its own, or all if there are `many` already. `None` if they do.
+    pub fn hears(&self, fd: i32, many: usize) -> Option<Option<i32>> {
+        let ears = self.ears();
+        let does = ears.contains(&Some(fd)) || ears.contains(&None);
+        (!does).then(|| (ears.len() < many).then_some(fd))
+    }
+
+    /// True if reads of some descriptor do.
+    pub fn has_ears(&self) -> bool {
+        !self.ears().is_empty()
+    }
+
+    /// They do now.
+    pub fn heard(&self, which: Option<i32>) {
+        self.ears().push(which);
     }
 
     fn space(&self) -> Arc<Identity> {
@@ -395,6 +418,7 @@ impl Registry {
             exe: RwLock::default(),
             space: RwLock::default(),
             guarded: AtomicU32::new(0),
+            ears: Mutex::default(),
         });
         let task = Task::new((tid, number), group, fs, Arc::default());
         self.put(Arc::clone(&task));
@@ -419,6 +443,7 @@ impl Registry {
                     Arc::default()
                 }),
                 guarded: AtomicU32::new(kin.guarded),
+                ears: Mutex::new(maker.group.ears().clone()),
             })
         };
         let fs = if kin.fs {

@@ -358,6 +358,15 @@ impl Vfs {
         self.identify(fd, None)
     }
 
+    /// The thread group whose directory in `/proc` a descriptor is, which some take for a pidfd (pidfd_send_signal(2)).
+    pub fn group_of_directory(&self, fd: BorrowedFd<'_>) -> Option<i32> {
+        let stat = sys::fs::fstat(fd).ok()?;
+        match lock(&self.placeholders).get(&(stat.st_dev, stat.st_ino))? {
+            SynthDir::Proc(fs::ProcDir::Group(tgid)) => Some(*tgid),
+            _ => None,
+        }
+    }
+
     /// Finds where in the view a held host directory lies, by the path that the kernel knows for
     /// it. No walk is made: whether the guest may search the directories above is no matter, and
     /// what the rules say of the place is found in any case.

@@ -17,7 +17,9 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <termios.h>
 
 enum { UNUSED_PID = 4194000 }; /* nobody has this one */
@@ -37,6 +39,7 @@ static pid_t parent(void) { return see(syscall(SYS_getppid)); }
 
 static pid_t born(pid_t p) {
     if (p > 0) see(p);
+    if (p == 0) failures = 0;
     return p;
 }
 
@@ -363,6 +366,37 @@ static void signals(void) {
     ok(fails(sigtimedwait(&set, &si, &now), EAGAIN), "sigtimedwait for nothing");
     sigqueue(me(), SIGUSR1, (union sigval){.sival_int = 9});
     ok(sigwaitinfo(&set, &si) == SIGUSR1 && see(si.si_pid) == me() && si.si_value.sival_int == 9, "sigwaitinfo, sigqueue");
+    struct signalfd_siginfo got[3] = {0};
+    int signals = signalfd(-1, &set, SFD_NONBLOCK), pipes[2];
+    ok(signals >= 0 && fails(read(signals, got, sizeof got), EAGAIN), "signalfd");
+    kill(me(), SIGUSR1);
+    ok(read(signals, got, sizeof got) == sizeof *got && see(got[0].ssi_pid) == me() && got[0].ssi_code == SI_USER, "signalfd, kill");
+    sigqueue(me(), SIGUSR1, (union sigval){.sival_int = 4});
+    p = exits(5);
+    waitid(P_PID, p, &si, WEXITED | WNOWAIT);
+    struct iovec pieces[2] = {{got, 14}, {(char *)got + 14, sizeof got - 14}};
+    ok(readv(signals, pieces, 2) == 2 * sizeof *got, "signalfd, two by readv");
+    ok(see(got[0].ssi_pid) == me() && got[0].ssi_int == 4 && see(got[1].ssi_pid) == p && got[1].ssi_status == 5, "sigqueue and SIGCHLD");
+    ok(ended(p) == p && fails(read(signals, got, sizeof got), EAGAIN), "no signal is left");
+    p = born(fork_clean());
+    if (p == 0) {
+        kill(me(), SIGUSR1);
+        _exit(read(signals, got, sizeof got) == sizeof *got && see(got[0].ssi_pid) == me() ? 0 : 1);
+    }
+    ok(see(waitpid(p, &st, 0)) == p && st == 0, "signalfd in a child");
+    sigtimedwait(&set, &si, &now); /* the SIGCHLD of that child */
+    int others[8], heard = 0;
+    for (int i = 0; i < 8; i++) {
+        others[i] = signalfd(-1, &set, 0);
+        kill(me(), SIGUSR1);
+        heard += read(others[i], got, sizeof got) == sizeof *got && see(got[0].ssi_pid) == me();
+    }
+    ok(heard == 8, "many of them");
+    for (int i = 0; i < 8; i++) close(others[i]);
+    close(signals);
+    ok(pipe(pipes) == 0 && write(pipes[1], "0123456789abcdef", 16) == 16 && read(pipes[0], got, sizeof got) == 16, "what has their number now");
+    ok(!memcmp(got, "0123456789abcdef", 16), "is read as ever");
+    close(pipes[0]), close(pipes[1]);
     sigprocmask(SIG_SETMASK, &old, NULL);
     /* to whom */
     ok(fails(kill(UNUSED_PID, 0), ESRCH) && fails(kill(-UNUSED_PID, 0), ESRCH), "kill of nobody");

@@ -41,7 +41,7 @@ pub(super) fn put(shared: &Shared, task: &Task) -> nix::Result<()> {
         }
         Err(errno) => {
             if let Some(log) = &shared.log {
-                log.event(task.tid, &format!("no guard: {}", errno.desc()));
+                log.event(task.number, &format!("no guard: {}", errno.desc()));
             }
             regs.rax = -i64::from(libc::EACCES) as u64;
         }

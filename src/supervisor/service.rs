@@ -314,7 +314,7 @@ impl<'s> Worker<'s> {
             "denied: {name}({notes}) = {}\n  because: {because}\n  wanted: to {} (task {})",
             shown(done),
             denial.access,
-            task.tid
+            task.number
         ));
     }
 }

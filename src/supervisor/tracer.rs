@@ -421,7 +421,7 @@ impl<'s> Tracer<'s> {
         match (verdict, state) {
             (Ok(()), ExecState::Running(plan)) => {
                 if let Some(log) = &self.shared.log {
-                    log.event(tid, &format!("exec {}", plan.exe.escape_ascii()));
+                    log.event(task.number, &format!("exec {}", plan.exe.escape_ascii()));
                 }
                 let named =
                     plan.by_path.is_some() || plan.comm == plan.file_name && self.named_by_file;
@@ -435,7 +435,7 @@ impl<'s> Tracer<'s> {
             (why, _) => {
                 // Another thread has raced the call to load something else. Nothing of it ran.
                 if let (Some(log), Err(why)) = (&self.shared.log, why) {
-                    log.event(tid, &format!("killed: {why}"));
+                    log.event(task.number, &format!("killed: {why}"));
                 }
                 sp::tgkill_any(tid, libc::SIGKILL)
             }

@@ -218,7 +218,8 @@ impl Vfs {
             SynthFile::Proc(rel) if writes && !proc::is_writable(rel) => Err(Errno::EACCES),
             _ if is_made(file) && writes => Err(Errno::EACCES),
             _ if is_made(file) => {
-                self.reopen(self.make_text(file)?.as_fd(), flags & !libc::O_DIRECTORY)
+                let text = self.make_text(file, Some(who.tid))?;
+                self.reopen(text.as_fd(), flags & !libc::O_DIRECTORY)
             }
             SynthFile::Tty => self.open_tty(flags, who),
             SynthFile::Device("ptmx") => {
@@ -246,12 +247,12 @@ impl Vfs {
         matches!(place, Place::Synth(file) if is_made(file))
     }
 
-    /// A file whose text is made here, not the host's.
-    fn make_text(&self, file: &SynthFile) -> sys::Result<OwnedFd> {
+    /// A file whose text is made here, not the host's, for the thread that reads it.
+    fn make_text(&self, file: &SynthFile, caller: Option<i32>) -> sys::Result<OwnedFd> {
         match file {
             SynthFile::Mounts(file, tgid) => self.open_mounts(*file, *tgid),
             SynthFile::Maps(file, relative) => self.open_maps(*file, relative),
-            SynthFile::Numbers(file, relative) => self.open_numbers(*file, relative),
+            SynthFile::Numbers(file, relative) => self.open_numbers(*file, relative, caller),
             _ => Err(Errno::ENOENT),
         }
     }
@@ -287,7 +288,7 @@ impl Vfs {
                 copy(found.ok_or(Errno::ENOENT)?.slave.as_fd())
             }
             Place::Synth(file) if is_made(file) => {
-                self.reopen(self.make_text(file)?.as_fd(), libc::O_PATH)
+                self.reopen(self.make_text(file, None)?.as_fd(), libc::O_PATH)
             }
             Place::Synth(file) => {
                 let (dir, name) = self.host_of(file)?;

@@ -75,8 +75,14 @@ pub(super) fn shown(relative: &str, tasks: &dyn Tasks) -> String {
 }
 
 impl Vfs {
-    /// The host's file `relative` below `/proc`, with numbers of the view, as of now.
-    pub(super) fn open_numbers(&self, file: NumbersFile, relative: &str) -> sys::Result<OwnedFd> {
+    /// The host's file `relative` below `/proc`, with numbers of the view, as of now: `caller` waits for our answer, and is told that
+    /// it runs.
+    pub(super) fn open_numbers(
+        &self,
+        file: NumbersFile,
+        relative: &str,
+        caller: Option<i32>,
+    ) -> sys::Result<OwnedFd> {
         let tasks = self.tasks().ok_or(sys::Errno::ENOENT)?;
         let text = match file {
             NumbersFile::Init(which) => {
@@ -86,7 +92,13 @@ impl Vfs {
                     &self.host_text(&format!("{}/stat", std::process::id()))?,
                 )
             }
-            _ => retold(file, &self.host_text(relative)?, tasks),
+            _ => {
+                let text = retold(file, &self.host_text(relative)?, tasks);
+                match caller.is_some_and(|tid| is_of(relative, tid)) {
+                    true => running(file, text),
+                    false => text,
+                }
+            }
         };
         made(&shown(relative, tasks), |out| {
             out.write_all(text.as_bytes())
@@ -111,6 +123,33 @@ impl Vfs {
         })?;
         // Names of processes are any bytes; here nobody needs them to the last one.
         Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// True for a file of this thread, or of the process that it leads.
+fn is_of(relative: &str, tid: i32) -> bool {
+    let mut parts = relative.rsplit('/').skip(1);
+    parts.next().and_then(number) == Some(tid)
+}
+
+/// Its text, where it doesn't sleep.
+fn running(file: NumbersFile, text: String) -> String {
+    match file {
+        NumbersFile::Stat => match text.rsplit_once(") ") {
+            Some((name, rest)) if rest.starts_with(['S', 'D']) => {
+                format!("{name}) R{}", rest.get(1..).unwrap_or_default())
+            }
+            _ => text,
+        },
+        NumbersFile::Status => {
+            ["S (sleeping)", "D (disk sleep)"]
+                .iter()
+                .fold(text, |text, asleep| {
+                    let asleep = format!("\nState:\t{asleep}\n");
+                    text.replacen(&asleep, "\nState:\tR (running)\n", 1)
+                })
+        }
+        _ => text,
     }
 }
 
@@ -363,6 +402,28 @@ mod tests {
         ] {
             assert_eq!(NumbersFile::of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn who_asks_runs() {
+        for (file, text, told) in [
+            (NumbersFile::Stat, "7 (a) S b) S 1 1", "7 (a) S b) R 1 1"),
+            (NumbersFile::Stat, "7 (a) T 1 1", "7 (a) T 1 1"),
+            (
+                NumbersFile::Status,
+                "Name:\tx\nState:\tS (sleeping)\nTgid:\t7\n",
+                "Name:\tx\nState:\tR (running)\nTgid:\t7\n",
+            ),
+            (
+                NumbersFile::Status,
+                "Name:\tx\nState:\tD (disk sleep)\n",
+                "Name:\tx\nState:\tR (running)\n",
+            ),
+        ] {
+            assert_eq!(running(file, text.into()), told);
+        }
+        assert!(is_of("1007/stat", 1007) && is_of("1007/task/1008/stat", 1008));
+        assert!(!is_of("1007/task/1008/stat", 1007) && !is_of("loadavg", 1007));
     }
 
     #[test]

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         nothing_is_left_of_many_processes,
         signals_of_the_whole_group_are_sent_by_1,
         tools_show_what_is_there,
+        killed_at_any_moment,
     ])
 }
 
@@ -159,5 +160,15 @@ fn tools_show_what_is_there() -> Test {
         said,
         " 1 0 sbox\n 2 1 sh\n 3 2 sleep\npgrep\npidof\n143\ngone\n"
     );
+    Ok(())
+}
+
+/// With numbers that soon begin again, so that one that is lost would be found by the next who gets it.
+fn killed_at_any_moment() -> Test {
+    let program = guest("pids_storm")?;
+    need_sbox()?;
+    let job = Job::new([&program]).flags(["--cwd", "/", "--pid-max", "40"]);
+    job.native().assert_guest_ok("pids_storm, natively");
+    job.run_sbox().assert_guest_ok("pids_storm");
     Ok(())
 }

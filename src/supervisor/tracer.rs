@@ -147,7 +147,7 @@ impl<'s> Tracer<'s> {
         self.early.retain(|&child, since| {
             // A maker tells in microseconds. Its parent is not always the one who made it (`CLONE_PARENT`).
             let waits = since.elapsed() < PATIENCE
-                && maker_of(child).is_some_and(|tgid| is_maker(tgid, tasks));
+                && maker_of(child).is_some_and(|tgid| since.elapsed() < patience_with(tgid, tasks));
             if !waits {
                 // ESRCH: it is dead already.
                 let _ = sp::tgkill_any(child, libc::SIGKILL);
@@ -494,10 +494,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks for such a report.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// True while this process may still report a child: a living guest, or we, whose child it becomes if the first
-/// guest makes it with `CLONE_PARENT`.
-fn is_maker(tgid: i32, tasks: &Registry) -> bool {
-    tgid == std::process::id().cast_signed() || tasks.lives(tgid)
+/// How long this process may take to report a child: no time if it is none of ours. We are the parent of those whose maker has been
+/// killed, and rarely of one that has been made with `CLONE_PARENT`.
+fn patience_with(tgid: i32, tasks: &Registry) -> Duration {
+    match tgid {
+        _ if tgid == std::process::id().cast_signed() => Duration::from_millis(100),
+        _ if tasks.lives(tgid) => PATIENCE,
+        _ => Duration::ZERO,
+    }
 }
 
 /// The process that a new child comes from: its own if it is a thread, else its parent.

@@ -12,16 +12,30 @@ mod bpf;
 use bpf::{Call, run};
 use sbox::mechanism::bpf::ARCH_X86_64;
 use sbox::supervisor::filter::{
-    EXEC_PRIVATE, EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, Net, Profile, SEND_PRIVATE, SENDS,
-    guard, guarded_number, program,
+    EXEC_PRIVATE, EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, NUMBERS_TRACE_DATA, Net, Profile,
+    SEND_PRIVATE, SENDS, guard, guarded_number, program,
 };
 use sbox::syscall::rules::{ArgRule, Op, Outcome};
 use sbox::syscall::table::{Mechanism, TABLE, row};
 
-const NETS: [Net; 2] = [Net::None, Net::Host];
+/// The networks, and whether the view has process numbers of its own.
+const PROFILES: [Profile; 3] = [
+    profile(Net::None, false),
+    profile(Net::None, true),
+    profile(Net::Host, true),
+];
+
+const fn profile(net: Net, renumbers: bool) -> Profile {
+    Profile {
+        net,
+        copies: true,
+        metered: false,
+        renumbers,
+    }
+}
 
 /// What the filter should return, told without any compiler.
-fn expected(call: &Call, net: Net) -> u32 {
+fn expected(call: &Call, profile: &Profile) -> u32 {
     let errno = |errno: i32| libc::SECCOMP_RET_ERRNO | errno as u32;
     if call.arch != ARCH_X86_64 {
         return errno(libc::ENOSYS);
@@ -32,15 +46,24 @@ fn expected(call: &Call, net: Net) -> u32 {
     let Some(row) = row(call.nr) else {
         return errno(libc::ENOSYS);
     };
+    let either = |own, host| if profile.renumbers { own } else { host };
+    let translate = libc::SECCOMP_RET_TRACE | u32::from(NUMBERS_TRACE_DATA);
+    let (allow, notify) = (libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_USER_NOTIF);
     match row.mechanism {
-        Mechanism::Native | Mechanism::Meter | Mechanism::Guarded => libc::SECCOMP_RET_ALLOW,
-        Mechanism::Notify | Mechanism::Identify => libc::SECCOMP_RET_USER_NOTIF,
+        Mechanism::Native | Mechanism::Meter | Mechanism::Guarded => allow,
+        Mechanism::Notify | Mechanism::Identify => notify,
+        Mechanism::Number => either(notify, allow),
+        Mechanism::Retell => either(translate, allow),
+        Mechanism::Renumber => either(translate, notify),
         Mechanism::Trace => libc::SECCOMP_RET_TRACE | u32::from(EXEC_TRACE_DATA),
         Mechanism::Refuse(e) => errno(e as i32),
         Mechanism::Fake => errno(0),
-        Mechanism::Check(_, rule) => match rule(net).decide(&call.args) {
-            Outcome::Native => libc::SECCOMP_RET_ALLOW,
-            Outcome::Notify => libc::SECCOMP_RET_USER_NOTIF,
+        Mechanism::Check(_, rule) => match rule(profile.net).decide(&call.args) {
+            Outcome::Native => allow,
+            Outcome::Notify => notify,
+            Outcome::Number => either(notify, allow),
+            Outcome::Retell => either(translate, allow),
+            Outcome::Renumber => either(translate, notify),
             Outcome::Trace => libc::SECCOMP_RET_TRACE | u32::from(GUARD_TRACE_DATA),
             Outcome::Refuse(e) => errno(e),
             Outcome::Fake => errno(0),
@@ -48,9 +71,9 @@ fn expected(call: &Call, net: Net) -> u32 {
     }
 }
 
-fn check(program: &[libc::sock_filter], call: &Call, net: Net) {
-    let (got, want) = (run(program, call).0, expected(call, net));
-    assert_eq!(got, want, "{net:?} {call:x?}: {got:#x}, want {want:#x}");
+fn check(program: &[libc::sock_filter], call: &Call, profile: &Profile) {
+    let (got, want) = (run(program, call).0, expected(call, profile));
+    assert_eq!(got, want, "{profile:?} {call:x?}: {got:#x}, want {want:#x}");
 }
 
 /// Values of each argument at which a rule may change its mind: around each value that a condition names, each bit
@@ -84,13 +107,8 @@ fn edges(rule: &ArgRule) -> [Vec<u64>; 6] {
 
 #[test]
 fn every_number_gets_what_the_table_says() {
-    for net in NETS {
-        let program = program(&Profile {
-            net,
-            copies: true,
-            metered: false,
-        })
-        .unwrap();
+    for profile in PROFILES {
+        let program = program(&profile).unwrap();
         let numbers = (0..600).chain([
             EXEC_PRIVATE - 1,
             EXEC_PRIVATE,
@@ -108,7 +126,7 @@ fn every_number_gets_what_the_table_says() {
                         nr,
                         args,
                     },
-                    net,
+                    &profile,
                 );
             }
         }
@@ -120,13 +138,8 @@ fn i386_and_x32_numbers_do_not_exist() {
     const I386: u32 = 0x4000_0003;
     const AARCH64: u32 = 0xc000_00b7;
     let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
-    for net in NETS {
-        let program = program(&Profile {
-            net,
-            copies: true,
-            metered: false,
-        })
-        .unwrap();
+    for profile in PROFILES {
+        let program = program(&profile).unwrap();
         for nr in (0..600).chain([EXEC_PRIVATE]) {
             for (arch, nr) in [
                 (I386, nr),
@@ -155,13 +168,9 @@ fn i386_and_x32_numbers_do_not_exist() {
 #[test]
 fn every_rule_holds_at_its_edges() {
     let mut calls = 0;
-    for net in NETS {
-        let program = program(&Profile {
-            net,
-            copies: true,
-            metered: false,
-        })
-        .unwrap();
+    for profile in PROFILES {
+        let net = profile.net;
+        let program = program(&profile).unwrap();
         for row in TABLE {
             let Mechanism::Check(_, rule) = row.mechanism else {
                 continue;
@@ -193,7 +202,7 @@ fn every_rule_holds_at_its_edges() {
                         nr: row.x86,
                         args,
                     },
-                    net,
+                    &profile,
                 );
                 calls += 1;
             }
@@ -206,13 +215,9 @@ fn every_rule_holds_at_its_edges() {
 /// The kernel emulates the filter for each number at install: length is start-up time.
 #[test]
 fn the_filter_is_short() {
-    for net in NETS {
-        let program = program(&Profile {
-            net,
-            copies: true,
-            metered: false,
-        })
-        .unwrap();
+    for profile in PROFILES {
+        let net = profile.net;
+        let program = program(&profile).unwrap();
         let longest = (0..470)
             .map(|nr| {
                 run(
@@ -232,7 +237,7 @@ fn the_filter_is_short() {
             program.len()
         );
         assert!(
-            program.len() < 450,
+            program.len() < 470,
             "{net:?}: {} instructions",
             program.len()
         );
@@ -244,13 +249,9 @@ fn the_filter_is_short() {
 /// holds for the thread that installs it, which has no listener: what would be notified is ENOSYS.
 #[test]
 fn the_kernel_takes_it() {
-    for net in NETS {
-        let ours = program(&Profile {
-            net,
-            copies: true,
-            metered: false,
-        })
-        .unwrap();
+    for profile in PROFILES {
+        let net = profile.net;
+        let ours = program(&profile).unwrap();
         let theirs: Vec<seccompiler::sock_filter> = ours
             .iter()
             .map(|i| seccompiler::sock_filter {
@@ -292,6 +293,7 @@ fn calls_are_caught_where_the_view_needs_it() {
             net,
             copies,
             metered,
+            renumbers: true,
         })
         .unwrap()
     };

@@ -147,7 +147,7 @@ fn rules_say_what_they_promise() {
             "refuse EAFNOSUPPORT",
         ),
         ("setsockopt", [3, 1, 9], "native", "native"), // SO_KEEPALIVE
-        ("setsockopt", [3, 1, 16], "native", "native"), // SO_PASSCRED
+        ("setsockopt", [3, 1, 16], "number", "number"), // SO_PASSCRED
         ("setsockopt", [3, 1, 25], "refuse EPERM", "refuse EPERM"), // SO_BINDTODEVICE
         (
             "setsockopt",
@@ -180,8 +180,9 @@ fn rules_say_what_they_promise() {
         ("ioctl", [0, 0x5441, 0], "refuse ENOTTY", "refuse ENOTTY"), // TIOCGPTPEER
         ("ioctl", [0, 0x8912, 0], "refuse ENOTTY", "native"),        // SIOCGIFCONF
         ("fcntl", [0, 1030, 0], "native", "native"),
-        ("fcntl", [0, 8, 1], "notify", "notify"), // F_SETOWN
-        ("fcntl", [0, HIGH | 8, 1], "notify", "notify"),
+        ("fcntl", [0, 8, 1], "renumber", "renumber"), // F_SETOWN
+        ("fcntl", [0, HIGH | 8, 1], "renumber", "renumber"),
+        ("fcntl", [0, 5, 0], "retell", "retell"), // F_GETLK
         ("fcntl", [0, 15, 0], "refuse EINVAL", "refuse EINVAL"), // F_SETOWN_EX
         ("fcntl", [0, 1026, 0], "refuse EINVAL", "refuse EINVAL"), // F_NOTIFY
         ("prctl", [15, 0, 0], "native", "native"),
@@ -204,16 +205,16 @@ fn rules_say_what_they_promise() {
         ), // READ_IMPLIES_EXEC
         ("pipe2", [0, 0o2000000, 0], "native", "native"),
         ("pipe2", [0, 0o2000200, 0], "refuse ENOPKG", "refuse ENOPKG"),
-        ("getpgid", [HIGH, 0, 0], "native", "native"),
+        ("getpgid", [HIGH, 0, 0], "number", "number"),
         ("getpgid", [1, 0, 0], "notify", "notify"),
-        ("setpgid", [0, 7, 0], "notify", "notify"),
+        ("setpgid", [0, 7, 0], "renumber", "renumber"),
         ("move_pages", [1, 0, 0], "refuse EPERM", "refuse EPERM"),
         ("setpriority", [0, 0, 5], "native", "native"),
         ("setpriority", [2, 0, 5], "refuse EPERM", "refuse EPERM"), // PRIO_USER
         ("ioprio_set", [3, 0, 0], "refuse EPERM", "refuse EPERM"),
-        ("setpriority", [1, 0, 5], "notify", "notify"), // PRIO_PGRP: the group may hold others
+        ("setpriority", [1, 0, 5], "renumber", "renumber"), // PRIO_PGRP: the group may hold others
         ("ioprio_get", [1, 0, 0], "native", "native"),
-        ("ioprio_get", [2, 0, 0], "notify", "notify"),
+        ("ioprio_get", [2, 0, 0], "renumber", "renumber"),
         ("getsockopt", [9, 1, 17], "notify", "notify"), // SO_PEERCRED
         ("getsockopt", [9, 1, 77], "notify", "notify"), // SO_PEERPIDFD
         ("getsockopt", [9, HIGH | 1, HIGH | 17], "notify", "notify"),
@@ -221,7 +222,7 @@ fn rules_say_what_they_promise() {
         ("getsockopt", [9, 1, 16], "native", "native"),
         ("setsockopt", [9, 1, 76], "refuse EPERM", "refuse EPERM"), // SO_PASSPIDFD
         ("clock_gettime", [1, 0, 0], "native", "native"),
-        ("clock_gettime", [0xffff_fffa, 0, 0], "notify", "notify"),
+        ("clock_gettime", [0xffff_fffa, 0, 0], "renumber", "renumber"),
         ("clock_gettime", [HIGH | 1, 0, 0], "native", "native"),
     ] {
         let args = [a, b, c, 0, 0, 0];

@@ -125,13 +125,21 @@ fn every_call_of_the_running_kernel_has_a_row() {
 fn every_row_that_reaches_the_supervisor_has_a_handler_and_no_other_has() {
     for row in TABLE {
         let reaches = match row.mechanism {
-            Mechanism::Notify | Mechanism::Trace | Mechanism::Meter | Mechanism::Identify => true,
-            Mechanism::Check(_, rule) => [Net::None, Net::Host]
-                .iter()
-                .any(|net| rule(*net).outcomes().any(|o| o == Outcome::Notify)),
+            Mechanism::Notify
+            | Mechanism::Trace
+            | Mechanism::Meter
+            | Mechanism::Identify
+            | Mechanism::Number
+            | Mechanism::Renumber => true,
+            Mechanism::Check(_, rule) => {
+                let asked = [Outcome::Notify, Outcome::Number, Outcome::Renumber];
+                [Net::None, Net::Host]
+                    .iter()
+                    .any(|net| rule(*net).outcomes().any(|o| asked.contains(&o)))
+            }
             // Only what sends is answered; what receives is left to the kernel and then told in the view's terms.
             Mechanism::Guarded => SENDS.contains(&row.x86),
-            Mechanism::Native | Mechanism::Refuse(_) | Mechanism::Fake => false,
+            Mechanism::Native | Mechanism::Retell | Mechanism::Refuse(_) | Mechanism::Fake => false,
         };
         assert_eq!(row.handler.is_some(), reaches, "{}", row.name);
         assert_eq!(
@@ -141,6 +149,51 @@ fn every_row_that_reaches_the_supervisor_has_a_handler_and_no_other_has() {
             row.name
         );
     }
+}
+
+/// What the tracer translates is known for each call that it stops for that.
+#[test]
+fn numbers_are_known_for_every_call_that_is_stopped_for_them() {
+    use sbox::syscall::numbers::{Returned, of};
+    let mut rows = 0;
+    for row in TABLE {
+        // All pairs of what the rule names, a process, a clock.
+        let rule = match row.mechanism {
+            Mechanism::Check(_, rule) => Some(rule(Net::None)),
+            _ => None,
+        };
+        let cases = rule.iter().flat_map(|rule| &rule.cases);
+        let conds = cases.flat_map(|case| &case.when);
+        let mut values: Vec<u64> = conds.map(|cond| cond.value).collect();
+        values.extend([1, 7, u64::from(u32::MAX) - 700]);
+        let (mut stops, mut known) = (0, 0);
+        for args in values
+            .iter()
+            .flat_map(|a| values.iter().map(|b| [*a, *b, 4096, 0, 0, 0]))
+        {
+            let numbers = of(row.x86, &args);
+            let knows = !numbers.registers.is_empty()
+                || numbers.given.is_some()
+                || numbers.told.is_some()
+                || numbers.ends
+                || numbers.returned != Returned::Nothing;
+            match row.is_renumbered(Net::None, &args) {
+                None => {}
+                Some(judged) => {
+                    assert!(
+                        knows || judged,
+                        "{} {args:x?}: stopped for nothing",
+                        row.name
+                    );
+                    stops += 1;
+                    known += u32::from(knows);
+                }
+            }
+        }
+        assert!(stops == 0 || known > 0, "{}: stopped for nothing", row.name);
+        rows += u32::from(stops > 0);
+    }
+    assert!(rows > 25, "{rows}");
 }
 
 #[test]

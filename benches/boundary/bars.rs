@@ -24,7 +24,7 @@ const CPU: Measure = Measure::Ratio(Figure::Cpu);
 
 /// Row, figure, bound: the whole list.
 const BOUNDS: [(&str, Measure, f64); 19] = [
-    ("getppid", WALL, 1.3),
+    ("getuid", WALL, 1.3),
     ("read-4k", WALL, 1.02),
     ("stat", Measure::TimesFloor, 2.0),
     ("open-close", Measure::TimesFloor, 2.3),

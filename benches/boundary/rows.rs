@@ -9,7 +9,7 @@ use crate::lanes::Job;
 
 /// Names of all rows in the order of the tables; the last two are measured apart (`memory.rs`).
 pub(crate) const ROW_NAMES: [&str; 18] = [
-    "getppid",
+    "getuid",
     "read-zero",
     "read-4k",
     "floor",
@@ -30,7 +30,7 @@ pub(crate) const ROW_NAMES: [&str; 18] = [
 ];
 
 /// Rows cheap enough for a smoke run.
-pub(crate) const SMOKE_ROWS: [&str; 4] = ["getppid", "stat", "spawn-static", "start-up"];
+pub(crate) const SMOKE_ROWS: [&str; 4] = ["getuid", "stat", "spawn-static", "start-up"];
 
 /// The file that stat and open+close look at: the same number of components on every machine.
 pub(crate) const STAT_PATH: &str = "/usr/bin/env";
@@ -120,7 +120,7 @@ fn micro_rows(fixtures: &Fixtures) -> Vec<Row> {
     };
     let what = "bare notification round trip".to_owned();
     vec![
-        micro(fixtures, "getppid", "getppid", None, "getppid"),
+        micro(fixtures, "getuid", "getuid", None, "getuid"),
         micro(
             fixtures,
             "read-zero",

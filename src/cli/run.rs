@@ -4,7 +4,7 @@ use super::exit::Exit;
 use super::keep::Keeper;
 use crate::layers::{Layers, check_name};
 use crate::supervisor::view::{Changes, Identity, Root, Stores, View, Wish, check_hostname};
-use crate::supervisor::{self, Error, Outcome, Setup};
+use crate::supervisor::{self, Error, Outcome, Pids, Setup};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
 use crate::trace::{Log, tell};
@@ -74,6 +74,13 @@ pub struct Args {
     /// The network that the program has
     #[arg(long, value_enum, default_value_t = NetArg::None)]
     net: NetArg,
+    /// The process numbers that the program sees
+    #[arg(long, value_enum, default_value_t = PidsArg::Virtual)]
+    pids: PidsArg,
+    /// Let process numbers begin again from N on
+    #[arg(long, value_name = "N", conflicts_with = "pids", hide_short_help = true,
+          value_parser = clap::value_parser!(i32).range(i64::from(Pids::MIN)..=i64::from(Pids::MAX)))]
+    pid_max: Option<i32>,
     /// Tell each refusal on standard error
     #[arg(short, long)]
     verbose: bool,
@@ -96,6 +103,14 @@ enum NetArg {
     /// No sockets but unix ones of its own
     None,
     /// The host's network, unrestricted
+    Host,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum PidsArg {
+    /// Small ones of its own, in order of birth; 1 is sbox
+    Virtual,
+    /// The host's
     Host,
 }
 
@@ -341,6 +356,12 @@ fn prepare(args: &Args, matches: &ArgMatches, keeper: &mut Keeper) -> Result<Set
         vfs: view.vfs,
         policy: view.policy,
         net,
+        pids: match args.pids {
+            PidsArg::Host => Pids::Host,
+            PidsArg::Virtual => Pids::Virtual {
+                max: args.pid_max.unwrap_or(Pids::MAX),
+            },
+        },
         program,
         argv,
         env: environment(&args.env, args.root.is_some()),

@@ -150,6 +150,13 @@ const fn meaning(mechanism: &Mechanism) -> &'static str {
         Mechanism::Guarded => {
             "the kernel serves it; once the process has made a unix datagram socket, a second filter catches it"
         }
+        Mechanism::Number => {
+            "the supervisor tells a number of the view; the kernel its own, with --pids host"
+        }
+        Mechanism::Retell => "the kernel serves it; the tracer translates numbers of processes",
+        Mechanism::Renumber => {
+            "the supervisor judges whom it names, then the kernel serves it; the tracer translates numbers"
+        }
         Mechanism::Refuse(_) => "the filter refuses it",
         Mechanism::Fake => "the filter answers 0, nothing is done",
         Mechanism::Check(..) => "the filter decides by the arguments",
@@ -209,6 +216,9 @@ pub fn json(rows: &[&Row]) -> serde_json::Result<String> {
             Mechanism::Notify => ("notify", None),
             Mechanism::Trace => ("trace", None),
             Mechanism::Guarded => ("guarded", None),
+            Mechanism::Number => ("number", None),
+            Mechanism::Retell => ("retell", None),
+            Mechanism::Renumber => ("renumber", None),
             Mechanism::Refuse(errno) => ("refuse", Some(format!("{:?}", errno))),
             Mechanism::Fake => ("fake", None),
             Mechanism::Check(..) => ("check", None),

@@ -137,9 +137,10 @@ impl Hands<'_> {
                 self.task.unshare_fs();
                 return Ok(Done::Reply(Reply::Continue));
             }
-            Act::ChooseCpus(_) => {
+            Act::ChooseCpus { tid, mask } => {
                 self.cpus.leave();
-                return Ok(Done::Reply(Reply::Continue));
+                sys::process::set_affinity(tid, mask)?;
+                return done(0);
             }
             Act::TellCpus { tid, mask, room } => {
                 let told = self.cpus.of(tid, room)?;

@@ -23,6 +23,9 @@ pub const EXEC_TRACE_DATA: u16 = 0x5b0c;
 /// What the tracer finds in the event message where the guard has stopped a call.
 pub const GUARD_TRACE_DATA: u16 = 0x5b0d;
 
+/// What the tracer finds in the event message of a call in which numbers of processes are to be translated.
+pub const NUMBERS_TRACE_DATA: u16 = 0x5b0e;
+
 /// The numbers from here on mean the calls of [`SENDS`], in their order: at the guard's stop the tracer turns the one
 /// into the other, so that the call reaches the listener. A guest that makes it by its own hand has its message sent
 /// by the supervisor.
@@ -69,6 +72,8 @@ pub struct Profile {
     pub copies: bool,
     /// Some directory of the view has a limited size.
     pub metered: bool,
+    /// The view has process numbers of its own.
+    pub renumbers: bool,
 }
 
 /// The filter.
@@ -113,6 +118,21 @@ pub fn guard() -> Result<Vec<sock_filter>, Error> {
     bpf::compile(&calls, Action::Allow)
 }
 
+/// What stops reads of a descriptor, or of all, for the tracer: signals that are read tell numbers (`supervisor::ears`).
+pub fn ears(fd: Option<i32>) -> Result<Vec<sock_filter>, Error> {
+    let stop = Decision::Always(Action::Trace(NUMBERS_TRACE_DATA));
+    let hears = match fd {
+        None => stop,
+        Some(fd) => Decision::Switch {
+            arg: 0,
+            arms: vec![(fd.cast_unsigned(), stop)],
+            otherwise: Box::new(Decision::Always(Action::Allow)),
+        },
+    };
+    let calls = super::ears::READS.map(|nr| (nr as u32, hears.clone()));
+    bpf::compile(&calls, Action::Allow)
+}
+
 /// What happens to one call.
 fn decision(row: &Row, profile: &Profile) -> Result<Decision, Error> {
     Ok(Decision::Always(match row.mechanism {
@@ -125,18 +145,22 @@ fn decision(row: &Row, profile: &Profile) -> Result<Decision, Error> {
         Mechanism::Trace => Action::Trace(EXEC_TRACE_DATA),
         Mechanism::Refuse(errno) => refuse(errno as i32),
         Mechanism::Fake => Action::Errno(0),
+        Mechanism::Number => action(Outcome::Number, profile),
+        Mechanism::Retell => action(Outcome::Retell, profile),
+        Mechanism::Renumber => action(Outcome::Renumber, profile),
         Mechanism::Check("ioctl", rule) if profile.metered => {
-            return lower(rules::no_clones(rule(profile.net)));
+            return lower(rules::no_clones(rule(profile.net)), profile);
         }
-        Mechanism::Check(_, rule) => return lower(rule(profile.net)),
+        Mechanism::Check(_, rule) => return lower(rule(profile.net), profile),
     }))
 }
 
 /// The action of an outcome.
-fn action(outcome: Outcome) -> Action {
-    match outcome {
+fn action(outcome: Outcome, profile: &Profile) -> Action {
+    match outcome.for_numbers(profile.renumbers) {
         Outcome::Native => Action::Allow,
-        Outcome::Notify => Action::Notify,
+        Outcome::Notify | Outcome::Number => Action::Notify,
+        Outcome::Retell | Outcome::Renumber => Action::Trace(NUMBERS_TRACE_DATA),
         Outcome::Trace => Action::Trace(GUARD_TRACE_DATA),
         Outcome::Refuse(errno) => refuse(errno),
         Outcome::Fake => Action::Errno(0),
@@ -155,7 +179,7 @@ fn refuse(errno: libc::c_int) -> Action {
 /// those comparisons are known: cases that ask for another value are gone, and the question is struck from the rest.
 /// So ioctl's hundred commands become one search tree, and socket(2) a switch over families with a
 /// small rule in each, equal for `AF_INET` and `AF_INET6` and therefore emitted once.
-fn lower(mut rule: ArgRule) -> Result<Decision, Error> {
+fn lower(mut rule: ArgRule, profile: &Profile) -> Result<Decision, Error> {
     // A case without conditions always holds: nothing after it counts.
     if let Some(always) = rule.cases.iter().position(|case| case.when.is_empty()) {
         rule.otherwise = rule
@@ -165,7 +189,7 @@ fn lower(mut rule: ArgRule) -> Result<Decision, Error> {
         rule.cases.truncate(always);
     }
     if rule.cases.is_empty() {
-        return Ok(Decision::Always(action(rule.otherwise)));
+        return Ok(Decision::Always(action(rule.otherwise, profile)));
     }
     let Some(arg) = rule
         .cases
@@ -174,7 +198,7 @@ fn lower(mut rule: ArgRule) -> Result<Decision, Error> {
         .find_map(equals)
         .map(|(arg, _)| arg)
     else {
-        return chain(&rule);
+        return chain(&rule, profile);
     };
     let cases = by_value(rule.cases, arg);
     let mut values: Vec<u32> = cases.iter().filter_map(|(wanted, _)| *wanted).collect();
@@ -191,9 +215,9 @@ fn lower(mut rule: ArgRule) -> Result<Decision, Error> {
     };
     let mut arms = Vec::with_capacity(values.len());
     for value in values {
-        arms.push((value, lower(given(Some(value)))?));
+        arms.push((value, lower(given(Some(value)), profile)?));
     }
-    let otherwise = Box::new(lower(given(None))?);
+    let otherwise = Box::new(lower(given(None), profile)?);
     Ok(Decision::Switch {
         arg,
         arms,
@@ -229,15 +253,15 @@ fn equals(cond: &Cond) -> Option<(u8, u32)> {
 }
 
 /// What is left: conditions for seccompiler.
-fn chain(rule: &ArgRule) -> Result<Decision, Error> {
+fn chain(rule: &ArgRule, profile: &Profile) -> Result<Decision, Error> {
     let mut cases = Vec::with_capacity(rule.cases.len());
     for case in &rule.cases {
         let conditions: Result<Vec<_>, _> = case.when.iter().map(condition).collect();
-        cases.push((SeccompRule::new(conditions?)?, action(case.then)));
+        cases.push((SeccompRule::new(conditions?)?, action(case.then, profile)));
     }
     Ok(Decision::Chain {
         cases,
-        otherwise: action(rule.otherwise),
+        otherwise: action(rule.otherwise, profile),
     })
 }
 

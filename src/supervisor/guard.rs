@@ -10,11 +10,10 @@
 //!   stopped meanwhile, and what the call came to is not believed but counted: the filters of each thread.
 
 use super::inject::{Regs, SYSCALL_BYTES, inject, inject_with};
-use super::{Shared, filter};
+use super::{Shared, filter, renumber};
 use crate::sys::{self, Errno, process as sp};
 use crate::syscall::net;
-use crate::syscall::rules::Outcome;
-use crate::syscall::table::{self, Mechanism};
+use crate::syscall::table;
 use crate::task::{GuestMem, Mm, Receipt, Task};
 use crate::vfs::Vfs;
 use nix::sys::ptrace;
@@ -42,7 +41,7 @@ pub(super) fn put(shared: &Shared, task: &Task) -> nix::Result<()> {
         }
         Err(errno) => {
             if let Some(log) = &shared.log {
-                log.event(task.tid, &format!("no guard: {}", errno.desc()));
+                log.event(task.number, &format!("no guard: {}", errno.desc()));
             }
             regs.rax = -i64::from(libc::EACCES) as u64;
         }
@@ -70,7 +69,9 @@ fn on_all_threads(shared: &Shared, task: &Task, regs: &Regs) -> Result<(), Errno
         }
     }
     let before = filters(task.tid)?;
-    place(task.tid, regs)?;
+    // Counted below, and not believed.
+    let program = filter::guard().map_err(|_| Errno::EINVAL)?;
+    place(task.tid, regs, &program)?;
     for own in all.iter().filter(|t| ours(t) && !t.is_dead()) {
         match filters(own.tid) {
             Ok(count) if count == before + 1 => {}
@@ -131,20 +132,18 @@ fn waits_for_us(shared: &Shared, tid: i32) -> bool {
     }
     let nr = u32::try_from(nr).unwrap_or(u32::MAX);
     let [flags, ..] = args;
-    match table::row(nr).map(|row| row.mechanism) {
-        Some(Mechanism::Notify) => true,
-        Some(Mechanism::Check(_, rule)) => {
-            rule(shared.net).decide(&args) == Outcome::Notify
+    match table::row(nr) {
+        Some(row) => {
+            row.is_notified(shared.net, shared.tasks.renumbers(), &args)
+                || i64::from(nr) == libc::SYS_vfork
                 || i64::from(nr) == libc::SYS_clone && flags & libc::CLONE_VFORK as u64 != 0
         }
-        Some(_) => i64::from(nr) == libc::SYS_vfork,
         None => nr == filter::EXEC_PRIVATE || filter::guarded_number(nr).is_some(),
     }
 }
 
-/// Has the guest install the guard for all its threads.
-fn place(tid: i32, regs: &Regs) -> Result<(), Errno> {
-    let program = filter::guard().map_err(|_| Errno::EINVAL)?;
+/// Has the guest install a filter for all its threads. What the call says, which its own filters may have answered.
+pub(super) fn place(tid: i32, regs: &Regs, program: &[libc::sock_filter]) -> Result<i64, Errno> {
     let at = regs.rip - SYSCALL_BYTES;
     // Where nobody expects it: a call that one of the others has begun may still write somewhere.
     let hint = 0x1000_0000_0000 + (RandomState::new().build_hasher().finish() >> 20 & !(PAGE - 1));
@@ -164,16 +163,15 @@ fn place(tid: i32, regs: &Regs) -> Result<(), Errno> {
     let mut image = Vec::with_capacity(16 + program.len() * 8);
     image.extend_from_slice(&(program.len() as u64).to_ne_bytes());
     image.extend_from_slice(&(hint + 16).to_ne_bytes());
-    for one in &program {
+    for one in program {
         image.extend_from_slice(&one.code.to_ne_bytes());
         image.extend_from_slice(&[one.jt, one.jf]);
         image.extend_from_slice(&one.k.to_ne_bytes());
     }
     let mode = u64::from(libc::SECCOMP_SET_MODE_FILTER);
     let sync = libc::SECCOMP_FILTER_FLAG_TSYNC;
-    // Written when the call has been entered: until then even this thread is the guest's. What the call says is not
-    // believed: a filter of the guest's own may have answered it.
-    inject_with(
+    // Written when the call has been entered: until then even this thread is the guest's.
+    let said = inject_with(
         tid,
         regs,
         at,
@@ -182,7 +180,7 @@ fn place(tid: i32, regs: &Regs) -> Result<(), Errno> {
         || Mm::new(tid).write(hint, &image),
     )?;
     inject(tid, regs, at, libc::SYS_munmap, [hint, PAGE, 0, 0, 0, 0])?;
-    Ok(())
+    Ok(said)
 }
 
 /// How many filters a thread has (proc(5), `Seccomp_filters`, Linux 5.9).
@@ -242,6 +240,7 @@ fn by_value(mem: &dyn GuestMem, name: u64, length: u64) -> Option<Receipt> {
         room,
         length,
         of_peer: false,
+        header: 0,
     })
 }
 
@@ -263,11 +262,13 @@ fn in_header(mem: &dyn GuestMem, header: u64) -> Option<Receipt> {
         },
         length: header.checked_add(8)?,
         of_peer: false,
+        header,
     })
 }
 
 /// At the end of such a call: what the kernel has written becomes what the view calls it.
-pub(super) fn at_end(vfs: &Vfs, task: &Task, receipts: &[Receipt], result: i64) {
+pub(super) fn at_end(shared: &Shared, task: &Task, receipts: &[Receipt], result: i64) {
+    let vfs = &shared.vfs;
     if result < 0 {
         return;
     }
@@ -285,6 +286,9 @@ pub(super) fn at_end(vfs: &Vfs, task: &Task, receipts: &[Receipt], result: i64) 
         } else {
             retell(vfs, &*mm, receipt)
         };
+        if receipt.header != 0 && shared.tasks.renumbers() {
+            let _ = renumber::tell_credentials(&shared.tasks, &*mm, receipt.header);
+        }
     }
 }
 

@@ -19,12 +19,14 @@ mod act;
 mod approve;
 mod change;
 mod cpus;
+mod ears;
 pub mod filter;
 mod guard;
 mod inject;
 mod mailbox;
 mod metered;
 mod peer;
+mod renumber;
 mod send;
 mod service;
 mod sleep;
@@ -41,6 +43,7 @@ mod watch;
 use crate::mechanism::notify::Listener;
 use crate::policy::Policy;
 use crate::syscall::rules::Net;
+pub use crate::task::Pids;
 use crate::task::Registry;
 use crate::trace::Log;
 use crate::vfs::Vfs;
@@ -55,6 +58,8 @@ pub struct Setup {
     pub policy: Policy,
     /// Which network there is.
     pub net: Net,
+    /// How processes are numbered.
+    pub pids: Pids,
     /// The program: searched in the guest's PATH if it has no slash.
     pub program: CString,
     /// Its arguments, the zeroth included.

@@ -14,7 +14,7 @@
 use super::act::{Done, Hands};
 use crate::sys::{self, Errno};
 use crate::syscall::plan::PeerAs;
-use crate::task::{Group, Registry};
+use crate::task::{Group, Names, Registry};
 use crate::vfs::Vfs;
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -44,6 +44,8 @@ struct Book {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Client {
     tgid: i32,
+    /// As guests are told of it.
+    number: i32,
     birth: u64,
 }
 
@@ -98,6 +100,7 @@ impl Peers {
         let id = self.count.fetch_add(1, Ordering::Relaxed);
         let client = Client {
             tgid: group.tgid,
+            number: group.number,
             birth: group.birth,
         };
         self.book().under_way.push(Call {
@@ -175,7 +178,11 @@ impl Client {
         let family = (libc::AF_UNIX as u16).to_ne_bytes();
         let mut text = String::new();
         // Writing to a String cannot fail.
-        let _ = write!(text, "{:x} {:x} {id:x}", self.tgid, self.birth);
+        let _ = write!(
+            text,
+            "{:x} {:x} {:x} {id:x}",
+            self.tgid, self.birth, self.number
+        );
         [&family[..], &[0], prefix, text.as_bytes()].concat()
     }
 
@@ -185,6 +192,7 @@ impl Client {
         Some(Self {
             tgid: i32::from_str_radix(words.next()?, 16).ok()?,
             birth: u64::from_str_radix(words.next()?, 16).ok()?,
+            number: i32::from_str_radix(words.next()?, 16).ok()?,
         })
     }
 }
@@ -221,9 +229,10 @@ impl Hands<'_> {
         match by {
             PeerAs::Credentials => {
                 let pid = if ours {
-                    self.client_of(socket).map_or(0, |client| client.tgid)
+                    self.client_of(socket).map_or(0, |client| client.number)
                 } else {
-                    self.peers.tasks.as_told(credentials.pid)
+                    let tasks = &self.peers.tasks;
+                    tasks.told(tasks.as_told(credentials.pid), Names::Process)
                 };
                 let ids = [credentials.uid, credentials.gid].map(u32::to_ne_bytes);
                 let told = [&pid.to_ne_bytes()[..], ids.as_flattened()].concat();
@@ -271,6 +280,7 @@ mod tests {
     fn a_client_is_read_off_the_name_that_was_written_for_it() {
         let client = Client {
             tgid: 4_194_303,
+            number: 4_194_303,
             birth: u64::MAX,
         };
         let address = client.address(b"sbox 0123456789abcdef ", u64::MAX);

@@ -142,6 +142,26 @@ impl<'s> Worker<'s> {
         }
     }
 
+    /// Judges a call with numbers of processes for the tracer; the registers have the host's. `None`: the kernel may make it.
+    pub(super) fn judge_numbers(
+        &mut self,
+        task: &Arc<Task>,
+        nr: u32,
+        registers: &[u64; 6],
+    ) -> Result<Option<i64>, Errno> {
+        let start = self.begin();
+        let done = self.judge(nr, task, registers, start);
+        if let Some(stats) = &self.shared.stats {
+            stats.judged(nr);
+        }
+        match done? {
+            Done::Reply(Reply::Continue) => Ok(None),
+            Done::Reply(Reply::Return(value)) => Ok(Some(value)),
+            // No other deed is proposed for these.
+            _ => Err(Errno::EPERM),
+        }
+    }
+
     fn begin(&mut self) -> Option<Instant> {
         self.arena.reset();
         if let Some(notes) = &self.notes {
@@ -298,7 +318,7 @@ impl<'s> Worker<'s> {
             "denied: {name}({notes}) = {}\n  because: {because}\n  wanted: to {} (task {})",
             shown(done),
             denial.access,
-            task.tid
+            task.number
         ));
     }
 }

@@ -22,7 +22,7 @@ use super::{Error, Outcome, Setup, Shared, filter, stats};
 use crate::mechanism::notify::Listener;
 use crate::sys::process::{self as sp, Forked};
 use crate::sys::{self, Errno};
-use crate::task::{FsContext, Registry};
+use crate::task::{FsContext, Pids, Registry};
 use crate::vfs::{Caller, Dir};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
@@ -52,6 +52,7 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         net: setup.net,
         copies: setup.vfs.has_copies(),
         metered: setup.vfs.is_metered(),
+        renumbers: setup.pids != Pids::Host,
     })?;
     // By whom the terminal is opened anew depends on the privileges.
     let mut terminals = Terminals::of_caller().map_err(cannot(
@@ -65,7 +66,10 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
             .map_err(own("looking at the program's terminal"))?;
     }
     give_up_privileges()?;
-    let tasks = Arc::new(Registry::default());
+    let tasks = Arc::new(Registry::new(setup.pids));
+    if tasks.renumbers() {
+        setup.vfs.number_by(Arc::<Registry>::clone(&tasks));
+    }
     let cwd = working_directory(&setup, &tasks)?;
     let limit = raise_descriptor_limit();
     let umask = sys::fs::umask(0o077);
@@ -104,6 +108,8 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     let _ = sp::ignore(libc::SIGIO);
     // A file of ours that is too long for our limit is an error, not the end (setrlimit(2), RLIMIT_FSIZE).
     let _ = sp::ignore(libc::SIGXFSZ);
+    // Whose parent ends becomes our child, and not that of somebody outside (prctl(2)).
+    sp::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map_err(own("becoming the reaper of orphans"))?;
     // From now on nobody of our uid can look into or trace the supervisor (prctl(2)).
     let _ = sp::prctl(libc::PR_SET_DUMPABLE, 0, 0);
     let Pipes {

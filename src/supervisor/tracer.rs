@@ -17,21 +17,25 @@
 //! ─RET_TRACE─▶ stop 2: exactly these registers? then on (Running)
 //! ─▶ exec stop, before the first new instruction: the loaded files are the approved ones, or death
 //! ```
+//! Calls with numbers of processes in them: `supervisor::renumber`.
+//!
 //! Between the stops the guest may do anything: run signal handlers, start another exec, rewrite
 //! the empty string or replace the descriptor from another thread. Whatever it does, what runs in
 //! the end has been compared with what was approved.
 
 use super::cpus;
-use super::filter::{EXEC_PRIVATE, EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, guarded_number};
-use super::guard;
+use super::filter::{
+    EXEC_PRIVATE, EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, NUMBERS_TRACE_DATA, guarded_number,
+};
 use super::inject::{self, Regs, SYSCALL_BYTES, inject};
+use super::renumber::{self, Pending};
 use super::service::Worker;
 use super::{Outcome, Shared, stack, verify};
+use super::{ears, guard};
 use crate::sys::Errno;
 use crate::sys::process::{self as sp, SeccompStop, Stop, Waited};
-use crate::syscall::rules;
 use crate::syscall::table::{self, Mechanism};
-use crate::task::{Argv, Errand, Exe, ExecPlan, ExecState, Kinship, Task};
+use crate::task::{Argv, Errand, Exe, ExecPlan, ExecState, Kinship, Registry, Task};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 use std::collections::HashMap;
@@ -52,6 +56,8 @@ pub(super) struct Tracer<'s> {
     parents: [i32; 2],
     /// Children whose first stop came before their parent's event, and when: they wait for their task entry.
     early: HashMap<i32, Instant>,
+    /// What is to be done at the end of calls that are under way: their numbers are translated.
+    pending: HashMap<i32, Pending>,
     /// The first program has ended: everything that is left or still being born is killed.
     ending: bool,
     outcome: Option<Outcome>,
@@ -68,6 +74,7 @@ impl<'s> Tracer<'s> {
             first,
             parents: [std::process::id().cast_signed(), attendant(shared)],
             early: HashMap::new(),
+            pending: HashMap::new(),
             ending: false,
             outcome: None,
             named_by_file: kernel_is_at_least(6, 14),
@@ -131,6 +138,7 @@ impl<'s> Tracer<'s> {
 
     fn died(&mut self, tid: i32, status: i32) {
         self.early.remove(&tid);
+        self.pending.remove(&tid);
         self.drop_orphans();
         if tid != self.first {
             return;
@@ -154,12 +162,12 @@ impl<'s> Tracer<'s> {
     /// Kills children that nobody will report any more, as if they had died in time: whoever makes one and is
     /// killed before its event makes none, and nobody else would ever let the child go.
     fn drop_orphans(&mut self) {
-        let tasks = &self.shared.tasks;
+        let (tasks, parents) = (&self.shared.tasks, self.parents);
         self.early.retain(|&child, since| {
             // A maker, a living guest, tells in microseconds. The parent is not always the one who made it (`CLONE_PARENT`).
             let waits = since.elapsed() < PATIENCE
                 && maker_of(child)
-                    .is_some_and(|tgid| self.parents.contains(&tgid) || tasks.lives(tgid));
+                    .is_some_and(|tgid| since.elapsed() < patience_with(tgid, parents, tasks));
             if !waits {
                 // ESRCH: it is dead already.
                 let _ = sp::tgkill_any(child, libc::SIGKILL);
@@ -252,8 +260,13 @@ impl<'s> Tracer<'s> {
                     let _ = sp::tgkill_any(child, libc::SIGKILL);
                 }
             }
-            self.shared.tasks.add_child(&maker, child, kin);
-            self.cpus.birth(tid, child);
+            let child = self.shared.tasks.add_child(&maker, child, kin);
+            if self.shared.tasks.renumbers() {
+                // Whoever had the number before may have ended unseen, in an exec.
+                self.pending.remove(&child.tid);
+                self.pending.insert(tid, Pending::Birth(child.number));
+            }
+            self.cpus.birth(tid, child.tid);
         }
         if let Some(stats) = &self.shared.stats {
             stats.new_task();
@@ -262,7 +275,7 @@ impl<'s> Tracer<'s> {
             // It may have been killed meanwhile.
             let _ = sp::ptrace_resume(child, false, 0);
         }
-        sp::ptrace_resume(tid, false, 0)
+        sp::ptrace_resume(tid, self.pending.contains_key(&tid), 0)
     }
 
     /// A call that the filter hands to the tracer: exec, first or second time round.
@@ -275,6 +288,17 @@ impl<'s> Tracer<'s> {
         // The number, too: a filter of the guest's own may say the same word about any other.
         if call.data == u32::from(GUARD_TRACE_DATA) && GUARDED.contains(&nr) {
             return guard::at_stop(&task, nr, &call.args);
+        }
+        if call.data == u32::from(NUMBERS_TRACE_DATA)
+            && self.shared.tasks.renumbers()
+            && let Some(judged) = table::row(nr)
+                .and_then(|row| row.is_renumbered(self.shared.net, &call.args))
+                .or_else(|| ears::may_hear(&task, call.nr as i64).then_some(false))
+        {
+            let pending =
+                renumber::at_stop(&mut self.worker, &self.shared.tasks, &task, &call, judged)?;
+            self.pending.extend(pending.map(|pending| (tid, pending)));
+            return Ok(());
         }
         let is_exec = [libc::SYS_execve, libc::SYS_execveat].contains(&(call.nr as i64));
         if call.data != u32::from(EXEC_TRACE_DATA) || !is_exec {
@@ -307,15 +331,19 @@ impl<'s> Tracer<'s> {
         sp::ptrace_resume(tid, true, 0)
     }
 
-    /// The end of the private notification, or of a second round that failed.
+    /// The end of a call whose numbers are translated, of the private notification, or of a second round that failed.
     fn at_syscall_exit(&mut self, tid: i32) -> nix::Result<()> {
         let pid = Pid::from_raw(tid);
         let Some(task) = self.shared.tasks.get(tid) else {
             return sp::ptrace_resume(tid, false, 0);
         };
+        if let Some(pending) = self.pending.remove(&tid) {
+            renumber::end(self.shared, &task, &pending)?;
+            return sp::ptrace_resume(tid, false, 0);
+        }
         let mut regs = ptrace::getregs(pid)?;
         let receipts = task.take_receipts();
-        guard::at_end(&self.shared.vfs, &task, &receipts, regs.rax as i64);
+        guard::at_end(self.shared, &task, &receipts, regs.rax as i64);
         let state = std::mem::take(&mut *task.exec());
         match state {
             ExecState::Idle | ExecState::Again => {}
@@ -423,6 +451,8 @@ impl<'s> Tracer<'s> {
         };
         // The other threads are gone, and with them what they were about to report.
         self.drop_orphans();
+        self.pending.remove(&old);
+        self.pending.remove(&tid);
         let state = std::mem::take(&mut *task.exec());
         let verdict = match &state {
             ExecState::Running(plan) => verify::loaded_as_planned(tid, plan),
@@ -431,7 +461,7 @@ impl<'s> Tracer<'s> {
         match (verdict, state) {
             (Ok(()), ExecState::Running(plan)) => {
                 if let Some(log) = &self.shared.log {
-                    log.event(tid, &format!("exec {}", plan.exe.escape_ascii()));
+                    log.event(task.number, &format!("exec {}", plan.exe.escape_ascii()));
                 }
                 if plan.by_path.is_none() {
                     let mut regs = ptrace::getregs(pid)?;
@@ -455,7 +485,7 @@ impl<'s> Tracer<'s> {
             (why, _) => {
                 // Another thread has raced the call to load something else. Nothing of it ran.
                 if let (Some(log), Err(why)) = (&self.shared.log, why) {
-                    log.event(tid, &format!("killed: {why}"));
+                    log.event(task.number, &format!("killed: {why}"));
                 }
                 sp::tgkill_any(tid, libc::SIGKILL)
             }
@@ -479,6 +509,9 @@ impl<'s> Tracer<'s> {
                 ptrace::setregs(pid, regs)?;
             }
         }
+        if self.shared.tasks.renumbers() {
+            renumber::tell_sender(&self.shared.tasks, tid)?;
+        }
         sp::ptrace_resume(tid, false, signal)
     }
 
@@ -489,14 +522,9 @@ impl<'s> Tracer<'s> {
         let Some(row) = table::row(regs.orig_rax as u32) else {
             return false;
         };
-        match row.mechanism {
-            Mechanism::Notify | Mechanism::Trace => true,
-            Mechanism::Check(_, rule) => {
-                let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
-                rule(self.shared.net).decide(&args) == rules::Outcome::Notify
-            }
-            _ => false,
-        }
+        let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
+        matches!(row.mechanism, Mechanism::Trace)
+            || row.is_notified(self.shared.net, self.shared.tasks.renumbers(), &args)
     }
 
     fn count_io(&self, tid: i32) {
@@ -515,6 +543,16 @@ impl<'s> Tracer<'s> {
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks for such a report.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// How long this process may take to report a child: no time if it is none of ours. `parents` become those of children whose
+/// maker has been killed, and rarely of one that has been made with `CLONE_PARENT`.
+fn patience_with(tgid: i32, parents: [i32; 2], tasks: &Registry) -> Duration {
+    match tgid {
+        _ if parents.contains(&tgid) => Duration::from_millis(100),
+        _ if tasks.lives(tgid) => PATIENCE,
+        _ => Duration::ZERO,
+    }
+}
 
 /// The attendant of the guests' terminal, a child that is no guest; 0 where there is none.
 fn attendant(shared: &Shared) -> i32 {
@@ -551,12 +589,7 @@ fn is_second_round(call: &SeccompStop, plan: &ExecPlan) -> bool {
 
 /// Answers a call with an error, at the stop before it.
 fn refuse(tid: i32, errno: Errno) -> nix::Result<()> {
-    let pid = Pid::from_raw(tid);
-    let mut regs = ptrace::getregs(pid)?;
-    regs.orig_rax = u64::MAX;
-    regs.rax = -i64::from(errno as i32) as u64;
-    ptrace::setregs(pid, regs)?;
-    sp::ptrace_resume(tid, false, 0)
+    renumber::answer(tid, -i64::from(errno as i32))
 }
 
 /// True for errors that only a path walk gives.

@@ -57,6 +57,45 @@ pub fn getpgid(pid: i32) -> Result<i32> {
     check_int(unsafe { libc::getpgid(pid) }).map(|p| p as i32)
 }
 
+/// getsid(2).
+pub fn getsid(pid: i32) -> Result<i32> {
+    // SAFETY: no memory is passed.
+    check_int(unsafe { libc::getsid(pid) }).map(|p| p as i32)
+}
+
+/// The parent of a process (proc_pid_stat(5)); ESRCH if it is gone.
+pub fn parent(pid: i32) -> Result<i32> {
+    let path = format!("/proc/{pid}/stat");
+    // The name, which may hold anything but is no longer than 64 bytes, ends in the last parenthesis.
+    let mut text = [0; 512];
+    let n = std::fs::File::open(path)
+        .and_then(|mut file| std::io::Read::read(&mut file, &mut text))
+        .map_err(|_| Errno::ESRCH)?;
+    let text = text.get(..n).unwrap_or_default();
+    let name_ends = text.iter().rposition(|&byte| byte == b')');
+    name_ends
+        .and_then(|at| std::str::from_utf8(text.get(at..)?).ok())
+        .and_then(|rest| rest.split(' ').nth(2)?.parse().ok())
+        .ok_or(Errno::ESRCH)
+}
+
+/// `siginfo_t` as bytes (sigaction(2)).
+pub type SignalInfo = [u8; 128];
+
+/// ptrace(PTRACE_GETSIGINFO): the signal that a task has stopped for.
+pub fn ptrace_signal_info(tid: i32) -> Result<SignalInfo> {
+    let mut info = [0; 128];
+    // SAFETY: the kernel writes one siginfo_t, which has 128 bytes.
+    check(unsafe { libc::ptrace(libc::PTRACE_GETSIGINFO, tid, 0, info.as_mut_ptr()) })?;
+    Ok(info)
+}
+
+/// ptrace(PTRACE_SETSIGINFO).
+pub fn ptrace_set_signal_info(tid: i32, info: &SignalInfo) -> Result<()> {
+    // SAFETY: the kernel reads one siginfo_t, which has 128 bytes.
+    check(unsafe { libc::ptrace(libc::PTRACE_SETSIGINFO, tid, 0, info.as_ptr()) }).map(drop)
+}
+
 /// prctl(2) with integer arguments only.
 pub fn prctl(option: i32, arg2: u64, arg3: u64) -> Result<usize> {
     // SAFETY: callers of this module pass options whose arguments are plain integers.
@@ -364,10 +403,20 @@ pub fn install_interrupter(signal: i32) -> Result<()> {
     check_int(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) }).map(drop)
 }
 
+/// No kernel has more CPUs than bits in so many bytes (`CONFIG_NR_CPUS`).
+pub const LONGEST_CPU_MASK: usize = 1 << 10;
+
+/// sched_setaffinity(2) with a mask of any length.
+pub fn set_affinity(tid: i32, mask: &[u8]) -> Result<()> {
+    // SAFETY: the kernel reads at most `len` bytes of the mask.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, tid, mask.len(), mask.as_ptr()) })
+        .map(drop)
+}
+
 /// sched_getaffinity(2): the mask of a task as the kernel writes it where there is room for `room` bytes.
 pub fn affinity(tid: i32, room: usize) -> Result<Vec<u8>> {
-    // No kernel has more CPUs than that (CONFIG_NR_CPUS), and it writes no more than it has. It refuses part of a word.
-    let mut mask = vec![0u8; room.min((64 << 10) | (room % size_of::<usize>()))];
+    // It writes no more than it has CPUs, and refuses part of a word.
+    let mut mask = vec![0u8; room.min(LONGEST_CPU_MASK | (room % size_of::<usize>()))];
     // SAFETY: the kernel writes at most `len` bytes to the buffer.
     let n = check(unsafe {
         libc::syscall(

@@ -10,6 +10,7 @@ pub mod identity;
 pub mod meter;
 pub mod name;
 pub mod net;
+pub mod numbers;
 pub mod open;
 pub mod path;
 pub mod plan;

@@ -225,6 +225,25 @@ pub fn bind<'a>(cx: &Cx<'a>, fd: Fd, addr: InBuf, len: Int) -> Result<Plan<'a>, 
     }))
 }
 
+/// setsockopt(2) of `SO_PASSCRED` (unix(7)): the numbers that messages then bring are told in the view's terms where the process is
+/// guarded.
+pub fn setsockopt<'a>(
+    cx: &Cx<'a>,
+    _: Fd,
+    _: SockLevel,
+    _: Int,
+    _: InBuf,
+    _: Int,
+) -> Result<Plan<'a>, Errno> {
+    Ok(Plan::act(if cx.task.group.is_guarded() {
+        Act::Continue(RegistersOnly(
+            "the option is a number in a register, and the process is guarded",
+        ))
+    } else {
+        Act::Guard
+    }))
+}
+
 /// getsockopt(2) of the two options that tell who is at the other end. Errors come in the kernel's order.
 pub fn getsockopt<'a>(
     cx: &Cx<'a>,

@@ -83,6 +83,13 @@ impl<'a> Cx<'a> {
     pub fn bytes(&self, addr: u64, len: usize) -> Result<&'a mut [u8], Errno> {
         crate::task::read_bytes(self.mem, addr, len, self.arena)
     }
+
+    /// At most `len` bytes of the guest's memory, as many as there are.
+    pub fn bytes_at_most(&self, addr: u64, len: usize) -> Result<&'a [u8], Errno> {
+        let bytes = self.arena.alloc_slice_fill_copy(len, 0u8);
+        let n = self.mem.read(addr, bytes)?;
+        Ok(bytes.get(..n).unwrap_or_default())
+    }
 }
 
 /// A rename asks for two names; an exec for the program, five scripts and an interpreter.
@@ -218,8 +225,8 @@ pub enum Act<'a> {
     Umask(u32),
     /// unshare(2) `CLONE_FS`; the kernel then does the rest.
     UnshareFs(RegistersOnly),
-    /// sched_setaffinity(2), by which a guest chooses CPUs for itself; the kernel then does it.
-    ChooseCpus(RegistersOnly),
+    /// sched_setaffinity(2), by which a guest chooses CPUs.
+    ChooseCpus { tid: i32, mask: &'a [u8] },
     /// sched_getaffinity(2) of a guest.
     TellCpus { tid: i32, mask: u64, room: usize },
     /// inotify_add_watch(2) on the caller's instance.

@@ -6,6 +6,7 @@
 use super::args::{Clock, FcntlCmd, Fd, InBuf, Int, OutBuf, Pid, Ptr, UInt, ULong};
 use super::plan::{Act, Cx, Errno, Plan, RegistersOnly};
 use crate::sys;
+use crate::task::{INIT, Names};
 
 const BY_ID: RegistersOnly = RegistersOnly("the process is a number in a register, and a guest's");
 
@@ -19,14 +20,53 @@ fn member<'a>(cx: &Cx<'a>, id: i32) -> Result<Plan<'a>, Errno> {
     Err(Errno::ESRCH)
 }
 
+/// getpid(2).
+pub fn getpid<'a>(cx: &Cx<'a>) -> Result<Plan<'a>, Errno> {
+    Ok(Plan::value(cx.task.group.number.into()))
+}
+
+/// gettid(2).
+pub fn gettid<'a>(cx: &Cx<'a>) -> Result<Plan<'a>, Errno> {
+    Ok(Plan::value(cx.task.number.into()))
+}
+
+/// getppid(2).
+pub fn getppid<'a>(cx: &Cx<'a>) -> Result<Plan<'a>, Errno> {
+    let parent = sys::process::parent(cx.task.group.tgid)?;
+    Ok(Plan::value(cx.tasks.told(parent, Names::Process).into()))
+}
+
+/// getpgrp(2).
+pub fn getpgrp<'a>(cx: &Cx<'a>) -> Result<Plan<'a>, Errno> {
+    getpgid(cx, Pid(0))
+}
+
 /// getpgid(2).
 pub fn getpgid<'a>(cx: &Cx<'a>, pid: Pid) -> Result<Plan<'a>, Errno> {
-    member(cx, pid.0).map_err(|_| Errno::ESRCH)
+    group_or_session(cx, pid.0, Names::Group)
 }
 
 /// getsid(2).
 pub fn getsid<'a>(cx: &Cx<'a>, pid: Pid) -> Result<Plan<'a>, Errno> {
-    member(cx, pid.0).map_err(|_| Errno::ESRCH)
+    group_or_session(cx, pid.0, Names::Session)
+}
+
+fn group_or_session<'a>(cx: &Cx<'a>, pid: i32, names: Names) -> Result<Plan<'a>, Errno> {
+    if cx.tasks.is_init(pid) {
+        return Ok(Plan::value(INIT.into()));
+    }
+    let host = match pid {
+        0 => cx.task.group.tgid,
+        number => cx.tasks.meant(number, Names::Thread),
+    };
+    if pid != 0 && !cx.tasks.is_member(host) {
+        return Err(Errno::ESRCH);
+    }
+    let is = match names {
+        Names::Session => sys::process::getsid(host)?,
+        _ => sys::process::getpgid(host)?,
+    };
+    Ok(Plan::value(cx.tasks.told(is, names).into()))
 }
 
 /// setpgid(2). The group must be one that a guest leads, or the one the sandbox started in.
@@ -70,10 +110,29 @@ pub fn sched_rr_get_interval<'a>(cx: &Cx<'a>, pid: Pid, _: OutBuf) -> Result<Pla
     member(cx, pid.0)
 }
 
-/// sched_setaffinity(2).
-pub fn sched_setaffinity<'a>(cx: &Cx<'a>, pid: Pid, _: UInt, _: InBuf) -> Result<Plan<'a>, Errno> {
-    member(cx, pid.0).map_err(|_| Errno::ESRCH)?;
-    Ok(Plan::act(Act::ChooseCpus(BY_ID)))
+/// The thread that a guest means.
+fn thread(cx: &Cx<'_>, pid: Pid) -> Result<i32, Errno> {
+    match pid.0 {
+        0 => Ok(cx.task.tid),
+        number => Some(cx.tasks.meant(number, Names::Thread))
+            .filter(|&host| host > 0 && cx.tasks.is_member(host))
+            .ok_or(Errno::ESRCH),
+    }
+}
+
+/// sched_setaffinity(2). Done here, not by the kernel: what was narrowed by us must be given back first.
+pub fn sched_setaffinity<'a>(
+    cx: &Cx<'a>,
+    pid: Pid,
+    len: UInt,
+    mask: InBuf,
+) -> Result<Plan<'a>, Errno> {
+    // The kernel reads no more than it has CPUs, and takes what is missing for zeroes.
+    let bytes = cx.bytes_at_most(mask.0, (len.0 as usize).min(sys::process::LONGEST_CPU_MASK))?;
+    Ok(Plan::act(Act::ChooseCpus {
+        tid: thread(cx, pid)?,
+        mask: bytes,
+    }))
 }
 
 /// sched_getaffinity(2).
@@ -83,9 +142,8 @@ pub fn sched_getaffinity<'a>(
     len: UInt,
     mask: OutBuf,
 ) -> Result<Plan<'a>, Errno> {
-    member(cx, pid.0).map_err(|_| Errno::ESRCH)?;
     Ok(Plan::act(Act::TellCpus {
-        tid: if pid.0 == 0 { cx.task.tid } else { pid.0 },
+        tid: thread(cx, pid)?,
         mask: mask.0,
         room: len.0 as usize,
     }))
@@ -123,8 +181,8 @@ pub fn prlimit64<'a>(
     member(cx, pid.0).map_err(|_| Errno::ESRCH)
 }
 
-/// Of the three kinds of target a single process can be told to be ours, and the caller's own group:
-/// for changes only if sbox and whoever started it aren't in it.
+/// Of the three kinds of target a single process can be told to be ours, a group of guests alone, and the caller's own
+/// group: for changes only if sbox and whoever started it aren't in it.
 fn process_or_own_group<'a>(
     cx: &Cx<'a>,
     kind: i32,
@@ -139,6 +197,9 @@ fn process_or_own_group<'a>(
         (1, 0) => Ok(Plan::act(Act::Continue(RegistersOnly(
             "the caller's own group, and 0 stays 0",
         )))),
+        (1, id) if id > 0 && super::signal::is_guests_own(cx, id)? => {
+            Ok(Plan::act(Act::Continue(super::signal::GROUP_BY_ID)))
+        }
         _ => Err(Errno::ESRCH),
     }
 }
@@ -246,6 +307,7 @@ pub fn capget<'a>(cx: &Cx<'a>, header: Ptr, data: OutBuf) -> Result<Plan<'a>, Er
     if pid < 0 {
         return Err(Errno::EINVAL);
     }
+    let pid = cx.tasks.meant(pid, Names::Thread);
     if pid != 0 && !cx.tasks.is_member(pid) {
         return Err(Errno::ESRCH);
     }

@@ -93,12 +93,29 @@ pub enum Outcome {
     Notify,
     /// The tracer changes what the kernel has answered.
     Trace,
+    /// The supervisor answers with a number of the view; the kernel, where the view has the host's.
+    Number,
+    /// The kernel serves it, between two looks of the tracer, who translates numbers of processes (`syscall::numbers`).
+    Retell,
+    /// The same, and before it the supervisor judges whom the numbers name. Where the view has the host's, it only judges.
+    Renumber,
     /// The filter answers with this errno.
     Refuse(i32),
     /// The filter answers 0 and nothing is done.
     Fake,
 }
-use Outcome::{Fake, Native, Notify, Refuse, Trace};
+use Outcome::{Fake, Native, Notify, Number, Refuse, Renumber, Retell, Trace};
+
+impl Outcome {
+    /// What it comes to where the view has numbers of its own, or the host's.
+    pub const fn for_numbers(self, own: bool) -> Self {
+        match (self, own) {
+            (Number, true) | (Renumber, false) => Notify,
+            (Number | Retell, false) => Native,
+            (other, _) => other,
+        }
+    }
+}
 
 impl ArgRule {
     /// What the rule says about these registers.
@@ -199,6 +216,9 @@ impl Display for Outcome {
             Native => f.write_str("native"),
             Notify => f.write_str("notify"),
             Trace => f.write_str("trace"),
+            Number => f.write_str("number"),
+            Retell => f.write_str("retell"),
+            Renumber => f.write_str("renumber"),
             Refuse(errno) => write!(f, "refuse {:?}", nix::errno::Errno::from_raw(*errno)),
             Fake => f.write_str("fake 0"),
         }
@@ -392,14 +412,19 @@ pub fn socketpair(_: Net) -> ArgRule {
     }
 }
 
-/// No address: what is sent goes where the socket is connected to.
-fn no_address() -> Cond {
+/// A pointer that is none.
+fn no_pointer(arg: u8) -> Cond {
     Cond {
-        arg: 4,
+        arg,
         width: Width::Long,
         op: Op::Eq,
         value: 0,
     }
+}
+
+/// No address: what is sent goes where the socket is connected to.
+fn no_address() -> Cond {
+    no_pointer(4)
 }
 
 /// sendto(2). Without a network only unix addresses can be meant. With one, most are of the internet: there the
@@ -436,13 +461,9 @@ pub fn recvfrom(net: Net) -> ArgRule {
 
 /// accept(2). The kernel's address of who connects is told in the view's terms.
 pub fn accept(_: Net) -> ArgRule {
-    let no_address = Cond {
-        arg: 1,
-        ..no_address()
-    };
     ArgRule {
         why: "the address of who connects is told in the view's terms",
-        cases: vec![when([no_address], Native)],
+        cases: vec![when([no_pointer(1)], Native)],
         otherwise: Trace,
     }
 }
@@ -485,9 +506,17 @@ pub fn setsockopt(_: Net) -> ArgRule {
             )
         })
     });
+    // What it has messages bring are numbers of processes.
+    let credentials = when(
+        [
+            is(1, word(libc::SOL_SOCKET)),
+            is(2, word(libc::SO_PASSCRED)),
+        ],
+        Number,
+    );
     ArgRule {
-        why: "no options that re-route packets or load code into the kernel",
-        cases: cases.collect(),
+        why: "no options that re-route packets or load code into the kernel; who is told credentials is guarded first",
+        cases: cases.chain([credentials]).collect(),
         otherwise: Native,
     }
 }
@@ -517,15 +546,15 @@ pub fn getsockopt(_: Net) -> ArgRule {
 pub fn ioctl(net: Net) -> ArgRule {
     const TERMINAL: &[u32] = &of![io:
         TCGETS TCSETS TCSETSW TCSETSF TCGETA TCSETA TCSETAW TCSETAF TCSBRK TCXONC TCFLSH TCSBRKP
-        TIOCSBRK TIOCCBRK TIOCEXCL TIOCNXCL TIOCGEXCL TIOCSCTTY TIOCNOTTY TIOCGPGRP TIOCSPGRP
-        TIOCGSID TIOCOUTQ TIOCGWINSZ TIOCSWINSZ TIOCMGET TIOCMBIS TIOCMBIC TIOCMSET TIOCGETD
+        TIOCSBRK TIOCCBRK TIOCEXCL TIOCNXCL TIOCGEXCL TIOCSCTTY TIOCNOTTY TIOCOUTQ TIOCGWINSZ TIOCSWINSZ TIOCMGET TIOCMBIS TIOCMBIC TIOCMSET TIOCGETD
         FIONREAD TCGETS2 TCSETS2 TCSETSW2 TCSETSF2 TIOCGPTN TIOCSPTLCK TIOCGPTLCK TIOCPKT TIOCGPKT
         TIOCGDEV FIONBIO FIOASYNC
     ];
     const FILE: &[u32] = &of![io:
-        FIOCLEX FIONCLEX FIOQSIZE FIOGETOWN SIOCGPGRP SIOCATMARK FICLONE FICLONERANGE
+        FIOCLEX FIONCLEX FIOQSIZE SIOCATMARK FICLONE FICLONERANGE
         FS_IOC_GETFLAGS FS_IOC_GETVERSION FS_IOC_FSGETXATTR FS_IOC_FIEMAP RNDGETENTCNT
     ];
+    const NUMBERS: &[u32] = &of![io: TIOCGPGRP TIOCSPGRP TIOCGSID FIOGETOWN SIOCGPGRP];
     const INTERFACE: &[u32] = &of![io:
         SIOCGIFNAME SIOCGIFCONF SIOCGIFFLAGS SIOCGIFADDR SIOCGIFDSTADDR SIOCGIFBRDADDR
         SIOCGIFNETMASK SIOCGIFMETRIC SIOCGIFMTU SIOCGIFHWADDR SIOCGIFINDEX SIOCGIFTXQLEN
@@ -535,6 +564,7 @@ pub fn ioctl(net: Net) -> ArgRule {
     ];
     let mut cases: Vec<Case> = each(1, TERMINAL, Native)
         .chain(each(1, FILE, Native))
+        .chain(each(1, NUMBERS, Retell))
         .collect();
     if net == Net::Host {
         cases.extend(each(1, INTERFACE, Native));
@@ -558,15 +588,17 @@ pub fn no_clones(mut rule: ArgRule) -> ArgRule {
 /// `F_SETOWN_EX` names it in memory. Leases and `F_NOTIFY` would stall and watch other openers on the host.
 pub fn fcntl(_: Net) -> ArgRule {
     const NATIVE: &[u32] = &of![f:
-        F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL F_GETLK F_SETLK F_SETLKW F_GETOWN F_SETSIG
-        F_GETSIG F_GETOWN_EX F_OFD_GETLK F_OFD_SETLK F_OFD_SETLKW F_GETLEASE F_DUPFD_QUERY
+        F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL F_SETLK F_SETLKW F_SETSIG
+        F_GETSIG F_OFD_SETLK F_OFD_SETLKW F_GETLEASE F_DUPFD_QUERY
         F_CREATED_QUERY F_DUPFD_CLOEXEC F_SETPIPE_SZ F_GETPIPE_SZ F_ADD_SEALS F_GET_SEALS
         F_GET_RW_HINT F_SET_RW_HINT F_GET_FILE_RW_HINT
     ];
+    const NUMBERS: &[u32] = &of![f: F_GETLK F_OFD_GETLK F_GETOWN F_GETOWN_EX];
     ArgRule {
         why: "an allow-list of commands; the supervisor judges whom F_SETOWN names",
         cases: each(1, NATIVE, Native)
-            .chain([when([is(1, f::F_SETOWN)], Notify)])
+            .chain(each(1, NUMBERS, Retell))
+            .chain([when([is(1, f::F_SETOWN)], Renumber)])
             .collect(),
         otherwise: Refuse(libc::EINVAL),
     }
@@ -634,6 +666,15 @@ pub fn own_pid(_: Net) -> ArgRule {
     ArgRule {
         why: "pid 0 is the caller; others must be in the sandbox",
         cases: vec![when([is(0, 0)], Native)],
+        otherwise: Renumber,
+    }
+}
+
+/// getpgid(2), getsid(2): also of the caller they tell a number.
+pub fn group_of(_: Net) -> ArgRule {
+    ArgRule {
+        why: "pid 0 is the caller; others must be in the sandbox",
+        cases: vec![when([is(0, 0)], Number)],
         otherwise: Notify,
     }
 }
@@ -652,7 +693,7 @@ pub fn setpgid(_: Net) -> ArgRule {
     ArgRule {
         why: "pid 0 is the caller; others must be in the sandbox",
         cases: vec![when([is(0, 0), is(1, 0)], Native)],
-        otherwise: Notify,
+        otherwise: Renumber,
     }
 }
 
@@ -676,7 +717,7 @@ fn who_is_self(process: u32, user: u32) -> ArgRule {
             when([is(0, user)], Refuse(libc::EPERM)),
             when([is(0, process), is(1, 0)], Native),
         ],
-        otherwise: Notify,
+        otherwise: Renumber,
     }
 }
 
@@ -684,13 +725,35 @@ fn who_is_self(process: u32, user: u32) -> ArgRule {
 pub fn clock_id(_: Net) -> ArgRule {
     ArgRule {
         why: "a negative id names a process, which must be in the sandbox",
-        cases: vec![when(
-            [Cond {
-                op: Op::Ge,
-                ..is(0, 0x8000_0000)
-            }],
-            Notify,
-        )],
+        cases: vec![when([negative_clock()], Renumber)],
         otherwise: Native,
+    }
+}
+
+fn negative_clock() -> Cond {
+    Cond {
+        op: Op::Ge,
+        ..is(0, 0x8000_0000)
+    }
+}
+
+/// timer_create(2): a clock id, and a structure that may name the thread that gets the signal.
+pub fn timer_create(_: Net) -> ArgRule {
+    ArgRule {
+        why: "a negative clock names a process, which must be in the sandbox; the event may name a thread",
+        cases: vec![
+            when([negative_clock()], Renumber),
+            when([no_pointer(1)], Native),
+        ],
+        otherwise: Retell,
+    }
+}
+
+/// rt_sigtimedwait(2): what it tells of a signal may name who has sent it.
+pub fn sigtimedwait(_: Net) -> ArgRule {
+    ArgRule {
+        why: "what is told of a signal names who has sent it",
+        cases: vec![when([no_pointer(1)], Native)],
+        otherwise: Retell,
     }
 }

@@ -318,7 +318,7 @@ fn claim(cx: &Cx<'_>, body: &mut [u8]) -> Result<(), Errno> {
     let Some(pid) = body.first_chunk_mut::<4>() else {
         return Err(Errno::EINVAL);
     };
-    if i32::from_ne_bytes(*pid) != cx.task.group.tgid {
+    if i32::from_ne_bytes(*pid) != cx.task.group.number {
         return Err(Errno::EPERM);
     }
     *pid = std::process::id().to_ne_bytes();

@@ -1,11 +1,15 @@
 //! Signals to others. Those outside the sandbox don't exist: ESRCH, never EPERM.
 
-use super::args::{InBuf, Pid, Signal};
+use super::args::{Fd, InBuf, Pid, Signal, UInt};
 use super::plan::{Act, Cx, Errno, Plan, RegistersOnly};
 use crate::sys;
 use crate::vfs::Tasks;
+use std::os::fd::AsFd;
 
 const BY_ID: RegistersOnly = RegistersOnly("the target is a number in a register, and a guest's");
+
+pub(super) const GROUP_BY_ID: RegistersOnly =
+    RegistersOnly("the group is a number in a register; only guests are in it");
 
 fn to_member<'a>(cx: &Cx<'a>, id: i32) -> Result<Plan<'a>, Errno> {
     if cx.tasks.is_member(id) {
@@ -51,9 +55,13 @@ fn to_group<'a>(cx: &Cx<'a>, pgid: i32, sig: Signal) -> Result<Plan<'a>, Errno> 
     if sys::process::getpgid(0)? == pgid {
         return signal_all(members, sig);
     }
-    Ok(Plan::act(Act::Continue(RegistersOnly(
-        "the group is a number in a register; only guests are in it",
-    ))))
+    Ok(Plan::act(Act::Continue(GROUP_BY_ID)))
+}
+
+/// True for a process group that some guest is in, and sbox isn't.
+pub(super) fn is_guests_own(cx: &Cx<'_>, pgid: i32) -> Result<bool, Errno> {
+    let is_in = |tgid: i32| sys::process::getpgid(tgid) == Ok(pgid);
+    Ok(sys::process::getpgid(0)? != pgid && cx.tasks.groups().into_iter().any(is_in))
 }
 
 fn signal_all<'a>(groups: Vec<i32>, sig: Signal) -> Result<Plan<'a>, Errno> {
@@ -84,6 +92,31 @@ fn one_thread<'a>(cx: &Cx<'a>, tgid: Option<Pid>, tid: Pid) -> Result<Plan<'a>, 
         return Err(Errno::ESRCH);
     }
     to_member(cx, tid.0)
+}
+
+/// pidfd_send_signal(2). No guest has a pidfd of anybody else than a guest. A directory `/proc/PID` will do as well, as killall(1)
+/// has it: there the view's is not the kernel's, and sbox sends.
+pub fn pidfd_send_signal<'a>(
+    cx: &Cx<'a>,
+    pidfd: Fd,
+    sig: Signal,
+    info: InBuf,
+    flags: UInt,
+) -> Result<Plan<'a>, Errno> {
+    let fd = cx.task.descriptor(pidfd.0)?;
+    let Some(group) = cx.vfs.group_of_directory(fd.as_fd()) else {
+        return Ok(Plan::act(Act::Continue(RegistersOnly(
+            "the target is behind a descriptor, and a guest",
+        ))));
+    };
+    if flags.0 != 0 || info.0 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    // The number may be another's by now: then it was the guest's to know, and no guest is out of reach.
+    if !cx.tasks.is_member(group) {
+        return Err(Errno::ESRCH);
+    }
+    signal_all(vec![group], sig)
 }
 
 /// rt_sigqueueinfo(2). What the siginfo claims is for the receiver to believe or not; the kernel lets

@@ -14,6 +14,9 @@
 //! | `Trace` | the tracer (`SECCOMP_RET_TRACE`) | registers must be rewritten: exec |
 //! | `Meter` | the kernel; where a directory has a size (`--tmpfs DIR:SIZE`), the supervisor first | what makes files longer must be counted |
 //! | `Identify` | the kernel; where there are copy-on-write mounts, the supervisor | a copied file keeps its original's identity |
+//! | `Number` | the supervisor; where the view has the host's numbers (`--pids host`), the kernel | it tells a number of the caller's |
+//! | `Retell` | the kernel; the tracer translates numbers before and after it | as above, and only the caller can make the call |
+//! | `Renumber` | as `Retell`, after the supervisor has judged; with the host's numbers it only judges | a number names another process |
 //! | `Refuse(E)` | the filter, with errno `E` | it would reach out of the sandbox, or our answers could not honour it |
 //! | `Fake(0)` | the filter, with success | harmless to leave out, and programs take a refusal badly |
 //! | `Check(rule)` | the filter, by the arguments | a function in [`rules`] tells Native from Notify from Refuse |
@@ -38,7 +41,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::args::{self, Arg};
 use super::plan::{Cx, Errno, Plan};
-use super::rules::{self, Net, Rule};
+use super::rules::{self, Net, Outcome, Rule};
 
 /// Decodes the arguments of one call and lets its handler make a plan.
 pub type Handler = for<'a> fn(&Cx<'a>, &[u64; 6]) -> Result<Plan<'a>, Errno>;
@@ -89,6 +92,12 @@ pub enum Mechanism {
     Trace,
     /// The kernel, until the process has made a unix datagram socket: then the guard, a second filter.
     Guarded,
+    /// The supervisor, with a number of the view; or the kernel, where the view has the host's.
+    Number,
+    /// The kernel, and the tracer translates numbers before and after it.
+    Retell,
+    /// The same, once the supervisor has judged.
+    Renumber,
     /// The filter, with an errno.
     Refuse(Errno),
     /// The filter, with success and without doing it.
@@ -107,6 +116,9 @@ impl Display for Mechanism {
             Mechanism::Notify => f.write_str("notify"),
             Mechanism::Trace => f.write_str("trace"),
             Mechanism::Guarded => f.write_str("guarded"),
+            Mechanism::Number => f.write_str("number"),
+            Mechanism::Retell => f.write_str("retell"),
+            Mechanism::Renumber => f.write_str("renumber"),
             Mechanism::Refuse(errno) => {
                 write!(f, "refuse {:?}", errno)
             }
@@ -192,6 +204,35 @@ impl Row {
         match self.mechanism {
             Mechanism::Check(_, rule) => Some(rule(Net::None).why),
             _ => self.why,
+        }
+    }
+
+    /// What the call comes to for the numbers of processes in it, and for who judges those. `None` for calls that are caught, or not, for
+    /// other reasons.
+    fn outcome(&self, net: Net, args: &[u64; 6]) -> Option<Outcome> {
+        match self.mechanism {
+            Mechanism::Notify => Some(Outcome::Notify),
+            Mechanism::Number => Some(Outcome::Number),
+            Mechanism::Retell => Some(Outcome::Retell),
+            Mechanism::Renumber => Some(Outcome::Renumber),
+            Mechanism::Check(_, rule) => Some(rule(net).decide(args)),
+            _ => None,
+        }
+    }
+
+    /// True if the supervisor is asked about this call, by a notification; `own`: the view has numbers of its own.
+    pub fn is_notified(&self, net: Net, own: bool, args: &[u64; 6]) -> bool {
+        let outcome = self.outcome(net, args).map(|o| o.for_numbers(own));
+        outcome == Some(Outcome::Notify)
+    }
+
+    /// True if the tracer stops this call for its numbers, in a view with numbers of its own; with `true` in it if the supervisor judges
+    /// the call.
+    pub fn is_renumbered(&self, net: Net, args: &[u64; 6]) -> Option<bool> {
+        match self.outcome(net, args)? {
+            Outcome::Retell => Some(false),
+            Outcome::Renumber => Some(true),
+            _ => None,
         }
     }
 
@@ -294,6 +335,15 @@ macro_rules! mechanism {
     };
     (Guarded $args:tt) => {
         Mechanism::Guarded
+    };
+    (Number $args:tt) => {
+        Mechanism::Number
+    };
+    (Retell $args:tt) => {
+        Mechanism::Retell
+    };
+    (Renumber $args:tt) => {
+        Mechanism::Renumber
     };
     (Fake (0) $args:tt) => {
         Mechanism::Fake
@@ -410,7 +460,7 @@ syscalls! {
        36  102  getitimer               Time    Native             (which: Int, value: OutBuf);
        37    _  alarm                   Time    Native             (seconds: UInt);
        38  103  setitimer               Time    Native             (which: Int, value: InBuf, old: OutBuf);
-       39  172  getpid                  Process Native             ();
+       39  172  getpid                  Process Number             ()                                                                            -> process::getpid;
        40   71  sendfile                Fd      Meter              (to: Fd, from: Fd, offset: Ptr, count: Size)                                  -> meter::sendfile;
 
     // Sockets. What sort of socket may exist is decided at socket(2), whom it may reach at bind(2) and connect(2).
@@ -428,7 +478,7 @@ syscalls! {
        51  204  getsockname             Net     Notify             (fd: Fd, addr: OutBuf, len: Ptr)                                              -> net::getsockname;
        52  205  getpeername             Net     Notify             (fd: Fd, addr: OutBuf, len: Ptr)                                              -> net::getpeername;
        53  199  socketpair              Net     Check(socketpair)  (family: SocketFamily, kind: SocketType, protocol: Int, fds: OutBuf)         -> net::socketpair;
-       54  208  setsockopt              Net     Check(setsockopt)  (fd: Fd, level: SockLevel, option: Int, value: InBuf, len: Int);
+       54  208  setsockopt              Net     Check(setsockopt)  (fd: Fd, level: SockLevel, option: Int, value: InBuf, len: Int)      -> net::setsockopt;
        55  209  getsockopt              Net     Check(getsockopt)  (fd: Fd, level: SockLevel, option: Int, value: OutBuf, len: Ptr)                         -> net::getsockopt;
 
     // Birth, exec, death. Children are seized by the tracer before their first instruction.
@@ -437,8 +487,8 @@ syscalls! {
        58    _  vfork                   Process Native             ();
        59  221  execve                  Exec    Trace              (path: UserPath, argv: Ptr, envp: Ptr)                                        -> exec::execve;
        60   93  exit                    Process Native             (status: Int);
-       61  260  wait4                   Process Native             (pid: Pid, status: OutBuf, options: Int, usage: OutBuf);
-       62  129  kill                    Signal  Notify             (pid: Pid, sig: Signal)                                                       -> signal::kill;
+       61  260  wait4                   Process Retell             (pid: Pid, status: OutBuf, options: Int, usage: OutBuf);
+       62  129  kill                    Signal  Renumber           (pid: Pid, sig: Signal)                                                       -> signal::kill;
        63  160  uname                   System  Notify             (buf: OutBuf)                                                                 -> identity::uname;
 
     // System V semaphores and messages.
@@ -498,9 +548,9 @@ syscalls! {
       107  175  geteuid                 Creds   Native             ();
       108  177  getegid                 Creds   Native             ();
       109  154  setpgid                 Process Check(setpgid)     (pid: Pid, pgid: Pid)                                                         -> process::setpgid;
-      110  173  getppid                 Process Native             ();
-      111    _  getpgrp                 Process Native             ();
-      112  157  setsid                  Process Native             ();
+      110  173  getppid                 Process Number             ()                                                                            -> process::getppid;
+      111    _  getpgrp                 Process Number             ()                                                                            -> process::getpgrp;
+      112  157  setsid                  Process Retell             ();
       113  145  setreuid                Creds   Native             (real: Uid, effective: Uid);
       114  143  setregid                Creds   Native             (real: Gid, effective: Gid);
       115  158  getgroups               Creds   Native             (size: Int, list: OutBuf);
@@ -509,17 +559,17 @@ syscalls! {
       118  148  getresuid               Creds   Native             (real: OutBuf, effective: OutBuf, saved: OutBuf);
       119  149  setresgid               Creds   Native             (real: Gid, effective: Gid, saved: Gid);
       120  150  getresgid               Creds   Native             (real: OutBuf, effective: OutBuf, saved: OutBuf);
-      121  155  getpgid                 Process Check(own_pid)     (pid: Pid)                                                                    -> process::getpgid;
+      121  155  getpgid                 Process Check(group_of)    (pid: Pid)                                                                    -> process::getpgid;
       122  151  setfsuid                Creds   Native             (uid: Uid);
       123  152  setfsgid                Creds   Native             (gid: Gid);
-      124  156  getsid                  Process Check(own_pid)     (pid: Pid)                                                                    -> process::getsid;
+      124  156  getsid                  Process Check(group_of)    (pid: Pid)                                                                    -> process::getsid;
       125   90  capget                  Creds   Notify             (header: Ptr, data: OutBuf)                                                   -> process::capget;
-      126   91  capset                  Creds   Native             (header: Ptr, data: InBuf);
+      126   91  capset                  Creds   Retell             (header: Ptr, data: InBuf);
 
     // Signals again: pending, waiting, queueing to others.
       127  136  rt_sigpending           Signal  Native             (set: OutBuf, set_size: Size);
-      128  137  rt_sigtimedwait         Signal  Native             (set: InBuf, info: OutBuf, timeout: InBuf, set_size: Size);
-      129  138  rt_sigqueueinfo         Signal  Notify             (pid: Pid, sig: Signal, info: InBuf)                                          -> signal::rt_sigqueueinfo;
+      128  137  rt_sigtimedwait         Signal  Check(sigtimedwait) (set: InBuf, info: OutBuf, timeout: InBuf, set_size: Size);
+      129  138  rt_sigqueueinfo         Signal  Renumber           (pid: Pid, sig: Signal, info: InBuf)                                          -> signal::rt_sigqueueinfo;
       130  133  rt_sigsuspend           Signal  Native             (set: InBuf, set_size: Size);
       131  132  sigaltstack             Signal  Native             (new: InBuf, old: OutBuf);
 
@@ -582,7 +632,7 @@ syscalls! {
       183    _  afs_syscall             Dead    Refuse(ENOSYS, "never implemented") ();
       184    _  tuxcall                 Dead    Refuse(ENOSYS, "never implemented") ();
       185    _  security                Dead    Refuse(ENOSYS, "never implemented") ();
-      186  178  gettid                  Process Native             ();
+      186  178  gettid                  Process Number             ()                                                                            -> process::gettid;
       187  213  readahead               Fd      Native             (fd: Fd, offset: Off, count: Size);
 
     // Extended attributes.
@@ -600,7 +650,7 @@ syscalls! {
       199   16  fremovexattr            Fd      Notify             (fd: Fd, name: UserName)                                                      -> attr::fremovexattr;
 
     // Threads: signals to one, futexes, CPU sets.
-      200  130  tkill                   Signal  Notify             (tid: Pid, sig: Signal)                                                       -> signal::tkill;
+      200  130  tkill                   Signal  Renumber           (tid: Pid, sig: Signal)                                                       -> signal::tkill;
       201    _  time                    Time    Native             (out: OutBuf);
       202   98  futex                   Memory  Native             (word: Ptr, op: Int, value: UInt, timeout: Ptr, word2: Ptr, value3: UInt);
       203  122  sched_setaffinity       Process Notify             (pid: Pid, len: UInt, mask: InBuf)                                            -> process::sched_setaffinity;
@@ -626,7 +676,7 @@ syscalls! {
       221  223  fadvise64               Fd      Native             (fd: Fd, offset: Off, len: Size, advice: Int);
 
     // Timers and clocks. A negative clock id names a process: that pid must be in the sandbox.
-      222  107  timer_create            Time    Check(clock_id)    (clock: Clock, event: InBuf, timer: OutBuf)                                   -> process::timer_create;
+      222  107  timer_create            Time    Check(timer_create) (clock: Clock, event: InBuf, timer: OutBuf)                                  -> process::timer_create;
       223  110  timer_settime           Time    Native             (timer: Int, flags: Int, new: InBuf, old: OutBuf);
       224  108  timer_gettime           Time    Native             (timer: Int, value: OutBuf);
       225  109  timer_getoverrun        Time    Native             (timer: Int);
@@ -638,7 +688,7 @@ syscalls! {
       231   94  exit_group              Process Native             (status: Int);
       232    _  epoll_wait              Fd      Native             (epoll: Fd, events: OutBuf, max: Int, timeout_ms: Int);
       233   21  epoll_ctl               Fd      Native             (epoll: Fd, op: Int, fd: Fd, event: InBuf);
-      234  131  tgkill                  Signal  Notify             (tgid: Pid, tid: Pid, sig: Signal)                                            -> signal::tgkill;
+      234  131  tgkill                  Signal  Renumber           (tgid: Pid, tid: Pid, sig: Signal)                                            -> signal::tgkill;
       235    _  utimes                  Path    Notify             (path: UserPath, times: InBuf)                                                -> attr::utimes;
       236    _  vserver                 Dead    Refuse(ENOSYS, "never implemented") ();
 
@@ -655,7 +705,7 @@ syscalls! {
       244  184  mq_notify               Ipc     Refuse(ENOSYS, "names are shared with the host") (queue: Fd, event: InBuf);
       245  185  mq_getsetattr           Ipc     Refuse(ENOSYS, "names are shared with the host") (queue: Fd, new: InBuf, old: OutBuf);
       246  104  kexec_load              System  Refuse(EPERM, "loads a kernel") (entry: Ptr, count: ULong, segments: Ptr, flags: ULong);
-      247   95  waitid                  Process Native             (which: Int, pid: Pid, info: OutBuf, options: Int, usage: OutBuf);
+      247   95  waitid                  Process Retell             (which: Int, pid: Pid, info: OutBuf, options: Int, usage: OutBuf);
       248  217  add_key                 Ipc     Refuse(ENOSYS, "keyrings belong to the user, not to the view") (kind: UserName, description: UserName, payload: InBuf, len: Size, ring: Int);
       249  218  request_key             Ipc     Refuse(ENOSYS, "keyrings belong to the user, not to the view") (kind: UserName, description: UserName, info: UserName, ring: Int);
       250  219  keyctl                  Ipc     Refuse(ENOSYS, "keyrings belong to the user, not to the view") (op: Int, a: ULong, b: ULong, c: ULong, d: ULong);
@@ -696,14 +746,14 @@ syscalls! {
 
     // Descriptors that stand for events.
       281   22  epoll_pwait             Fd      Native             (epoll: Fd, events: OutBuf, max: Int, timeout_ms: Int, mask: InBuf, set_size: Size);
-      282    _  signalfd                Signal  Native             (fd: Fd, mask: InBuf, set_size: Size);
+      282    _  signalfd                Signal  Retell             (fd: Fd, mask: InBuf, set_size: Size);
       283   85  timerfd_create          Time    Native             (clock: Clock, flags: Int);
       284    _  eventfd                 Fd      Native             (count: UInt);
       285   47  fallocate               Fd      Meter              (fd: Fd, mode: Int, offset: Off, len: Off)                                    -> meter::fallocate;
       286   86  timerfd_settime         Time    Native             (fd: Fd, flags: Int, new: InBuf, old: OutBuf);
       287   87  timerfd_gettime         Time    Native             (fd: Fd, value: OutBuf);
       288  242  accept4                 Net     Check(accept)      (fd: Fd, addr: OutBuf, len: Ptr, flags: FdFlags);
-      289   74  signalfd4               Signal  Native             (fd: Fd, mask: InBuf, set_size: Size, flags: FdFlags);
+      289   74  signalfd4               Signal  Retell             (fd: Fd, mask: InBuf, set_size: Size, flags: FdFlags);
       290   19  eventfd2                Fd      Native             (count: UInt, flags: FdFlags);
       291   20  epoll_create1           Fd      Native             (flags: FdFlags);
       292   24  dup3                    Fd      Native             (old: Fd, new: Fd, flags: FdFlags);
@@ -711,7 +761,7 @@ syscalls! {
       294   26  inotify_init1           Fd      Native             (flags: FdFlags);
       295   69  preadv                  Fd      Native             (fd: Fd, iov: Ptr, count: ULong, offset: Off, offset_high: Off);
       296   70  pwritev                 Fd      Meter              (fd: Fd, iov: Ptr, count: ULong, offset: Off, offset_high: Off)               -> meter::pwritev;
-      297  240  rt_tgsigqueueinfo       Signal  Notify             (tgid: Pid, tid: Pid, sig: Signal, info: InBuf)                               -> signal::rt_tgsigqueueinfo;
+      297  240  rt_tgsigqueueinfo       Signal  Renumber           (tgid: Pid, tid: Pid, sig: Signal, info: InBuf)                               -> signal::rt_tgsigqueueinfo;
 
     // Watching others, and the insides of other processes.
       298  241  perf_event_open         System  Refuse(EPERM, "measures the host") (attr: Ptr, pid: Pid, cpu: Int, group: Fd, flags: ULong);
@@ -757,7 +807,7 @@ syscalls! {
       336    _  uprobe                  System  Native             ();
 
     // Since Linux 5.1 all architectures share one numbering, starting at 424.
-      424  424  pidfd_send_signal       Signal  Native             (pidfd: Fd, sig: Signal, info: InBuf, flags: UInt);
+      424  424  pidfd_send_signal       Signal  Notify             (pidfd: Fd, sig: Signal, info: InBuf, flags: UInt)                            -> signal::pidfd_send_signal;
       425  425  io_uring_setup          Fd      Refuse(ENOSYS, "performs calls that no filter sees") (entries: UInt, params: Ptr);
       426  426  io_uring_enter          Fd      Refuse(ENOSYS, "performs calls that no filter sees") (fd: Fd, submit: UInt, complete: UInt, flags: UInt, arg: Ptr, size: Size);
       427  427  io_uring_register       Fd      Refuse(ENOSYS, "performs calls that no filter sees") (fd: Fd, op: UInt, arg: Ptr, count: UInt);
@@ -767,7 +817,7 @@ syscalls! {
       431  431  fsconfig                Mount   Refuse(EPERM, "the policy decides what is mounted") (fd: Fd, cmd: UInt, key: UserName, value: Ptr, aux: Int);
       432  432  fsmount                 Mount   Refuse(EPERM, "the policy decides what is mounted") (fd: Fd, flags: UInt, attr_flags: UInt);
       433  433  fspick                  Mount   Refuse(EPERM, "the policy decides what is mounted") (dir: DirFd, path: UserPath, flags: UInt);
-      434  434  pidfd_open              Process Notify             (pid: Pid, flags: UInt)                                                       -> process::pidfd_open;
+      434  434  pidfd_open              Process Renumber           (pid: Pid, flags: UInt)                                                       -> process::pidfd_open;
       435  435  clone3                  Process Refuse(ENOSYS, "its flags are in memory; libc falls back to clone") (args: Ptr, size: Size);
       436  436  close_range             Fd      Native             (first: UInt, last: UInt, flags: UInt);
       437  437  openat2                 Path    Notify             (dir: DirFd, path: UserPath, how: ResolveHow, size: Size)                     -> open::openat2;

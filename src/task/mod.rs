@@ -6,14 +6,22 @@
 //! `CLONE_FS` says.
 
 mod exe;
+mod exec;
+mod ids;
+mod listed;
 mod mem;
 mod numbers;
+mod told;
 
 pub use exe::Exe;
+pub use exec::{Argv, ExecPlan, ExecState};
+pub use ids::{INIT, Pids};
 pub use mem::{GuestMem, Mm, read_bytes, read_cstr};
+pub use told::{NOBODY, Names};
 
 use crate::sys::{self, Errno};
-use crate::vfs::{Dir, Image, Tasks};
+use crate::vfs::{Dir, Tasks as _};
+use ids::Ids;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,6 +33,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 pub struct Task {
     /// Its host thread id. Changes in one case, which makes a new `Task`: exec by a non-leader.
     pub tid: i32,
+    /// Its number in the view.
+    pub number: i32,
     /// Its thread group.
     pub group: Arc<Group>,
     fs: RwLock<Arc<FsContext>>,
@@ -63,6 +73,8 @@ pub struct Receipt {
     pub length: u64,
     /// It is the peer of the socket that the call returns.
     pub of_peer: bool,
+    /// The `struct msghdr` that says where control messages are; 0 if there are none.
+    pub header: u64,
 }
 
 /// What the tracer is to do for a guest at the end of its call.
@@ -83,74 +95,13 @@ pub struct Handover {
     pub cloexec: bool,
 }
 
-/// Where an exec stands.
-#[derive(Debug, Default)]
-pub enum ExecState {
-    /// None is under way.
-    #[default]
-    Idle,
-    /// The tracer has turned this call, execve or execveat, into the private notification.
-    Asked(u32),
-    /// The supervisor has approved; the tracer will rewrite the registers.
-    Approved(Box<ExecPlan>),
-    /// The kernel runs the call, as it was made or rewritten; at the exec stop the image is compared with
-    /// the plan.
-    Running(Box<ExecPlan>),
-    /// The kernel could not run it as it was made: the next attempt takes the descriptor.
-    Again,
-    /// The new program stands ready; it is to get this name at the end of the call.
-    Naming(Vec<u8>),
-}
-
-/// What an approved exec will load.
-#[derive(Debug)]
-pub struct ExecPlan {
-    /// The guest's own path text, if it leads the kernel to the very same program.
-    pub by_path: Option<Vec<u8>>,
-    /// The number in the guest at which the program was injected, close-on-exec.
-    pub slot: i32,
-    /// Device and inode of the program.
-    pub program: (u64, u64),
-    /// Device and inode, as `/proc/PID/maps` shows them, of all files that may be mapped: the program, and
-    /// its ELF interpreter if it has one. `None`: no guest can change either, nor what leads to them.
-    pub mapped: Option<Vec<(u64, u64)>>,
-    /// What the kernel runs in the program's place.
-    pub image: Option<Arc<Image>>,
-    /// A NUL byte in the guest, to serve as the empty path of execveat(2).
-    pub empty_at: u64,
-    /// The argument vector: the guest's own, or a new one for a script's interpreter.
-    pub argv: Argv,
-    /// The guest's environment vector.
-    pub envp: u64,
-    /// The program's name as `/proc/PID/exe` shows it: a path of the view, or what else it is.
-    pub exe: Vec<u8>,
-    /// The path that was asked for, as the program finds it (getauxval(3), `AT_EXECFN`).
-    pub asked: Vec<u8>,
-    /// The name that the task will have (prctl(2), `PR_SET_NAME`): the last one of the path asked.
-    pub comm: Vec<u8>,
-    /// The name that the kernel will give it, which knows only the file.
-    pub file_name: Vec<u8>,
-}
-
-/// The arguments of the new program.
-#[derive(Debug)]
-pub enum Argv {
-    /// Where the guest put them.
-    Guest(u64),
-    /// Strings to be placed in the guest, followed by the guest's own from this address on.
-    Script {
-        /// The interpreter, its optional argument and the script's path, each ending in NUL.
-        first: Vec<Vec<u8>>,
-        /// The address of the guest's second argument pointer, or 0 if it has none.
-        rest: u64,
-    },
-}
-
 /// A guest thread group (process).
 #[derive(Debug)]
 pub struct Group {
     /// Its host id.
     pub tgid: i32,
+    /// Its number in the view.
+    pub number: i32,
     /// Which of all groups it is; unlike the id, that never comes again.
     pub birth: u64,
     mm: RwLock<Arc<Mm>>,
@@ -159,6 +110,8 @@ pub struct Group {
     space: RwLock<Arc<Identity>>,
     /// How many filters its threads have at least, since the guard is one of them; 0 before.
     guarded: AtomicU32,
+    /// Descriptors whose reads stop for the tracer, as long as this program and its children's live; `None` stands for all.
+    ears: Mutex<Vec<Option<i32>>>,
 }
 
 /// What clone(2) `CLONE_FS` shares.
@@ -231,6 +184,27 @@ impl Group {
         self.guarded.store(filters, Ordering::Release);
     }
 
+    fn ears(&self) -> MutexGuard<'_, Vec<Option<i32>>> {
+        self.ears.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose reads must be made to stop, so that those of `fd` do: its own, or all if there are `many` already. `None` if they do.
+    pub fn hears(&self, fd: i32, many: usize) -> Option<Option<i32>> {
+        let ears = self.ears();
+        let does = ears.contains(&Some(fd)) || ears.contains(&None);
+        (!does).then(|| (ears.len() < many).then_some(fd))
+    }
+
+    /// True if reads of some descriptor do.
+    pub fn has_ears(&self) -> bool {
+        !self.ears().is_empty()
+    }
+
+    /// They do now.
+    pub fn heard(&self, which: Option<i32>) {
+        self.ears().push(which);
+    }
+
     fn space(&self) -> Arc<Identity> {
         Arc::clone(&self.space.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -248,9 +222,15 @@ impl Group {
 }
 
 impl Task {
-    fn new(tid: i32, group: Arc<Group>, fs: Arc<FsContext>, files: Arc<Identity>) -> Arc<Self> {
+    fn new(
+        (tid, number): (i32, i32),
+        group: Arc<Group>,
+        fs: Arc<FsContext>,
+        files: Arc<Identity>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             tid,
+            number,
             group,
             fs: RwLock::new(fs),
             pidfd: OnceLock::new(),
@@ -356,13 +336,23 @@ impl Task {
 }
 
 /// All tasks of the sandbox.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
     tasks: RwLock<FxHashMap<i32, Arc<Task>>>,
     /// Thread groups that have died and may not have been waited for by their parent yet: until
     /// then they can still be signalled and asked about.
     zombies: Mutex<VecDeque<i32>>,
     numbers: Mutex<numbers::Numbers>,
+    pids: Pids,
+    ids: Mutex<Ids>,
+    own: told::Own,
+}
+
+impl Default for Registry {
+    /// For the host's numbers.
+    fn default() -> Self {
+        Self::new(Pids::Host)
+    }
 }
 
 /// Zombies that are remembered; the oldest are forgotten first, and then don't exist any more.
@@ -384,6 +374,22 @@ pub struct Kinship {
 }
 
 impl Registry {
+    /// For the process that calls: it is the supervisor.
+    pub fn new(pids: Pids) -> Self {
+        let max = match pids {
+            Pids::Host => Pids::MAX,
+            Pids::Virtual { max } => max,
+        };
+        Self {
+            tasks: RwLock::default(),
+            zombies: Mutex::default(),
+            numbers: Mutex::default(),
+            pids,
+            ids: Mutex::new(Ids::new(max)),
+            own: told::Own::now(),
+        }
+    }
+
     fn map(&self) -> std::sync::RwLockReadGuard<'_, FxHashMap<i32, Arc<Task>>> {
         self.tasks.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -406,26 +412,31 @@ impl Registry {
 
     /// Enters the first guest.
     pub fn add_first(&self, tid: i32, fs: Arc<FsContext>) -> Arc<Task> {
+        let number = self.give_number(tid);
         let group = Arc::new(Group {
             tgid: tid,
+            number,
             birth: self.numbers().enter(tid),
             mm: RwLock::new(Arc::new(Mm::new(tid))),
             exe: RwLock::default(),
             space: RwLock::default(),
             guarded: AtomicU32::new(0),
+            ears: Mutex::default(),
         });
-        let task = Task::new(tid, group, fs, Arc::default());
+        let task = Task::new((tid, number), group, fs, Arc::default());
         self.put(Arc::clone(&task));
         task
     }
 
     /// Enters a task made by fork, vfork or clone.
     pub fn add_child(&self, maker: &Task, tid: i32, kin: Kinship) -> Arc<Task> {
+        let number = self.give_number(tid);
         let group = if kin.thread {
             Arc::clone(&maker.group)
         } else {
             Arc::new(Group {
                 tgid: tid,
+                number,
                 birth: self.numbers().enter(tid),
                 mm: RwLock::new(Arc::new(Mm::new(tid))),
                 exe: RwLock::new(maker.group.exe()),
@@ -435,6 +446,7 @@ impl Registry {
                     Arc::default()
                 }),
                 guarded: AtomicU32::new(kin.guarded),
+                ears: Mutex::new(maker.group.ears().clone()),
             })
         };
         let fs = if kin.fs {
@@ -447,7 +459,7 @@ impl Registry {
         } else {
             Arc::default()
         };
-        let task = Task::new(tid, group, fs, files);
+        let task = Task::new((tid, number), group, fs, files);
         self.put(Arc::clone(&task));
         task
     }
@@ -456,13 +468,15 @@ impl Registry {
     /// Returns the leader's record.
     pub fn become_leader(&self, old: i32, tgid: i32) -> Option<Arc<Task>> {
         let former = self.get(old)?;
+        let gone = self.threads(tgid).into_iter().filter(|&tid| tid != tgid);
+        gone.for_each(|tid| self.take_number(tid, false));
         let mut tasks = self.tasks.write().unwrap_or_else(PoisonError::into_inner);
         tasks.retain(|_, t| t.group.tgid != tgid || t.tid == tgid && old == tgid);
         if old == tgid {
             return tasks.get(&tgid).cloned();
         }
         let group = Arc::clone(&former.group);
-        let leader = Task::new(tgid, group, former.fs(), former.files());
+        let leader = Task::new((tgid, group.number), group, former.fs(), former.files());
         *leader.exec() = std::mem::take(&mut *former.exec());
         tasks.insert(tgid, Arc::clone(&leader));
         Some(leader)
@@ -473,7 +487,9 @@ impl Registry {
         if let Some(task) = self.get(tid) {
             task.dead.store(true, Ordering::Release);
             let busy = task.serve();
-            if task.tid == task.group.tgid {
+            let is_process = task.tid == task.group.tgid;
+            self.take_number(tid, is_process);
+            if is_process {
                 let mut zombies = self.zombies.lock().unwrap_or_else(PoisonError::into_inner);
                 if zombies.len() == MAX_ZOMBIES {
                     zombies.pop_front();
@@ -554,37 +570,5 @@ impl Registry {
             .get(&tgid)
             .or_else(|| tasks.values().find(|t| t.group.tgid == tgid))
             .cloned()
-    }
-}
-
-impl Tasks for Registry {
-    fn groups(&self) -> Vec<i32> {
-        let mut all: Vec<i32> = self.map().values().map(|t| t.group.tgid).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-
-    fn threads(&self, tgid: i32) -> Vec<i32> {
-        let mut all: Vec<i32> = self
-            .map()
-            .values()
-            .filter(|t| t.group.tgid == tgid)
-            .map(|t| t.tid)
-            .collect();
-        all.sort_unstable();
-        all
-    }
-
-    fn cwd(&self, tgid: i32) -> Option<Arc<Dir>> {
-        Some(self.of_group(tgid)?.fs().cwd())
-    }
-
-    fn exe(&self, tgid: i32) -> Option<Vec<u8>> {
-        Some(self.of_group(tgid)?.group.exe().text)
-    }
-
-    fn descriptor(&self, tgid: i32, fd: i32) -> sys::Result<OwnedFd> {
-        self.of_group(tgid).ok_or(Errno::ENOENT)?.descriptor(fd)
     }
 }

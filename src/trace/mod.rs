@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// One line per call that reached the supervisor:
-/// `TIME-US TASK NAME(ARGUMENTS) = REPLY [denied by RULE]`.
+/// `TIME-US TASK NAME(ARGUMENTS) = REPLY [denied by RULE]`; tasks by their numbers in the view.
 #[derive(Debug)]
 pub struct Log {
     out: Mutex<BufWriter<File>>,
@@ -45,14 +45,14 @@ impl Log {
         let _ = writeln!(
             out,
             "{us:8.1} {} {name}({arguments}) = {reply}{verdict}",
-            task.tid
+            task.number
         );
     }
 
     /// Writes what a guest's exec came to, which only the tracer sees.
-    pub(crate) fn event(&self, tid: i32, text: &str) {
+    pub(crate) fn event(&self, number: i32, text: &str) {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = writeln!(out, "       - {tid} {text}");
+        let _ = writeln!(out, "       - {number} {text}");
     }
 
     /// Writes out what is buffered.

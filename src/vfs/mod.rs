@@ -30,6 +30,7 @@ pub mod path;
 mod readdir;
 mod resolve;
 mod scratch;
+mod tasks;
 
 pub use dir::{Dir, Inode};
 pub use fs::{Identity, NO_DOMAIN, check_hostname};
@@ -39,6 +40,7 @@ pub use readdir::Listing;
 pub(crate) use readdir::to_old_layout;
 pub use resolve::{Follow, Found, Last, Place, Scope};
 pub use scratch::Scratch;
+pub use tasks::{Caller, Tasks};
 
 use crate::policy::RuleId;
 use crate::sys::{self, Errno};
@@ -54,31 +56,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
-
-/// The tasks as the file system needs to know them (for `/proc`).
-pub trait Tasks: Send + Sync {
-    /// Thread-group ids of all guests, in order.
-    fn groups(&self) -> Vec<i32>;
-    /// Thread ids of group `tgid`; empty if there is no such group.
-    fn threads(&self, tgid: i32) -> Vec<i32>;
-    /// The working directory of a group.
-    fn cwd(&self, tgid: i32) -> Option<Arc<Dir>>;
-    /// A group's program, as it was when it was executed.
-    fn exe(&self, tgid: i32) -> Option<Vec<u8>>;
-    /// A duplicate of a group's descriptor.
-    fn descriptor(&self, tgid: i32, fd: i32) -> sys::Result<OwnedFd>;
-}
-
-/// Who walks: magic links and descriptors are resolved for this task.
-#[derive(Clone, Copy)]
-pub struct Caller<'c> {
-    /// Its thread group.
-    pub tgid: i32,
-    /// Its thread.
-    pub tid: i32,
-    /// All tasks of the sandbox.
-    pub tasks: &'c dyn Tasks,
-}
 
 /// The view's file system.
 pub struct Vfs {
@@ -120,9 +97,21 @@ pub struct Vfs {
     /// Some private directory may grow only so far.
     metered: bool,
     next_id: AtomicU64,
+    /// The tasks, where their numbers are the view's own.
+    tasks: OnceLock<Arc<dyn Tasks>>,
 }
 
 impl Vfs {
+    /// From now on processes are called by the numbers of these tasks.
+    pub fn number_by(&self, tasks: Arc<dyn Tasks>) {
+        // Once for each run.
+        let _ = self.tasks.set(tasks);
+    }
+
+    fn tasks(&self) -> Option<&dyn Tasks> {
+        self.tasks.get().map(|tasks| &**tasks)
+    }
+
     /// Builds the file system. `synthetic_rule` governs directories that exist only in the view.
     pub fn new(table: MountTable, scratch: Scratch, synthetic_rule: RuleId) -> sys::Result<Self> {
         let next_id = AtomicU64::new(1);
@@ -206,6 +195,7 @@ impl Vfs {
             listed: Mutex::default(),
             metered,
             next_id,
+            tasks: OnceLock::new(),
         })
     }
 
@@ -351,6 +341,15 @@ impl Vfs {
         }
         let fd = self.reopen(fd.as_fd(), libc::O_PATH | libc::O_DIRECTORY)?;
         self.identify(fd, None)
+    }
+
+    /// The thread group whose directory in `/proc` a descriptor is, which some take for a pidfd (pidfd_send_signal(2)).
+    pub fn group_of_directory(&self, fd: BorrowedFd<'_>) -> Option<i32> {
+        let stat = sys::fs::fstat(fd).ok()?;
+        match lock(&self.placeholders).get(&(stat.st_dev, stat.st_ino))? {
+            SynthDir::Proc(fs::ProcDir::Group(tgid)) => Some(*tgid),
+            _ => None,
+        }
     }
 
     /// Finds where in the view a held host directory lies, by the path that the kernel knows for

@@ -146,7 +146,7 @@ impl Vfs {
             MapsFile::Maps => HashMap::new(),
             MapsFile::NumaMaps => self.mapped_files(relative)?,
         };
-        made(relative, |out| {
+        made(&self.shown(relative), |out| {
             let mut line = Vec::new();
             // Neighbours mostly map one file.
             let mut last: Option<(Vec<u8>, Option<u64>, Vec<u8>)> = None;

@@ -5,12 +5,14 @@ mod identity;
 mod made;
 mod maps;
 mod mounts;
+mod numbers;
 mod proc;
 
 pub(super) use dev::Terminal;
 pub use identity::{Identity, IdentityFile, NO_DOMAIN, check_hostname};
 pub use maps::MapsFile;
 pub use mounts::MountFile;
+pub use numbers::NumbersFile;
 pub use proc::{Magic, ProcDir};
 
 use super::deed::bare;
@@ -65,6 +67,8 @@ pub enum SynthFile {
     Proc(String),
     /// The mappings of a process, by the host's file below `/proc`.
     Maps(MapsFile, String),
+    /// A file that tells numbers of processes, by the host's file below `/proc`.
+    Numbers(NumbersFile, String),
     /// The mounts of the view, as a file of this process.
     Mounts(MountFile, i32),
     /// Which machine this is.
@@ -112,7 +116,9 @@ impl Vfs {
             SynthDir::Ancestor(node) => self.table.path(node).cloned(),
             SynthDir::Dev => VPath::clean(b"/dev"),
             SynthDir::Pts => VPath::clean(b"/dev/pts"),
-            SynthDir::Proc(dir) => VPath::clean(format!("/proc/{}", dir.relative()).as_bytes()),
+            SynthDir::Proc(dir) => {
+                VPath::clean(format!("/proc/{}", dir.shown(self.tasks())).as_bytes())
+            }
         }
     }
 
@@ -192,7 +198,9 @@ impl Vfs {
             SynthFile::Device(name) => format!("/dev/{name}"),
             SynthFile::Tty => "/dev/tty".into(),
             SynthFile::Pts(n) => format!("/dev/pts/{n}"),
-            SynthFile::Proc(rel) | SynthFile::Maps(_, rel) => rel.clone(),
+            SynthFile::Proc(rel) | SynthFile::Maps(_, rel) | SynthFile::Numbers(_, rel) => {
+                rel.clone()
+            }
             SynthFile::Identity(file) => file.relative().into(),
             // The host's tells the host's mounts.
             SynthFile::Mounts(..) => return Err(Errno::ENOENT),
@@ -215,7 +223,8 @@ impl Vfs {
             SynthFile::Proc(rel) if writes && !proc::is_writable(rel) => Err(Errno::EACCES),
             made if is_made(made) && writes => Err(Errno::EACCES),
             made if is_made(made) => {
-                self.reopen(self.make_text(file)?.as_fd(), flags & !libc::O_DIRECTORY)
+                let text = self.make_text(file, Some(who.tid))?;
+                self.reopen(text.as_fd(), flags & !libc::O_DIRECTORY)
             }
             SynthFile::Tty => self.open_tty(flags, who),
             SynthFile::Device("ptmx") => {
@@ -240,12 +249,13 @@ impl Vfs {
         matches!(place, Place::Synth(file) if is_made(file))
     }
 
-    /// A file whose text is made here, not the host's.
-    fn make_text(&self, file: &SynthFile) -> sys::Result<OwnedFd> {
+    /// A file whose text is made here, not the host's, for the thread that reads it.
+    fn make_text(&self, file: &SynthFile, caller: Option<i32>) -> sys::Result<OwnedFd> {
         match file {
             SynthFile::Mounts(file, tgid) => self.open_mounts(*file, *tgid),
             SynthFile::Maps(file, relative) => self.open_maps(*file, relative),
             SynthFile::Identity(file) => self.open_identity(*file),
+            SynthFile::Numbers(file, relative) => self.open_numbers(*file, relative, caller),
             _ => Err(Errno::ENOENT),
         }
     }
@@ -293,7 +303,7 @@ impl Vfs {
                 copy(found.ok_or(Errno::ENOENT)?.slave.as_fd())
             }
             Place::Synth(file) if is_made(file) => {
-                self.reopen(self.make_text(file)?.as_fd(), libc::O_PATH)
+                self.reopen(self.make_text(file, None)?.as_fd(), libc::O_PATH)
             }
             Place::Synth(file) => {
                 let (dir, name) = self.host_of(file)?;
@@ -362,7 +372,10 @@ impl Vfs {
 fn is_made(file: &SynthFile) -> bool {
     matches!(
         file,
-        SynthFile::Mounts(..) | SynthFile::Maps(..) | SynthFile::Identity(_)
+        SynthFile::Mounts(..)
+            | SynthFile::Maps(..)
+            | SynthFile::Numbers(..)
+            | SynthFile::Identity(_)
     )
 }
 

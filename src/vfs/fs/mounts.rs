@@ -61,7 +61,7 @@ impl Vfs {
             MountFile::Mounts => "mounts",
             MountFile::MountInfo => "mountinfo",
         };
-        made(&format!("{tgid}/{name}"), |out| {
+        made(&self.shown(&format!("{tgid}/{name}")), |out| {
             out.write_all(text.as_bytes())
         })
     }

@@ -4,11 +4,12 @@
 //! ours. What is not listed here does not exist.
 
 use super::made::made_name;
-use super::{IdentityFile, MapsFile, MountFile, SynthDir, SynthFile, SynthNode};
+use super::numbers::{INIT_FILES, shown};
+use super::{IdentityFile, MapsFile, MountFile, NumbersFile, SynthDir, SynthFile, SynthNode};
 use crate::sys::{self, Errno};
 use crate::vfs::path::components;
 use crate::vfs::resolve::{Last, Place};
-use crate::vfs::{Caller, Vfs, strip_deleted};
+use crate::vfs::{Caller, Tasks, Vfs, strip_deleted};
 use bumpalo::Bump;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,7 +20,9 @@ use std::sync::Arc;
 pub enum ProcDir {
     /// `/proc`
     Root,
-    /// `/proc/TGID`
+    /// `/proc/1`: sbox, where numbers are the view's own.
+    Init,
+    /// `/proc/TGID`; this and the following have the host's numbers.
     Group(i32),
     /// `/proc/TGID/task`
     Tasks(i32),
@@ -123,13 +126,15 @@ impl ProcDir {
             Self::Fd(tgid) => (8, tgid as u64, 0),
             Self::FdInfo(tgid) => (9, tgid as u64, 0),
             Self::Host(index) => (10, index as u64, 0),
+            Self::Init => (11, 0, 0),
         }
     }
 
-    /// Its path below `/proc`.
-    pub(super) fn relative(self) -> String {
+    /// Its path below the host's `/proc`.
+    fn relative(self) -> String {
         match self {
             Self::Root => String::new(),
+            Self::Init => std::process::id().to_string(),
             Self::Group(tgid) => tgid.to_string(),
             Self::Tasks(tgid) => format!("{tgid}/task"),
             Self::Task(tgid, tid) => format!("{tgid}/task/{tid}"),
@@ -138,10 +143,19 @@ impl ProcDir {
             Self::Host(index) => HOST_DIRS.get(index).copied().unwrap_or_default().to_owned(),
         }
     }
+
+    /// Its path below the view's.
+    pub(super) fn shown(self, tasks: Option<&dyn Tasks>) -> String {
+        let relative = self.relative();
+        match tasks {
+            Some(tasks) => shown(&relative, tasks),
+            None => relative,
+        }
+    }
 }
 
 impl Magic {
-    /// Its path below `/proc`.
+    /// Its path below the host's `/proc`.
     pub(super) fn relative(self) -> String {
         match self {
             Self::Exe(tgid) => format!("{tgid}/exe"),
@@ -166,28 +180,47 @@ pub(super) fn child(dir: ProcDir, name: &[u8], who: Caller<'_>) -> SynthNode {
     match dir {
         ProcDir::Root => match text {
             "mounts" => SynthNode::Link(b"self/mounts"[..].into()),
-            "self" => SynthNode::Link(who.tgid.to_string().into_bytes().into()),
+            "self" => link(who.tasks.process_told(who.tgid).to_string()),
             "thread-self" => {
-                SynthNode::Link(format!("{}/task/{}", who.tgid, who.tid).into_bytes().into())
+                let [tgid, tid] = [who.tgid, who.tid].map(|host| who.tasks.process_told(host));
+                link(format!("{tgid}/task/{tid}"))
             }
             _ => match number(name) {
-                Some(tid) => {
-                    group_of(tid, who).map_or(SynthNode::Absent, |tgid| group_or_task(tgid, tid))
+                Some(1) if who.tasks.numbers().is_some() => {
+                    SynthNode::Dir(SynthDir::Proc(ProcDir::Init))
                 }
-                None => host_child("", text),
+                Some(number) => who
+                    .tasks
+                    .process_meant(number)
+                    .and_then(|tid| Some(group_or_task(group_of(tid, who)?, tid)))
+                    .unwrap_or(SynthNode::Absent),
+                None => host_child("", text, who),
             },
+        },
+        ProcDir::Init => match NumbersFile::of_init(text) {
+            Some(file) => SynthNode::File(SynthFile::Numbers(
+                file,
+                format!("{}/{text}", ProcDir::Init.relative()),
+            )),
+            None => SynthNode::Absent,
         },
         ProcDir::Group(tgid) => match text {
             "task" => SynthNode::Dir(SynthDir::Proc(ProcDir::Tasks(tgid))),
-            _ => task_child(tgid, &tgid.to_string(), text),
+            _ => task_child(tgid, &tgid.to_string(), text, who),
         },
-        ProcDir::Tasks(tgid) => match number(name) {
+        ProcDir::Tasks(tgid) => match number(name).and_then(|n| who.tasks.process_meant(n)) {
             Some(tid) if who.tasks.threads(tgid).contains(&tid) => {
                 SynthNode::Dir(SynthDir::Proc(ProcDir::Task(tgid, tid)))
             }
             _ => SynthNode::Absent,
         },
-        ProcDir::Task(tgid, tid) => task_child(tgid, &format!("{tgid}/task/{tid}"), text),
+        ProcDir::Task(tgid, tid) => {
+            let relative = format!("{tgid}/task/{tid}");
+            match text {
+                "children" => file(format!("{relative}/children"), who),
+                _ => task_child(tgid, &relative, text, who),
+            }
+        }
         ProcDir::Fd(tgid) => match number(name) {
             Some(fd) if open_descriptors(tgid).contains(&fd) => {
                 SynthNode::Magic(Magic::Fd(tgid, fd))
@@ -196,12 +229,28 @@ pub(super) fn child(dir: ProcDir, name: &[u8], who: Caller<'_>) -> SynthNode {
         },
         ProcDir::FdInfo(tgid) => match number(name) {
             Some(fd) if open_descriptors(tgid).contains(&fd) => {
-                SynthNode::File(SynthFile::Proc(format!("{tgid}/fdinfo/{fd}")))
+                file(format!("{tgid}/fdinfo/{fd}"), who)
             }
             _ => SynthNode::Absent,
         },
-        ProcDir::Host(index) => host_child(HOST_DIRS.get(index).copied().unwrap_or_default(), text),
+        ProcDir::Host(index) => {
+            let dir = HOST_DIRS.get(index).copied().unwrap_or_default();
+            host_child(dir, text, who)
+        }
     }
+}
+
+fn link(text: String) -> SynthNode {
+    SynthNode::Link(text.into_bytes().into())
+}
+
+/// A file below the host's `/proc`, whose numbers are the view's.
+fn file(relative: String, who: Caller<'_>) -> SynthNode {
+    let numbers = NumbersFile::of(&relative).filter(|_| who.tasks.numbers().is_some());
+    SynthNode::File(match numbers {
+        Some(file) => SynthFile::Numbers(file, relative),
+        None => SynthFile::Proc(relative),
+    })
 }
 
 /// `/proc/TID` of a thread that is no leader exists too, though no listing shows it (proc(5)).
@@ -222,9 +271,10 @@ fn group_of(tid: i32, who: Caller<'_>) -> Option<i32> {
     groups
         .into_iter()
         .find(|&tgid| who.tasks.threads(tgid).contains(&tid))
+        .or_else(|| who.tasks.zombies().contains(&tid).then_some(tid))
 }
 
-fn task_child(tgid: i32, relative: &str, name: &str) -> SynthNode {
+fn task_child(tgid: i32, relative: &str, name: &str, who: Caller<'_>) -> SynthNode {
     if let Some(file) = MountFile::named(name) {
         return SynthNode::File(SynthFile::Mounts(file, tgid));
     }
@@ -236,16 +286,16 @@ fn task_child(tgid: i32, relative: &str, name: &str) -> SynthNode {
         "fdinfo" => SynthNode::Dir(SynthDir::Proc(ProcDir::FdInfo(tgid))),
         _ if TASK_FILES.contains(&name) => {
             let relative = format!("{relative}/{name}");
-            SynthNode::File(match MapsFile::named(name) {
-                Some(file) => SynthFile::Maps(file, relative),
-                None => SynthFile::Proc(relative),
-            })
+            match MapsFile::named(name) {
+                Some(file) => SynthNode::File(SynthFile::Maps(file, relative)),
+                None => file(relative, who),
+            }
         }
         _ => SynthNode::Absent,
     }
 }
 
-fn host_child(dir: &str, name: &str) -> SynthNode {
+fn host_child(dir: &str, name: &str, who: Caller<'_>) -> SynthNode {
     let path = if dir.is_empty() {
         name.to_owned()
     } else {
@@ -258,7 +308,7 @@ fn host_child(dir: &str, name: &str) -> SynthNode {
         return SynthNode::File(SynthFile::Identity(file));
     }
     if HOST_FILES.contains(&path.as_str()) {
-        return SynthNode::File(SynthFile::Proc(path));
+        return file(path, who);
     }
     SynthNode::Absent
 }
@@ -279,15 +329,32 @@ pub(super) fn names(dir: ProcDir, who: Caller<'_>) -> Vec<(Vec<u8>, u8)> {
             .map(|n| (n.to_string().into_bytes(), kind))
             .collect()
     };
+    let told = |list: Vec<i32>| -> Vec<i32> {
+        let mut told: Vec<i32> = list
+            .into_iter()
+            .map(|n| who.tasks.process_told(n))
+            .collect();
+        told.sort_unstable();
+        told
+    };
     match dir {
         ProcDir::Root => {
             let mut all = host_names("");
             all.push((b"mounts".to_vec(), libc::DT_LNK));
             all.push((b"self".to_vec(), libc::DT_LNK));
             all.push((b"thread-self".to_vec(), libc::DT_LNK));
-            all.extend(numbers(who.tasks.groups(), libc::DT_DIR));
+            if who.tasks.numbers().is_some() {
+                all.push((b"1".to_vec(), libc::DT_DIR));
+            }
+            let mut groups = who.tasks.groups();
+            groups.extend(who.tasks.zombies());
+            all.extend(numbers(told(groups), libc::DT_DIR));
             all
         }
+        ProcDir::Init => INIT_FILES
+            .iter()
+            .map(|f| (f.as_bytes().to_vec(), libc::DT_REG))
+            .collect(),
         ProcDir::Group(_) | ProcDir::Task(..) => {
             let files = TASK_FILES
                 .iter()
@@ -299,10 +366,13 @@ pub(super) fn names(dir: ProcDir, who: Caller<'_>) -> Vec<(Vec<u8>, u8)> {
             let dirs = ["fd", "fdinfo"]
                 .iter()
                 .map(|d| (d.as_bytes().to_vec(), libc::DT_DIR));
-            let task = matches!(dir, ProcDir::Group(_)).then(|| (b"task".to_vec(), libc::DT_DIR));
-            files.chain(links).chain(dirs).chain(task).collect()
+            let own = match dir {
+                ProcDir::Group(_) => (b"task".to_vec(), libc::DT_DIR),
+                _ => (b"children".to_vec(), libc::DT_REG),
+            };
+            files.chain(links).chain(dirs).chain([own]).collect()
         }
-        ProcDir::Tasks(tgid) => numbers(who.tasks.threads(tgid), libc::DT_DIR),
+        ProcDir::Tasks(tgid) => numbers(told(who.tasks.threads(tgid)), libc::DT_DIR),
         ProcDir::Fd(tgid) => numbers(open_descriptors(tgid), libc::DT_LNK),
         ProcDir::FdInfo(tgid) => numbers(open_descriptors(tgid), libc::DT_REG),
         ProcDir::Host(index) => host_names(HOST_DIRS.get(index).copied().unwrap_or_default()),
@@ -428,14 +498,18 @@ impl Vfs {
     /// What `/proc/PID/fd` shows for a file of the view's `/proc`.
     fn text_of_proc(&self, fd: BorrowedFd<'_>, who: Caller<'_>) -> sys::Result<Option<Vec<u8>>> {
         let host = crate::vfs::host_path(fd)?.0;
-        let Some(below) = made_name(&host).or_else(|| host.strip_prefix(b"/proc/")) else {
-            return Ok(None);
+        let below = match made_name(&host) {
+            Some(below) => String::from_utf8_lossy(below).into_owned(),
+            None => match host.strip_prefix(b"/proc/") {
+                Some(below) => shown(&String::from_utf8_lossy(below), who.tasks),
+                None => return Ok(None),
+            },
         };
         let mut at = ProcDir::Root;
-        for name in components(below) {
+        for name in components(below.as_bytes()) {
             at = match child(at, name, who) {
                 SynthNode::Dir(SynthDir::Proc(dir)) => dir,
-                SynthNode::File(_) => return Ok(Some([b"/proc/", below].concat())),
+                SynthNode::File(_) => return Ok(Some([b"/proc/", below.as_bytes()].concat())),
                 _ => return Ok(None),
             };
         }

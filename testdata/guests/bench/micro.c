@@ -10,14 +10,14 @@
 #include <unistd.h>
 #include "bench.h"
 
-static long long loop_getppid(long n, const char *path)
+static long long loop_getuid(long n, const char *path)
 {
-	long first = syscall(SYS_getppid);
+	long first = syscall(SYS_getuid);
 
 	(void)path;
 	for (long i = 0; i < n; i++)
-		if (syscall(SYS_getppid) != first)
-			die("getppid");
+		if (syscall(SYS_getuid) != first)
+			die("getuid");
 	return n;
 }
 
@@ -152,7 +152,7 @@ static const struct {
 	long long (*loop)(long n, const char *path);
 	int opens;
 } calls[] = {
-	{ "getppid", loop_getppid, 0 },
+	{ "getuid", loop_getuid, 0 },
 	{ "read-zero", loop_read_zero, 1 },
 	{ "read-4k", loop_read_4k, 1 },
 	{ "stat", loop_stat, 0 },

@@ -1,0 +1,67 @@
+//! The tasks as the file system knows them, for `/proc`.
+
+use super::{NOBODY, Names, Registry};
+use crate::sys::{self, Errno};
+use crate::vfs::{Dir, Tasks};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, PoisonError};
+
+impl Tasks for Registry {
+    fn groups(&self) -> Vec<i32> {
+        let mut all: Vec<i32> = self.map().values().map(|t| t.group.tgid).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    fn zombies(&self) -> Vec<i32> {
+        let zombies = self.zombies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<i32> = zombies.iter().copied().collect();
+        drop(zombies);
+        all.retain(|&tgid| !self.lives(tgid) && self.is_member(tgid));
+        all
+    }
+
+    fn threads(&self, tgid: i32) -> Vec<i32> {
+        let mut all: Vec<i32> = self
+            .map()
+            .values()
+            .filter(|t| t.group.tgid == tgid)
+            .map(|t| t.tid)
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
+    fn cwd(&self, tgid: i32) -> Option<Arc<Dir>> {
+        Some(self.of_group(tgid)?.fs().cwd())
+    }
+
+    fn exe(&self, tgid: i32) -> Option<Vec<u8>> {
+        Some(self.of_group(tgid)?.group.exe().text)
+    }
+
+    fn descriptor(&self, tgid: i32, fd: i32) -> sys::Result<OwnedFd> {
+        self.of_group(tgid).ok_or(Errno::ENOENT)?.descriptor(fd)
+    }
+
+    fn process_told(&self, host: i32) -> i32 {
+        self.told(host, Names::Thread)
+    }
+
+    fn group_told(&self, host: i32) -> i32 {
+        self.told(host, Names::Group)
+    }
+
+    fn session_told(&self, host: i32) -> i32 {
+        self.told(host, Names::Session)
+    }
+
+    fn process_meant(&self, number: i32) -> Option<i32> {
+        Some(self.meant(number, Names::Thread)).filter(|&host| host != NOBODY)
+    }
+
+    fn numbers(&self) -> Option<(i32, i32)> {
+        self.range()
+    }
+}

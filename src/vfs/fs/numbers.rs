@@ -27,7 +27,7 @@ pub enum NumbersFile {
     LoadAvg,
     /// `/proc/sys/kernel/pid_max`
     PidMax,
-    /// A file of process 1, by its place in [`INIT_FILES`].
+    /// A file of process 1, by its place in the list of them.
     Init(usize),
 }
 

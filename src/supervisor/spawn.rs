@@ -127,6 +127,9 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         .map(|terminals| terminals.start(first))
         .transpose()
         .map_err(own("starting the program's terminal"))?;
+    if let Some(terminal) = &terminal {
+        tasks.set_attendant(terminal.attendant);
+    }
 
     let Setup {
         vfs,

@@ -6,6 +6,7 @@
 use super::ids::{INIT, Known};
 use super::{Ids, Pids, Registry};
 use crate::sys;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 
 /// A number that no process has: `PID_MAX_LIMIT` is far below. The kernel gives for it whatever error it has for nobody.
@@ -13,11 +14,13 @@ pub const NOBODY: i32 = i32::MAX;
 
 /// The supervisor, which is process 1 of the view, and its process group and session, which are numbered 1 as well: they hold
 /// others whom guests don't see.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Own {
     pid: i32,
     group: i32,
     session: i32,
+    /// The process that leads session and group where the guests have a terminal, and is the parent of the first; else 0.
+    attendant: AtomicI32,
 }
 
 impl Own {
@@ -27,7 +30,23 @@ impl Own {
             // Neither fails for the caller itself.
             group: sys::process::getpgid(0).unwrap_or(0),
             session: sys::process::getsid(0).unwrap_or(0),
+            attendant: AtomicI32::new(0),
         }
+    }
+
+    /// The host's number of what is numbered 1.
+    fn host(&self, names: Names) -> i32 {
+        match (self.attendant.load(Ordering::Relaxed), names) {
+            (_, Names::Process | Names::Thread) => self.pid,
+            (0, Names::Group) => self.group,
+            (0, Names::Session) => self.session,
+            (attendant, Names::Group | Names::Session) => attendant,
+        }
+    }
+
+    /// True if guests know this number of the host's as 1.
+    fn is(&self, host: i32, names: Names) -> bool {
+        host == self.host(names) || host == self.attendant.load(Ordering::Relaxed)
     }
 }
 
@@ -53,6 +72,11 @@ impl Registry {
     /// True if the view has numbers of its own.
     pub fn renumbers(&self) -> bool {
         matches!(self.pids, Pids::Virtual { .. })
+    }
+
+    /// The process between sbox and the first guest, which the view doesn't tell from sbox.
+    pub fn set_attendant(&self, host: i32) {
+        self.own.attendant.store(host, Ordering::Relaxed);
     }
 
     /// Numbers a new task.
@@ -100,12 +124,7 @@ impl Registry {
         if !self.renumbers() || host <= 0 {
             return host;
         }
-        let own = match names {
-            Names::Process | Names::Thread => self.own.pid,
-            Names::Group => self.own.group,
-            Names::Session => self.own.session,
-        };
-        if host == own {
+        if self.own.is(host, names) {
             return INIT;
         }
         let known = self.ids().of_host(host);
@@ -145,10 +164,8 @@ impl Registry {
         if !self.renumbers() || number <= 0 {
             return number;
         }
-        match (number, names) {
-            (INIT, Names::Group) => return self.own.group,
-            (INIT, Names::Session) => return self.own.session,
-            _ => {}
+        if number == INIT && matches!(names, Names::Group | Names::Session) {
+            return self.own.host(names);
         }
         if let Some(host) = self.ids().to_host(number) {
             return host;

@@ -20,6 +20,7 @@ mod approve;
 mod change;
 mod cpus;
 mod ears;
+mod exec;
 pub mod filter;
 mod guard;
 mod inject;

@@ -9,7 +9,8 @@
 
 mod support;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use support::{Job, Test, guest, need_sbox, scratch};
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         signals_of_the_whole_group_are_sent_by_1,
         tools_show_what_is_there,
         killed_at_any_moment,
+        the_hosts_numbers_may_be_small_too,
     ])
 }
 
@@ -160,5 +162,39 @@ fn killed_at_any_moment() -> Test {
     let job = Job::new([&program]).flags(["--cwd", "/", "--pid-max", "40"]);
     job.native().assert_guest_ok("pids_storm, natively");
     job.run_sbox().assert_guest_ok("pids_storm");
+    Ok(())
+}
+
+/// In a container the host's numbers are those of the view, of others.
+fn the_hosts_numbers_may_be_small_too() -> Test {
+    let (program, dir) = (guest("pids")?, scratch());
+    let bwrap = support::need(&["/usr/bin/bwrap"])?;
+    need_sbox()?;
+    let contained = || {
+        let mut command = Command::new(&bwrap);
+        command.args(["--dev-bind", "/", "/", "--unshare-pid", "--proc", "/proc"]);
+        command
+    };
+    if !contained()
+        .arg("true")
+        .output()
+        .is_ok_and(|o| o.status.success())
+    {
+        return Err(support::Skip("no pid namespace".into()));
+    }
+    let plain = Job::new([&program]).writable_dir(dir.path()).sbox_command();
+    let mut command = contained();
+    command.arg(plain.get_program()).args(plain.get_args());
+    command.current_dir(dir.path()).env_clear();
+    for (name, value) in plain.get_envs() {
+        command.env(name, value.expect("set"));
+    }
+    let out = support::job::run(command, &[], Duration::from_secs(60));
+    out.assert_guest_ok("pids");
+    assert!(
+        out.stdout_text().matches("ok ").count() > 200,
+        "{}",
+        out.all()
+    );
     Ok(())
 }

@@ -18,7 +18,7 @@ use super::service::Worker;
 use super::{Shared, ears};
 use crate::sys::Errno;
 use crate::sys::process::{self as sp, SeccompStop};
-use crate::syscall::numbers::{self, Given, Numbers, Returned, Sender, Told};
+use crate::syscall::numbers::{self, Given, Numbers, Returned, Sender, Sort, Told};
 use crate::task::{GuestMem, Names, Registry, Task};
 use nix::sys::ptrace;
 use nix::unistd::Pid;
@@ -95,7 +95,7 @@ fn begin(
     let nr = call.nr as u32;
     let what = numbers::of(nr, &call.args);
     let mut args = call.args;
-    let mut names_init = false;
+    let (mut names_init, mut process) = (false, 0);
     for &(register, sort) in what.registers {
         let Some(word) = args.get_mut(register) else {
             continue;
@@ -103,7 +103,14 @@ fn begin(
         let given = *word as i32;
         // The last one says who is concerned.
         names_init = sort.names_init(given) && tasks.is_init(given);
-        let meant = sort.translate(given, |n, names| tasks.meant(n, names));
+        let meant = match sort {
+            // tgkill(2): behind its process.
+            Sort::Of(Names::Thread) if register == 1 && what.registers.len() == 2 => {
+                sort.translate(given, |n, _| tasks.meant_in(n, process))
+            }
+            _ => sort.translate(given, |n, names| tasks.meant(n, names)),
+        };
+        process = meant;
         if meant != given {
             *word = i64::from(meant).cast_unsigned();
         }

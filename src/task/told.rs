@@ -177,6 +177,17 @@ impl Registry {
         NOBODY
     }
 
+    /// The same of a thread, named together with its process on the host. Where the host's numbers are as small as ours (in a
+    /// container), a word that the kernel has written may be another task's number, too: the process tells which.
+    pub fn meant_in(&self, number: i32, tgid: i32) -> i32 {
+        let is_in = |host: i32| self.get(host).is_some_and(|t| t.group.tgid == tgid);
+        let meant = self.meant(number, Names::Thread);
+        match !is_in(meant) && is_in(number) {
+            true => number,
+            false => meant,
+        }
+    }
+
     /// The number that was given last, and from which on they begin again.
     pub fn range(&self) -> Option<(i32, i32)> {
         self.renumbers().then(|| {

@@ -211,19 +211,25 @@ fn command(scene: Scene, in_sbox: bool, dir: &Path) -> Vec<String> {
     all
 }
 
-/// Process numbers differ by nature: four digits and more, and those that a shell tells of its jobs.
+/// Process numbers differ by nature: four digits and more, and those that a shell tells of its jobs, which it puts
+/// into columns.
 fn normalised(screen: &str) -> String {
     let mut out = String::new();
     for line in screen.trim_end().lines() {
         let mut words: Vec<String> = vec![];
+        let mut may_be_of_job = line.starts_with('[');
         for (at, word) in line.trim_end().split(' ').enumerate() {
             let number = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
-            let of_job = at == 1 && line.starts_with('[');
-            words.push(if number && (word.len() > 3 || of_job) {
-                "N".to_owned()
+            let after_group = words.last().is_some_and(|before| before == "group");
+            if number && (word.len() > 3 || may_be_of_job || after_group) {
+                if may_be_of_job {
+                    words.retain(|before| !before.is_empty());
+                }
+                words.push("N".to_owned());
             } else {
-                word.to_owned()
-            });
+                words.push(word.to_owned());
+            }
+            may_be_of_job &= at == 0 || word.is_empty();
         }
         out.push_str(&words.join(" "));
         out.push('\n');
@@ -231,27 +237,29 @@ fn normalised(screen: &str) -> String {
     out
 }
 
+/// How often a scene is played before a difference counts: where a shell tells of a job while another program writes, or
+/// the keys are still on their way, it may come first or second, natively, too. What is wrong is wrong every time.
+const PLAYS: usize = 3;
+
 /// Plays a scene on both sides and compares what is on the screen.
 fn same(scene: Scene, steps: &[Step]) -> Test {
     need_sbox()?;
     need(&["/usr/bin/bash", "/bin/bash"])?;
-    let screens: Result<Vec<String>, Skip> = [false, true]
-        .into_iter()
-        .map(|in_sbox| {
-            let work = scratch();
-            let window = Window::open(scratch(), &command(scene, in_sbox, work.path()))?;
-            window.see("1>");
-            Ok(normalised(&window.play(steps)))
-        })
-        .collect();
-    let screens = screens?;
-    assert!(
-        screens[0] == screens[1],
-        "natively:\n{}\nin sbox:\n{}",
-        screens[0],
-        screens[1]
-    );
-    Ok(())
+    let play = |in_sbox| -> Result<String, Skip> {
+        let work = scratch();
+        let window = Window::open(scratch(), &command(scene, in_sbox, work.path()))?;
+        window.see("1>");
+        Ok(normalised(&window.play(steps)))
+    };
+    let mut difference = String::new();
+    for _ in 0..PLAYS {
+        let (natively, inside) = (play(false)?, play(true)?);
+        if natively == inside {
+            return Ok(());
+        }
+        difference = format!("natively:\n{natively}\nin sbox:\n{inside}");
+    }
+    panic!("{difference}");
 }
 
 fn ctrl_c_at_the_prompt() -> Test {
@@ -416,7 +424,7 @@ fn scripts_with_job_control() -> Test {
         Inner,
         &steps![
             line!(
-                "bash -c 'set -m; sleep 0.2 & fg; echo $?; sleep 100 & jobs; kill -STOP %1; disown -a; kill -9 $!'",
+                "bash -c 'set -m; sleep 0.2 & fg; echo $?; sleep 100 & jobs; kill -STOP %1; sleep 0.3; disown -a; kill -9 $!'",
                 "2>"
             ),
             line!(

@@ -3,6 +3,9 @@
 //! Pure: no I/O, no knowledge of how calls are caught or how files are found. Every question the
 //! sandbox has (`Ask`) goes through [`Policy::decide`], and the answer names the rule that made it.
 
+pub mod files;
+pub mod glob;
+
 use crate::sys::Errno;
 use std::fmt;
 
@@ -11,7 +14,7 @@ use std::fmt;
 pub struct RuleId(pub u32);
 
 /// What a call wants to do to an object. A set: one call may want several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Access(u8);
 
 impl Access {
@@ -41,6 +44,16 @@ impl Access {
     /// Both sets together.
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// What is in both sets.
+    pub const fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// True if all of `other` is in the set.
+    pub const fn has(self, other: Self) -> bool {
+        other.beyond(self).is_empty()
     }
 
     /// What of `self` is not in `granted`.

@@ -5,6 +5,7 @@
 
 pub mod files;
 pub mod glob;
+pub mod lang;
 
 use crate::sys::Errno;
 use std::fmt;
@@ -49,6 +50,11 @@ impl Access {
     /// What is in both sets.
     pub const fn both(self, other: Self) -> Self {
         Self(self.0 & other.0)
+    }
+
+    /// What is left without `other`.
+    pub const fn without(self, other: Self) -> Self {
+        self.beyond(other)
     }
 
     /// True if all of `other` is in the set.
@@ -128,6 +134,8 @@ pub struct Decision<'p> {
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     rules: Vec<Rule>,
+    /// What some rules refuse with, where it is not what a read-only mount says.
+    refusals: Vec<(RuleId, Errno)>,
 }
 
 impl Policy {
@@ -135,6 +143,14 @@ impl Policy {
     pub fn add(&mut self, rule: Rule) -> RuleId {
         self.rules.push(rule);
         RuleId(self.rules.len() as u32 - 1)
+    }
+
+    /// Gives a rule other rights, and what it refuses with.
+    pub fn set(&mut self, id: RuleId, grants: Access, refusal: Option<Errno>) {
+        if let Some(rule) = self.rules.get_mut(id.0 as usize) {
+            rule.grants = grants;
+        }
+        self.refusals.extend(refusal.map(|errno| (id, errno)));
     }
 
     /// Decides one question. The only place where the sandbox says yes or no to an access.
@@ -151,6 +167,8 @@ impl Policy {
         let missing = ask.access.beyond(rule.grants);
         let verdict = if missing.is_empty() {
             Verdict::Allow
+        } else if let Some((_, errno)) = self.refusals.iter().find(|(id, _)| *id == ask.rule) {
+            Verdict::Deny(*errno)
         } else if missing
             .beyond(Access::READ_ONLY.and(Access::CONNECT))
             .is_empty()

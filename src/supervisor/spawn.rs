@@ -47,11 +47,12 @@ struct Pipes {
 
 /// Runs the setup to its end.
 pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Error> {
-    let program = filter::program(&filter::Profile {
+    let profile = filter::Profile {
         net: setup.net,
         copies: setup.vfs.has_copies(),
         metered: setup.vfs.is_metered(),
-    })?;
+    };
+    let program = filter::program_refusing(&profile, &setup.refused)?;
     give_up_privileges()?;
     let tasks = Arc::new(Registry::default());
     let cwd = working_directory(&setup, &tasks)?;
@@ -96,6 +97,7 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         policy,
         net,
         log,
+        denials,
         tell_denials,
         count,
         ..
@@ -109,6 +111,7 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         tasks,
         listener,
         log,
+        denials,
         tell_denials,
         stats: count.then(Stats::new),
         sleepers: Sleepers::default(),

@@ -1,5 +1,7 @@
 //! The view of a run without a policy file: defaults and flags become mounts and rules.
 
+pub mod policy;
+
 use crate::policy::{Access, Ask, Policy, Rule, RuleId, Verdict};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
@@ -181,14 +183,14 @@ impl Builder {
         self.mount(at, Source::Private(dir), Access::ALL, origin);
     }
 
-    /// Shows `dir` copy-on-write, and under other names links to it.
-    fn copy_on_write(
-        &mut self,
+    /// `dir` with a layer over it, and its real name.
+    fn cow_tree(
+        &self,
         dir: &Path,
         layer: Option<&str>,
         origin: &str,
         stores: &mut Stores<'_>,
-    ) -> Result<(), ViewError> {
+    ) -> Result<(VPath, CowTree), ViewError> {
         let fail = |why: String| ViewError {
             what: origin.to_owned(),
             why,
@@ -215,6 +217,18 @@ impl Builder {
         let Some(at) = VPath::clean(real.as_os_str().as_bytes()) else {
             return Err(raw(Errno::EINVAL));
         };
+        Ok((at, tree))
+    }
+
+    /// Shows `dir` copy-on-write, and under other names links to it.
+    fn copy_on_write(
+        &mut self,
+        dir: &Path,
+        layer: Option<&str>,
+        origin: &str,
+        stores: &mut Stores<'_>,
+    ) -> Result<(), ViewError> {
+        let (at, tree) = self.cow_tree(dir, layer, origin, stores)?;
         let source = Source::Cow(tree);
         self.mount(at.clone(), source, Access::ALL, origin.to_owned());
         for other in places(dir, origin)? {
@@ -421,18 +435,7 @@ impl View {
         layers: Option<PathBuf>,
         stores: &mut Stores<'_>,
     ) -> Result<Self, ViewError> {
-        let scratch = Scratch::new().map_err(|e| ViewError {
-            what: "making a private directory for temporary files".into(),
-            why: e.to_string(),
-        })?;
-        let mut b = Builder {
-            policy: Policy::default(),
-            mounts: Vec::new(),
-            scratch,
-            tmpfs: 0,
-            files: 0,
-            layers,
-        };
+        let mut b = Builder::new(layers)?;
         let synthetic = b.rule(Access::READ_ONLY, "the view's own directories".into());
         b.system()?;
         let place = |text: &str| VPath::clean(text.as_bytes()).unwrap_or_else(VPath::root);
@@ -465,12 +468,33 @@ impl View {
             Net::None => "no network".to_owned(),
             Net::Host => "the host's network".to_owned(),
         });
-        let Builder {
+        b.finish(synthetic, start, notes.join("; "))
+    }
+}
+
+impl Builder {
+    fn new(layers: Option<PathBuf>) -> Result<Self, ViewError> {
+        let scratch = Scratch::new().map_err(|e| ViewError {
+            what: "making a private directory for temporary files".into(),
+            why: e.to_string(),
+        })?;
+        Ok(Self {
+            policy: Policy::default(),
+            mounts: Vec::new(),
+            scratch,
+            tmpfs: 0,
+            files: 0,
+            layers,
+        })
+    }
+
+    fn finish(self, synthetic: RuleId, cwd: VPath, summary: String) -> Result<View, ViewError> {
+        let Self {
             policy,
             mounts,
             scratch,
             ..
-        } = b;
+        } = self;
         let writable: Vec<RuleId> = mounts
             .iter()
             .map(|mount| mount.rule)
@@ -488,16 +512,14 @@ impl View {
                 why: errno.desc().into(),
             })?;
         vfs.tell_writable(writable);
-        Ok(Self {
+        Ok(View {
             vfs,
             policy,
-            cwd: start,
-            summary: notes.join("; "),
+            cwd,
+            summary,
         })
     }
-}
 
-impl Builder {
     /// Where the guest starts, and what is shown there by default.
     fn working_directory(
         &mut self,

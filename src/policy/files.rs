@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub enum Effect {
     /// These accesses are allowed, others refused.
     Grant(Access),
-    /// Every access is refused, with this errno (EACCES if none is said).
+    /// It is there and may be looked at; every other access is refused, with this errno (EACCES if none is said).
     Deny(Errno),
     /// There is nothing: ENOENT, and absent from listings.
     Hide,
@@ -40,7 +40,8 @@ impl Effect {
     pub fn granted(self) -> Access {
         match self {
             Self::Grant(access) => access,
-            _ => Access::NONE,
+            Self::Deny(_) => Access::LOOK,
+            Self::Hide => Access::NONE,
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn explain(sheets: &Sheets, operations: &[String]) -> Exit {
         };
         let ruling = sheets.decide(path.as_bytes());
         let answer = match ruling.effect {
-            Effect::Grant(granted) if granted.has(access) => "allow".to_owned(),
+            effect if effect.granted().has(access) => "allow".to_owned(),
             Effect::Grant(granted) => format!("deny: {} is granted", Effect::Grant(granted)),
             Effect::Hide if ruling.leads => {
                 "deny: a directory that only leads to what is shown".to_owned()

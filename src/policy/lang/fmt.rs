@@ -8,23 +8,35 @@ pub fn tidy(text: &str) -> Result<String, TomlError> {
     let mut document: DocumentMut = text.parse()?;
     let mut position = 0;
     order(document.as_table_mut(), "", &mut position);
-    let mut out = String::new();
-    let mut blank = true;
-    for line in document.to_string().lines() {
-        let line = line.trim_end();
-        // One empty line before a section, none elsewhere in a row.
-        if line.is_empty() {
-            blank = true;
+    let text = document.to_string();
+    // Lines of such a text are no lines of the policy.
+    if text.contains("\"\"\"") || text.contains("'''") {
+        return Ok(text);
+    }
+    let mut lines: Vec<&str> = Vec::new();
+    for line in text.lines().map(str::trim_end) {
+        // Never two empty lines, and none at the top.
+        if line.is_empty() && lines.last().is_none_or(|last| last.is_empty()) {
             continue;
         }
-        if blank && !out.is_empty() {
-            out.push('\n');
+        // One before a section, and before the comment that stands above it.
+        if line.starts_with('[') {
+            let comment = lines
+                .iter()
+                .rev()
+                .take_while(|line| line.starts_with('#'))
+                .count();
+            let at = lines.len() - comment;
+            if at > 0 && lines.get(at - 1).is_some_and(|before| !before.is_empty()) {
+                lines.insert(at, "");
+            }
         }
-        blank = false;
-        out.push_str(line);
-        out.push('\n');
+        lines.push(line);
     }
-    Ok(out)
+    while lines.last().is_some_and(|last| last.is_empty()) {
+        lines.pop();
+    }
+    Ok(lines.join("\n") + "\n")
 }
 
 fn order(table: &mut Table, name: &str, position: &mut isize) {

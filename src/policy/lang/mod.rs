@@ -177,8 +177,15 @@ impl Sheets {
                 all = Some(match all {
                     None => (*one).clone(),
                     Some(mut all) => {
-                        all.effect = all.effect.meet(one.effect);
-                        all.because.extend(&one.because);
+                        let met = all.effect.meet(one.effect);
+                        // First those who took something away: a refusal is told as theirs.
+                        let at = if met == all.effect {
+                            all.because.len()
+                        } else {
+                            0
+                        };
+                        all.because.splice(at..at, one.because.iter().copied());
+                        all.effect = met;
                         // Programs are no way down: only what is shown leads anywhere.
                         all.leads &= one.leads || std::ptr::eq(files, &sheet.exec);
                         all

@@ -30,10 +30,11 @@ use std::{env, fs};
 
 /// Who may know whom: a top module of `src` and what it may name of the others. `m` is all of a module, `m::n` one
 /// item or submodule of it. Every module may know itself.
-const MAY_KNOW: [(&str, &[&str]); 11] = [
+const MAY_KNOW: [(&str, &[&str]); 12] = [
     ("sys", &[]),
     ("mechanism", &["sys"]),
-    ("policy", &["sys::Errno"]),
+    ("similar", &[]),
+    ("policy", &["sys::Errno", "similar"]),
     ("vfs", &["sys", "policy::RuleId"]),
     ("task", &["sys", "vfs::Dir", "vfs::Image", "vfs::Tasks"]),
     (
@@ -80,6 +81,7 @@ const MAY_KNOW: [(&str, &[&str]); 11] = [
             "doctor",
             "layers",
             "policy",
+            "similar",
             "supervisor",
             "sys",
             "syscall",

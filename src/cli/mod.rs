@@ -14,11 +14,12 @@ pub mod exit;
 mod keep;
 pub mod layers;
 pub mod man;
+pub mod policy;
 pub mod run;
-pub mod similar;
 pub mod syscalls;
 pub mod term;
 
+use crate::similar;
 use exit::Exit;
 use term::Kind;
 
@@ -47,6 +48,7 @@ enum Verb {
     Commit(commit::Args),
     Discard(discard::Args),
     Layers(layers::Args),
+    Policy(policy::Args),
     Syscalls(syscalls::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -116,6 +118,7 @@ pub fn main() -> ExitCode {
         (Verb::Commit(args), _) => commit::run(&args).into(),
         (Verb::Discard(args), _) => discard::run(&args).into(),
         (Verb::Layers(args), _) => layers::run(&args).into(),
+        (Verb::Policy(args), _) => policy::run(&args).into(),
         (Verb::Syscalls(args), _) => syscalls::run(&args).into(),
         (Verb::Doctor(args), _) => doctor::run(&args).into(),
         (Verb::Completions(args), _) => completions::run(&args).into(),

@@ -2,9 +2,11 @@
 
 use super::exit::Exit;
 use super::keep::Keeper;
+use super::policy::{Which, enforce};
 use crate::layers::{Layers, check_name};
+use crate::policy::lang::Sheets;
 use crate::supervisor::view::{Changes, Identity, Root, Stores, View, Wish, check_hostname};
-use crate::supervisor::{self, Error, Outcome, Pids, Setup};
+use crate::supervisor::{self, Denials, Error, Outcome, Pids, Setup};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
 use crate::trace::{Log, tell};
@@ -14,6 +16,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, PoisonError};
 
 /// Run a program that sees only what you list
 ///
@@ -65,6 +68,15 @@ pub struct Args {
     /// Put a file with this text there, read-only
     #[arg(long, value_name = "PATH=TEXT", value_parser = OsStringValueParser::new().try_map(|text| parse_file(&text)))]
     file: Vec<Wish>,
+    /// Enforce a policy: a file, or std/NAME; it takes the place of the flags for files
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ro", "rw", "hide", "bind", "cow", "tmpfs", "file", "env", "net", "root"])]
+    policy: Option<String>,
+    /// A ceiling: what this policy doesn't allow is not allowed
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    within: Vec<String>,
+    /// Give a value to a variable that the policy declares
+    #[arg(long, value_name = "NAME=VALUE", requires = "policy", value_parser = super::policy::world::parse_set)]
+    set: Vec<(String, String)>,
     /// Keep or set an environment variable; '*' keeps all
     #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
@@ -294,10 +306,28 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
+    let sheets = match args.policy.clone() {
+        None => None,
+        Some(policy) => {
+            let (within, set) = (args.within.clone(), args.set.clone());
+            match enforce::load(&Which {
+                policy,
+                within,
+                set,
+            }) {
+                Ok(sheets) => Some(sheets),
+                Err(exit) => return exit.into(),
+            }
+        }
+    };
     let mut keeper = Keeper::new(&args);
-    match prepare(&args, matches, &mut keeper) {
+    match prepare(&args, matches, sheets.as_ref(), &mut keeper) {
         Ok(setup) => {
+            let denials = setup.denials.clone();
             let exit = finish(supervisor::run(setup), &args);
+            if let Some(denials) = denials.filter(|_| !args.quiet) {
+                tell_denials(&denials);
+            }
             keeper.settle(&args);
             exit.into()
         }
@@ -309,11 +339,16 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-fn prepare(args: &Args, matches: &ArgMatches, keeper: &mut Keeper) -> Result<Setup, String> {
+fn prepare(
+    args: &Args,
+    matches: &ArgMatches,
+    sheets: Option<&Sheets>,
+    keeper: &mut Keeper,
+) -> Result<Setup, String> {
     refuse_datagram_stdio()?;
-    let net = match args.net {
-        NetArg::None => Net::None,
-        NetArg::Host => Net::Host,
+    let net = match (sheets.map(Sheets::net), args.net) {
+        (Some(false), _) | (None, NetArg::None) => Net::None,
+        (Some(true), _) | (None, NetArg::Host) => Net::Host,
     };
     let mut make = |dir: &Path, layer: Option<&str>| keeper.store_for(dir, layer);
     let mut stores = Stores {
@@ -324,17 +359,15 @@ fn prepare(args: &Args, matches: &ArgMatches, keeper: &mut Keeper) -> Result<Set
     // Where no layer can be kept there are none to be hidden.
     let layers = Layers::of_user().ok();
     let layers = layers.map(|layers| layers.directory().to_owned());
-    let (wishes, root) = (wishes(args, matches), args.root.as_ref());
-    let view = View::build(
-        &wishes,
-        root,
-        Identity::new(&args.hostname),
-        cwd,
-        net,
-        layers,
-        &mut stores,
-    )
-    .map_err(|e| e.to_string())?;
+    let machine = Identity::new(&args.hostname);
+    let view = match sheets {
+        Some(sheets) => View::of_policy(sheets, machine, cwd, net, layers, &mut stores),
+        None => {
+            let (wishes, root) = (wishes(args, matches), args.root.as_ref());
+            View::build(&wishes, root, machine, cwd, net, layers, &mut stores)
+        }
+    };
+    let view = view.map_err(|e| e.to_string())?;
     let log = match &args.log {
         None => None,
         Some(path) => {
@@ -352,6 +385,14 @@ fn prepare(args: &Args, matches: &ArgMatches, keeper: &mut Keeper) -> Result<Set
     let argv = strings(&args.command)?;
     let program = argv.first().cloned().ok_or("no program was given")?;
     let cwd = CString::new(view.cwd.as_bytes()).map_err(|e| e.to_string())?;
+    let env = match sheets {
+        None => environment(&args.env, args.root.is_some()),
+        Some(sheets) => {
+            let mut env = environment(&enforce::variables(sheets), false);
+            enforce::let_pass(sheets, &mut env);
+            env
+        }
+    };
     Ok(Setup {
         vfs: view.vfs,
         policy: view.policy,
@@ -364,8 +405,10 @@ fn prepare(args: &Args, matches: &ArgMatches, keeper: &mut Keeper) -> Result<Set
         },
         program,
         argv,
-        env: environment(&args.env, args.root.is_some()),
+        env,
         cwd,
+        refused: sheets.map_or_else(Vec::new, enforce::refused),
+        denials: sheets.map(|_| Arc::default()),
         log,
         tell_denials: args.verbose,
         count: args.stats,
@@ -389,6 +432,23 @@ fn refuse_datagram_stdio() -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// How many calls the policy has refused, by the rules that did.
+fn tell_denials(denials: &Denials) {
+    let denials = denials.lock().unwrap_or_else(PoisonError::into_inner);
+    if denials.is_empty() {
+        return;
+    }
+    let calls: u64 = denials.values().sum();
+    let mut text = format!(
+        "{calls} calls denied, by {} rules (-v tells each)",
+        denials.len()
+    );
+    for (rule, count) in denials.iter() {
+        text += &format!("\n  {count} by {rule}");
+    }
+    tell(&text);
 }
 
 fn finish(

@@ -3,6 +3,10 @@
 //! Pure: no I/O, no knowledge of how calls are caught or how files are found. Every question the
 //! sandbox has (`Ask`) goes through [`Policy::decide`], and the answer names the rule that made it.
 
+pub mod files;
+pub mod glob;
+pub mod lang;
+
 use crate::sys::Errno;
 use std::fmt;
 
@@ -11,7 +15,7 @@ use std::fmt;
 pub struct RuleId(pub u32);
 
 /// What a call wants to do to an object. A set: one call may want several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Access(u8);
 
 impl Access {
@@ -41,6 +45,21 @@ impl Access {
     /// Both sets together.
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// What is in both sets.
+    pub const fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// What is left without `other`.
+    pub const fn without(self, other: Self) -> Self {
+        self.beyond(other)
+    }
+
+    /// True if all of `other` is in the set.
+    pub const fn has(self, other: Self) -> bool {
+        other.beyond(self).is_empty()
     }
 
     /// What of `self` is not in `granted`.
@@ -115,6 +134,8 @@ pub struct Decision<'p> {
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     rules: Vec<Rule>,
+    /// What some rules refuse with, where it is not what a read-only mount says.
+    refusals: Vec<(RuleId, Errno)>,
 }
 
 impl Policy {
@@ -122,6 +143,14 @@ impl Policy {
     pub fn add(&mut self, rule: Rule) -> RuleId {
         self.rules.push(rule);
         RuleId(self.rules.len() as u32 - 1)
+    }
+
+    /// Gives a rule other rights, and what it refuses with.
+    pub fn set(&mut self, id: RuleId, grants: Access, refusal: Option<Errno>) {
+        if let Some(rule) = self.rules.get_mut(id.0 as usize) {
+            rule.grants = grants;
+        }
+        self.refusals.extend(refusal.map(|errno| (id, errno)));
     }
 
     /// Decides one question. The only place where the sandbox says yes or no to an access.
@@ -138,6 +167,8 @@ impl Policy {
         let missing = ask.access.beyond(rule.grants);
         let verdict = if missing.is_empty() {
             Verdict::Allow
+        } else if let Some((_, errno)) = self.refusals.iter().find(|(id, _)| *id == ask.rule) {
+            Verdict::Deny(*errno)
         } else if missing
             .beyond(Access::READ_ONLY.and(Access::CONNECT))
             .is_empty()

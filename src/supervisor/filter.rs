@@ -7,6 +7,7 @@ use libc::sock_filter;
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
 use crate::mechanism::bpf::{self, Action, Decision, Error};
+use crate::sys::Errno;
 pub use crate::syscall::rules::Net;
 use crate::syscall::rules::{self, ArgRule, Case, Cond, Op, Outcome, Width};
 use crate::syscall::table::{Mechanism, Row, TABLE};
@@ -78,9 +79,24 @@ pub struct Profile {
 
 /// The filter.
 pub fn program(profile: &Profile) -> Result<Vec<sock_filter>, Error> {
+    program_refusing(profile, &[])
+}
+
+/// The filter, with calls that a policy refuses whatever their arguments.
+pub fn program_refusing(
+    profile: &Profile,
+    refused: &[(u32, Errno)],
+) -> Result<Vec<sock_filter>, Error> {
     let mut calls = Vec::with_capacity(TABLE.len() + 1);
     for row in TABLE {
-        calls.push((row.x86, decision(row, profile)?));
+        let by_policy = refused.iter().find(|(nr, _)| *nr == row.x86);
+        calls.push((
+            row.x86,
+            match by_policy {
+                Some((_, errno)) => Decision::Always(refuse(*errno as i32)),
+                None => decision(row, profile)?,
+            },
+        ));
     }
     calls.push((EXEC_PRIVATE, Decision::Always(Action::Notify)));
     calls.extend(

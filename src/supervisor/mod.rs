@@ -48,8 +48,9 @@ pub use crate::task::Pids;
 use crate::task::Registry;
 use crate::trace::Log;
 use crate::vfs::Vfs;
+use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// All that a run needs to know before it starts.
 pub struct Setup {
@@ -69,6 +70,10 @@ pub struct Setup {
     pub env: Vec<CString>,
     /// Its working directory, a path of the view.
     pub cwd: CString,
+    /// Calls that the policy refuses whatever their arguments, by number, and with what.
+    pub refused: Vec<(u32, crate::sys::Errno)>,
+    /// Where refusals are counted.
+    pub denials: Option<Arc<Denials>>,
     /// One line per call that reaches the supervisor.
     pub log: Option<Log>,
     /// Tell each refusal on standard error.
@@ -76,6 +81,9 @@ pub struct Setup {
     /// Count calls and time.
     pub count: bool,
 }
+
+/// Refused calls, counted by the rule that refused them.
+pub type Denials = Mutex<BTreeMap<String, u64>>;
 
 /// How the first program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +138,7 @@ struct Shared {
     tasks: Arc<Registry>,
     listener: Arc<Listener>,
     log: Option<Log>,
+    denials: Option<Arc<Denials>>,
     tell_denials: bool,
     stats: Option<stats::Stats>,
     sleepers: sleep::Sleepers,

@@ -12,7 +12,7 @@ use crate::task::{Errand, ExecPlan, ExecState, GuestMem as _, Handover, Task};
 use bumpalo::Bump;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 /// Times that a call is planned anew because somebody replaced a name by a link meanwhile.
@@ -181,6 +181,11 @@ impl<'s> Worker<'s> {
         let row = table::row(nr);
         let (done, denial) = self.decide_and_do(row, task, registers);
         if let Some(denial) = &denial {
+            if let Some(denials) = &self.shared.denials {
+                let by = denial.rule.map_or("no rule", |rule| rule.origin.as_str());
+                let mut denials = denials.lock().unwrap_or_else(PoisonError::into_inner);
+                *denials.entry(by.to_owned()).or_default() += 1;
+            }
             self.tell(row, task, denial, &done);
         }
         if let (Some(log), Some(start)) = (&self.shared.log, start) {

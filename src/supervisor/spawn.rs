@@ -48,12 +48,13 @@ struct Pipes {
 
 /// Runs the setup to its end.
 pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Error> {
-    let program = filter::program(&filter::Profile {
+    let profile = filter::Profile {
         net: setup.net,
         copies: setup.vfs.has_copies(),
         metered: setup.vfs.is_metered(),
         renumbers: setup.pids != Pids::Host,
-    })?;
+    };
+    let program = filter::program_refusing(&profile, &setup.refused)?;
     // By whom the terminal is opened anew depends on the privileges.
     let mut terminals = Terminals::of_caller().map_err(cannot(
         "making a terminal for the program",
@@ -136,6 +137,7 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         policy,
         net,
         log,
+        denials,
         tell_denials,
         count,
         ..
@@ -149,6 +151,7 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         tasks,
         listener,
         log,
+        denials,
         tell_denials,
         stats: count.then(Stats::new),
         sleepers: Sleepers::default(),

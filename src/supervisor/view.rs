@@ -2,6 +2,7 @@
 
 mod identity;
 mod network;
+pub mod policy;
 mod root;
 
 pub use crate::vfs::{Identity, check_hostname};
@@ -220,14 +221,14 @@ impl Builder {
         })
     }
 
-    /// Shows `dir` copy-on-write, and under other names links to it.
-    fn copy_on_write(
+    /// `dir` with a layer over it, and its real name.
+    fn cow_tree(
         &mut self,
         dir: &Path,
         layer: Option<&str>,
         origin: &str,
         stores: &mut Stores<'_>,
-    ) -> Result<(), ViewError> {
+    ) -> Result<(VPath, CowTree), ViewError> {
         let fail = |why: String| ViewError {
             what: origin.to_owned(),
             why,
@@ -237,6 +238,18 @@ impl Builder {
         let Some(at) = VPath::clean(real.as_os_str().as_bytes()) else {
             return Err(fail(Errno::EINVAL.desc().into()));
         };
+        Ok((at, tree))
+    }
+
+    /// Shows `dir` copy-on-write, and under other names links to it.
+    fn copy_on_write(
+        &mut self,
+        dir: &Path,
+        layer: Option<&str>,
+        origin: &str,
+        stores: &mut Stores<'_>,
+    ) -> Result<(), ViewError> {
+        let (at, tree) = self.cow_tree(dir, layer, origin, stores)?;
         let source = Source::Cow(tree);
         self.mount(at.clone(), source, Access::ALL, origin.to_owned());
         for other in places(dir, origin)? {
@@ -426,18 +439,7 @@ impl View {
         layers: Option<PathBuf>,
         stores: &mut Stores<'_>,
     ) -> Result<Self, ViewError> {
-        let scratch = Scratch::new().map_err(|e| ViewError {
-            what: "making a private directory for temporary files".into(),
-            why: e.to_string(),
-        })?;
-        let mut b = Builder {
-            policy: Policy::default(),
-            mounts: Vec::new(),
-            scratch,
-            tmpfs: 0,
-            files: 0,
-            layers,
-        };
+        let mut b = Builder::new(layers)?;
         let synthetic = b.rule(Access::READ_ONLY, "the view's own directories".into());
         let mut notes = vec![match root {
             None => {
@@ -480,12 +482,39 @@ impl View {
             Net::None => "no network".to_owned(),
             Net::Host => "the host's network".to_owned(),
         });
-        let Builder {
+        b.finish(synthetic, machine, start, notes.join("; "))
+    }
+}
+
+impl Builder {
+    fn new(layers: Option<PathBuf>) -> Result<Self, ViewError> {
+        let scratch = Scratch::new().map_err(|e| ViewError {
+            what: "making a private directory for temporary files".into(),
+            why: e.to_string(),
+        })?;
+        Ok(Self {
+            policy: Policy::default(),
+            mounts: Vec::new(),
+            scratch,
+            tmpfs: 0,
+            files: 0,
+            layers,
+        })
+    }
+
+    fn finish(
+        self,
+        synthetic: RuleId,
+        machine: Identity,
+        cwd: VPath,
+        summary: String,
+    ) -> Result<View, ViewError> {
+        let Self {
             policy,
             mounts,
             scratch,
             ..
-        } = b;
+        } = self;
         let writable: Vec<RuleId> = mounts
             .iter()
             .map(|mount| mount.rule)
@@ -503,16 +532,14 @@ impl View {
                 why: errno.desc().into(),
             })?;
         vfs.tell_writable(writable);
-        Ok(Self {
+        Ok(View {
             vfs: vfs.on(machine),
             policy,
-            cwd: start,
-            summary: notes.join("; "),
+            cwd,
+            summary,
         })
     }
-}
 
-impl Builder {
     /// Where the guest starts, and what is shown there by default; nothing where the root is another one
     /// than the host's.
     fn working_directory(

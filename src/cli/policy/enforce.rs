@@ -1,0 +1,122 @@
+//! A policy for a run: what it says, in the words of the supervisor.
+
+use super::Which;
+use crate::cli::exit::Exit;
+use crate::cli::term::{self, Kind};
+use crate::policy::lang::{Gap, Sheets};
+use crate::supervisor::view::policy;
+use crate::sys::Errno;
+use crate::syscall::table::{Mechanism, TABLE, by_name};
+use std::ffi::{CString, OsString};
+
+/// Calls that sbox makes in the program itself: between the filter and the first instruction, at the
+/// hand-over of descriptors, and for the guard of datagram sockets.
+const NEEDED: [&str; 12] = [
+    "execve",
+    "exit",
+    "exit_group",
+    "rt_sigreturn",
+    "sendto",
+    "sendmsg",
+    "recvmsg",
+    "close",
+    "mmap",
+    "munmap",
+    "seccomp",
+    "prctl",
+];
+
+/// Reads the policy of a run, and refuses what can't be enforced.
+pub fn load(which: &Which) -> Result<Sheets, Exit> {
+    let sheets = which.load()?;
+    let gaps = gaps(&sheets);
+    for gap in &gaps {
+        term::message(
+            Kind::Error,
+            &format!(
+                "can't enforce {}\n  because: {}",
+                sheets.tell(gap.id),
+                gap.why
+            ),
+        );
+    }
+    if gaps.is_empty() {
+        Ok(sheets)
+    } else {
+        Err(Exit::CannotEnforce)
+    }
+}
+
+/// All that nobody enforces here.
+pub(super) fn gaps(sheets: &Sheets) -> Vec<Gap> {
+    let mut all = policy::gaps(sheets);
+    for sheet in &sheets.all {
+        for rule in sheet
+            .calls
+            .rules
+            .iter()
+            .filter(|rule| rule.refuse.is_none())
+        {
+            if let Some(row) = by_name(&rule.key)
+                && matches!(row.mechanism, Mechanism::Refuse(_))
+            {
+                let why = row
+                    .reason()
+                    .unwrap_or("no program in a sandbox has this call");
+                all.push(Gap {
+                    id: rule.id,
+                    why: format!("sbox always refuses {}: {why}", row.name),
+                });
+            }
+        }
+    }
+    for name in NEEDED {
+        let group = by_name(name).map_or("", |row| row.class.group());
+        if let Some((_, Some(id))) = sheets.refuses(name, group) {
+            let why = format!("sbox itself makes the call {name} in the program");
+            all.push(Gap { id, why });
+        }
+    }
+    all
+}
+
+/// Numbers of the calls that the filter refuses, with what.
+pub fn refused(sheets: &Sheets) -> Vec<(u32, Errno)> {
+    let one = |row: &crate::syscall::table::Row| {
+        // The default reaches only what no program needs to start; sbox's own calls are among those.
+        let refusal = sheets.refuses(row.name, row.class.group());
+        let (errno, _) = refusal.filter(|_| !NEEDED.contains(&row.name))?;
+        Some((row.x86, errno))
+    };
+    TABLE.iter().filter_map(one).collect()
+}
+
+/// What `[env]` keeps and sets, as flags would.
+pub fn variables(sheets: &Sheets) -> Vec<OsString> {
+    let Some(env) = sheets.all.first().map(|sheet| &sheet.env) else {
+        return Vec::new();
+    };
+    let kept = env.keep.iter().map(OsString::from);
+    let set = env
+        .set
+        .iter()
+        .map(|(name, value)| format!("{name}={value}").into());
+    kept.chain(set).collect()
+}
+
+/// Takes out what `[env]` drops, and what a ceiling doesn't let pass.
+pub fn let_pass(sheets: &Sheets, vars: &mut Vec<CString>) {
+    vars.retain(|var| {
+        let bytes = var.as_bytes();
+        let name = bytes.split(|&b| b == b'=').next().unwrap_or_default();
+        // What is no text no policy names: it passes where all do.
+        let name = std::str::from_utf8(name).unwrap_or("\u{fffd}");
+        let dropped =
+            |sheet: &crate::policy::lang::Sheet| sheet.env.drop.iter().any(|drop| drop == name);
+        let (own, ceilings) = match &sheets.all[..] {
+            [own, ceilings @ ..] => (own, ceilings),
+            [] => return true,
+        };
+        !dropped(own) && ceilings.iter().all(|sheet| sheet.env.lets(name))
+    });
+}

@@ -1,0 +1,174 @@
+//! `sbox policy`: looks at policies without running anything.
+
+pub mod enforce;
+mod explain;
+mod look;
+pub mod world;
+
+use super::exit::Exit;
+use super::term::{self, Kind};
+use crate::policy::lang::{Fault, Sheets, Sources, Words, schema, tidy};
+use std::fs;
+use std::path::PathBuf;
+
+/// Check, explain, show, format and compare policies
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sbox policy check grader.toml
+  sbox policy explain grader.toml \"write /etc/hosts\"
+  sbox policy show --flat std/python
+  sbox policy diff old.toml new.toml
+
+Exit status: 0 done; 1 the policies differ (diff), or the file is not in its canonical form (fmt --check);
+2 a policy makes no sense; 3 a rule can't be enforced here.")]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Verb {
+    /// Find errors, overlaps, rules that never decide, and rules that can't be enforced
+    Check {
+        #[command(flatten)]
+        of: Which,
+    },
+    /// Tell which rules match an operation, who beats whom, and the answer
+    Explain {
+        #[command(flatten)]
+        of: Which,
+        /// read, write, create, delete, exec, meta, stat or list, and a path of the view
+        #[arg(required = true, value_name = "\"OPERATION PATH\"")]
+        operations: Vec<String>,
+    },
+    /// Print a policy
+    Show {
+        #[command(flatten)]
+        of: Which,
+        /// With all that it extends, variables expanded, and where each rule comes from
+        #[arg(long)]
+        flat: bool,
+    },
+    /// Rewrite a policy in its canonical form; comments are kept
+    Fmt {
+        /// The policy
+        file: PathBuf,
+        /// Only tell whether it would change
+        #[arg(long)]
+        check: bool,
+    },
+    /// Tell what a second policy allows that the first does not, and the other way round
+    Diff {
+        /// A file, or std/NAME
+        before: String,
+        /// The same
+        after: String,
+        /// Give a value to a variable that both declare
+        #[arg(long = "set", value_name = "NAME=VALUE", value_parser = world::parse_set)]
+        set: Vec<(String, String)>,
+    },
+    /// Print the JSON Schema of the language, for editors
+    Schema,
+}
+
+/// A policy and what it is read with.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Which {
+    /// A file, or std/NAME
+    #[arg(value_name = "POLICY")]
+    pub policy: String,
+    /// A ceiling: what it doesn't allow is not allowed
+    #[arg(long, value_name = "FILE")]
+    pub within: Vec<String>,
+    /// Give a value to a variable that the policy declares
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = world::parse_set)]
+    pub set: Vec<(String, String)>,
+}
+
+impl Which {
+    /// Reads it. What is wrong has been told.
+    pub fn load(&self) -> Result<Sheets, Exit> {
+        let read = |path: &std::path::Path| fs::read_to_string(path).map_err(|e| e.to_string());
+        let world = world::world(&self.set);
+        Sheets::load(&self.policy, &self.within, &world, &words(), &read)
+            .map_err(|(faults, sources)| complain(&faults, &sources))
+    }
+}
+
+/// Names that policies may use.
+fn words() -> Words {
+    use crate::syscall::table::{Class, TABLE};
+    Words {
+        calls: TABLE.iter().map(|row| row.name).collect(),
+        groups: Class::ALL.iter().map(|class| class.group()).collect(),
+    }
+}
+
+/// Tells what is wrong.
+fn complain(faults: &[Fault], sources: &Sources) -> Exit {
+    for fault in faults {
+        term::message(Kind::Error, &fault.show(sources));
+    }
+    Exit::Usage
+}
+
+/// Runs the verb.
+pub fn run(args: &Args) -> Exit {
+    let done = match &args.verb {
+        Verb::Check { of } => of.load().map(|sheets| look::check(&sheets)),
+        Verb::Explain { of, operations } => of
+            .load()
+            .map(|sheets| explain::explain(&sheets, operations)),
+        Verb::Show { of, flat } => of.load().map(|sheets| look::show(&sheets, *flat)),
+        Verb::Fmt { file, check } => Ok(format(file, *check)),
+        Verb::Diff { before, after, set } => {
+            let which = |policy: &String| Which {
+                policy: policy.clone(),
+                within: Vec::new(),
+                set: set.clone(),
+            };
+            which(before)
+                .load()
+                .and_then(|a| Ok(look::diff(&a, &which(after).load()?)))
+        }
+        Verb::Schema => Ok(term::print(&schema())),
+    };
+    done.unwrap_or_else(|exit| exit)
+}
+
+fn format(file: &std::path::Path, check: bool) -> Exit {
+    let fail = |why: String| {
+        term::message(Kind::Error, &format!("{}: {why}", file.display()));
+        Exit::Usage
+    };
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => return fail(error.to_string()),
+    };
+    let tidied = match tidy(&text) {
+        Ok(tidied) => tidied,
+        Err(error) => return fail(error.to_string()),
+    };
+    if tidied == text {
+        return Exit::Ok;
+    }
+    if check {
+        term::message(
+            Kind::Error,
+            &format!(
+                "{} is not in its canonical form\n  hint: sbox policy fmt rewrites it",
+                file.display()
+            ),
+        );
+        return Exit::Refused;
+    }
+    // Beside it first, so that the policy is never half a one.
+    let beside = file.with_extension("toml.new");
+    let kept = fs::metadata(file).map(|meta| meta.permissions());
+    let written = fs::write(&beside, tidied)
+        .and_then(|()| kept)
+        .and_then(|mode| fs::set_permissions(&beside, mode))
+        .and_then(|()| fs::rename(&beside, file));
+    written.map_or_else(|error| fail(error.to_string()), |()| Exit::Ok)
+}

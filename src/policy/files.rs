@@ -1,0 +1,482 @@
+//! The decision about files: which rule of a policy holds at a path, and what it says.
+//!
+//! All patterns are one automaton, walked over the bytes of a path. Its states are made when they are first
+//! reached and kept, with the answer that holds there, so a decision costs the length of the path whatever the
+//! number of rules. Of the rules that match, one that matches a true subset of what another matches is the
+//! narrower and beats it; what is left and can't be compared is met: the stricter holds, rights intersect.
+
+use super::glob::{Pattern, alphabet};
+use super::{Access, RuleId};
+use crate::sys::Errno;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a rule says of the paths that it matches. Ordered from the laxest to the strictest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// These accesses are allowed, others refused.
+    Grant(Access),
+    /// It is there and may be looked at; every other access is refused, with this errno (EACCES if none is said).
+    Deny(Errno),
+    /// There is nothing: ENOENT, and absent from listings.
+    Hide,
+}
+
+impl Effect {
+    /// What both allow. Commutative, associative, idempotent.
+    pub fn meet(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Hide, _) | (_, Self::Hide) => Self::Hide,
+            (Self::Deny(a), Self::Deny(b)) => {
+                Self::Deny(if (a as i32) < (b as i32) { a } else { b })
+            }
+            (Self::Deny(errno), _) | (_, Self::Deny(errno)) => Self::Deny(errno),
+            (Self::Grant(a), Self::Grant(b)) => Self::Grant(a.both(b)),
+        }
+    }
+
+    /// The accesses that are allowed.
+    pub fn granted(self) -> Access {
+        match self {
+            Self::Grant(access) => access,
+            Self::Deny(_) => Access::LOOK,
+            Self::Hide => Access::NONE,
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Grant(access) => f.write_str(&letters(*access)),
+            Self::Deny(errno) => write!(f, "deny {errno:?}"),
+            Self::Hide => f.write_str("hide"),
+        }
+    }
+}
+
+/// The letters of the policy language, and what each grants.
+pub const LETTERS: [(char, Access); 6] = [
+    ('r', Access::LOOK.and(Access::READ)),
+    ('w', Access::WRITE.and(Access::CONNECT)),
+    ('c', Access::CREATE),
+    ('d', Access::DELETE),
+    ('x', Access::LOOK.and(Access::EXEC)),
+    ('m', Access::META),
+];
+
+/// Rights as the language writes them.
+pub fn letters(access: Access) -> String {
+    let out: String = LETTERS
+        .iter()
+        .filter(|(_, of)| access.has(*of))
+        .map(|(letter, _)| *letter)
+        .collect();
+    match out.as_str() {
+        "" if access.has(Access::LOOK) => "list".into(),
+        "" => "deny".into(),
+        _ => out,
+    }
+}
+
+/// A rule about files.
+#[derive(Clone, Debug)]
+pub struct FileRule {
+    /// The paths it is about.
+    pub pattern: Pattern,
+    /// What it says of them.
+    pub effect: Effect,
+    /// It is of `[forbid]`: nothing opens again what it matches.
+    pub forbid: bool,
+    /// Names the rule to whoever made the list.
+    pub id: RuleId,
+}
+
+/// What holds at a path, and by which rules; none: the default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    /// What holds.
+    pub effect: Effect,
+    /// The rules that decided, in their order.
+    pub because: Vec<RuleId>,
+    /// Something below may be visible, so the path exists as a directory that leads there.
+    pub leads: bool,
+}
+
+/// The rules of one policy, compiled.
+#[derive(Debug)]
+pub struct Files {
+    /// By the literal text that they begin with.
+    rules: Vec<FileRule>,
+    default: Effect,
+    cache: Mutex<Cache>,
+}
+
+/// States that are kept. A guest chooses the paths: when they are too many, all are forgotten.
+const MAX_STATES: usize = 4096;
+const UNKNOWN: u32 = u32::MAX;
+
+#[derive(Debug, Default)]
+struct Cache {
+    known: HashMap<Arc<State>, u32>,
+    states: Vec<(Arc<State>, Box<[u32; 256]>, Option<Arc<Ruling>>)>,
+}
+
+/// A set of positions in all patterns. Patterns of which only literal text has been seen are a range of the
+/// sorted list, and cost nothing each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+struct State {
+    low: u32,
+    high: u32,
+    depth: u32,
+    at: Vec<(u32, u32)>,
+}
+
+impl Files {
+    /// Compiles. The order of the rules doesn't matter.
+    pub fn new(mut rules: Vec<FileRule>, default: Effect) -> Self {
+        rules.sort_by(|a, b| {
+            let literal = a.pattern.literal().cmp(b.pattern.literal());
+            literal.then_with(|| a.pattern.text().cmp(b.pattern.text()))
+        });
+        Self {
+            rules,
+            default,
+            cache: Mutex::default(),
+        }
+    }
+
+    /// All rules.
+    pub fn rules(&self) -> &[FileRule] {
+        &self.rules
+    }
+
+    /// What holds where no rule matches.
+    pub fn default(&self) -> Effect {
+        self.default
+    }
+
+    /// Two rules for one set of paths: an error, as neither is the narrower.
+    pub fn equals(&self) -> Vec<(&FileRule, &FileRule)> {
+        let mut buckets: HashMap<(bool, Vec<u8>), Vec<&FileRule>> = HashMap::new();
+        for rule in &self.rules {
+            let key = (rule.forbid, rule.pattern.shortest());
+            buckets.entry(key).or_default().push(rule);
+        }
+        let mut found = Vec::new();
+        for bucket in buckets.values() {
+            for (at, a) in bucket.iter().enumerate() {
+                for b in bucket.iter().skip(at + 1) {
+                    if a.pattern.is_within(&b.pattern) && b.pattern.is_within(&a.pattern) {
+                        found.push((*a, *b));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// What holds at `path` (clean; `/` or `/a/b`).
+    pub fn decide(&self, path: &[u8]) -> Arc<Ruling> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut at = self.intern(&mut cache, self.start());
+        for &byte in as_text(path) {
+            let known = cache.states.get(at as usize);
+            let next = known.and_then(|(_, next, _)| next.get(usize::from(byte)));
+            at = match next {
+                Some(&next) if next != UNKNOWN => next,
+                _ => {
+                    let state = known
+                        .map(|(state, ..)| Arc::clone(state))
+                        .unwrap_or_default();
+                    let full = cache.states.len() >= MAX_STATES;
+                    let next = self.advance(&state, byte);
+                    if full {
+                        *cache = Cache::default();
+                        self.intern(&mut cache, next)
+                    } else {
+                        let next = self.intern(&mut cache, next);
+                        if let Some((_, row, _)) = cache.states.get_mut(at as usize)
+                            && let Some(slot) = row.get_mut(usize::from(byte))
+                        {
+                            *slot = next;
+                        }
+                        next
+                    }
+                }
+            };
+        }
+        let Some((state, _, ruling)) = cache.states.get_mut(at as usize) else {
+            return Arc::new(self.rule_at(&State::default()));
+        };
+        Arc::clone(ruling.get_or_insert_with(|| Arc::new(self.rule_at(state))))
+    }
+
+    fn intern(&self, cache: &mut Cache, state: State) -> u32 {
+        if let Some(&known) = cache.known.get(&state) {
+            return known;
+        }
+        let id = u32::try_from(cache.states.len()).unwrap_or(UNKNOWN);
+        let state = Arc::new(state);
+        cache.known.insert(Arc::clone(&state), id);
+        cache.states.push((state, Box::new([UNKNOWN; 256]), None));
+        id
+    }
+
+    fn start(&self) -> State {
+        let mut state = State {
+            low: 0,
+            high: u32::try_from(self.rules.len()).unwrap_or(UNKNOWN),
+            ..State::default()
+        };
+        self.settle(&mut state);
+        state
+    }
+
+    /// Patterns whose literal text ends here go on one by one.
+    fn settle(&self, state: &mut State) {
+        let mut places = Vec::new();
+        while state.low < state.high
+            && let Some(rule) = self.rules.get(state.low as usize)
+            && rule.pattern.literal().len() == state.depth as usize
+        {
+            places.clear();
+            rule.pattern.close(state.depth, &mut places);
+            state.at.extend(places.iter().map(|&at| (state.low, at)));
+            state.low += 1;
+        }
+        if state.low == state.high {
+            (state.low, state.high, state.depth) = (0, 0, 0);
+        }
+        state.at.sort_unstable();
+        state.at.dedup();
+    }
+
+    fn advance(&self, state: &State, byte: u8) -> State {
+        let mut next = State::default();
+        let mut places = Vec::new();
+        for &(rule, at) in &state.at {
+            if let Some(of) = self.rules.get(rule as usize) {
+                places.clear();
+                of.pattern.behind(at, byte, &mut places);
+                next.at.extend(places.iter().map(|&at| (rule, at)));
+            }
+        }
+        let range = self.rules.get(state.low as usize..state.high as usize);
+        let range = range.unwrap_or_default();
+        let letter = |rule: &FileRule| rule.pattern.literal().get(state.depth as usize).copied();
+        let low = range.partition_point(|rule| letter(rule) < Some(byte));
+        let high = range.partition_point(|rule| letter(rule) <= Some(byte));
+        if low < high {
+            next.low = state.low + low as u32;
+            next.high = state.low + high as u32;
+            next.depth = state.depth + 1;
+        }
+        self.settle(&mut next);
+        next
+    }
+
+    /// The rules that match in a state, each once.
+    fn matching(&self, state: &State) -> Vec<&FileRule> {
+        let ended = state.at.iter().filter_map(|&(rule, at)| {
+            let rule = self.rules.get(rule as usize)?;
+            rule.pattern.ends(at).then_some(rule)
+        });
+        ended.collect()
+    }
+
+    fn rule_at(&self, state: &State) -> Ruling {
+        let matching = self.matching(state);
+        let deciding = deciding(&matching);
+        let effects = deciding.iter().map(|rule| rule.effect);
+        let effect = effects.reduce(Effect::meet).unwrap_or(self.default);
+        let mut because: Vec<RuleId> = deciding.iter().map(|rule| rule.id).collect();
+        because.sort_unstable_by_key(|id| id.0);
+        let forbidden = deciding.iter().any(|rule| rule.forbid);
+        let shown = |rule: &FileRule| !rule.forbid && rule.effect != Effect::Hide;
+        let range = self.rules.get(state.low as usize..state.high as usize);
+        let leads = !forbidden
+            && (range.unwrap_or_default().iter().any(shown)
+                || state.at.iter().any(|&(rule, at)| {
+                    let rule = self.rules.get(rule as usize);
+                    rule.is_some_and(|rule| shown(rule) && !rule.pattern.ends(at))
+                }));
+        Ruling {
+            effect,
+            because,
+            leads,
+        }
+    }
+
+    /// The rules that match `path`, and for each the narrower ones that beat it.
+    pub fn candidates(&self, path: &[u8]) -> Vec<Candidate<'_>> {
+        let mut state = self.start();
+        for &byte in as_text(path) {
+            state = self.advance(&state, byte);
+        }
+        let matching = self.matching(&state);
+        let forbidden = matching.iter().any(|rule| rule.forbid);
+        matching
+            .iter()
+            .map(|rule| Candidate {
+                rule,
+                beaten_by: beaten_by(rule, &matching, forbidden),
+            })
+            .collect()
+    }
+
+    /// Every answer that this policy gives, with the rules and a path that gets it. `None`: too many to tell.
+    pub fn answers(&self, most: usize) -> Option<Vec<(Ruling, Vec<u8>)>> {
+        let mut all: HashMap<Vec<RuleId>, (Ruling, Vec<u8>)> = HashMap::new();
+        explore(&[self], most, |states, path| {
+            if let [state] = states {
+                let ruling = self.rule_at(state);
+                let key = ruling.because.clone();
+                all.entry(key).or_insert_with(|| (ruling, path()));
+            }
+        })?;
+        let mut all: Vec<_> = all.into_values().collect();
+        all.sort_by(|a, b| a.1.cmp(&b.1));
+        Some(all)
+    }
+
+    /// Where two policies answer otherwise: for each pair of answers one path, the shortest found.
+    pub fn differences(&self, other: &Self, most: usize) -> Option<Vec<Difference>> {
+        let mut all: HashMap<(String, Vec<RuleId>, Vec<RuleId>), Difference> = HashMap::new();
+        explore(&[self, other], most, |states, path| {
+            if let [mine, theirs] = states {
+                let (a, b) = (self.rule_at(mine), other.rule_at(theirs));
+                if a.effect != b.effect {
+                    let effects = format!("{} {}", a.effect, b.effect);
+                    let key = (effects, a.because.clone(), b.because.clone());
+                    all.entry(key).or_insert_with(|| Difference {
+                        before: a.effect,
+                        after: b.effect,
+                        old: a.because,
+                        new: b.because,
+                        path: path(),
+                    });
+                }
+            }
+        })?;
+        let mut all: Vec<Difference> = all.into_values().collect();
+        all.sort_by(|a, b| a.path.cmp(&b.path));
+        Some(all)
+    }
+}
+
+/// A path at which two policies answer otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// What the first says.
+    pub before: Effect,
+    /// What the second says.
+    pub after: Effect,
+    /// The rules of the first.
+    pub old: Vec<RuleId>,
+    /// The rules of the second.
+    pub new: Vec<RuleId>,
+    /// Where.
+    pub path: Vec<u8>,
+}
+
+/// A rule that matches, and those that beat it there.
+#[derive(Debug)]
+pub struct Candidate<'f> {
+    /// The rule.
+    pub rule: &'f FileRule,
+    /// Narrower rules, or those of `[forbid]`; empty: it decides.
+    pub beaten_by: Vec<&'f FileRule>,
+}
+
+/// `/` is the empty text.
+fn as_text(path: &[u8]) -> &[u8] {
+    path.strip_suffix(b"/").unwrap_or(path)
+}
+
+fn beaten_by<'f>(rule: &FileRule, all: &[&'f FileRule], forbidden: bool) -> Vec<&'f FileRule> {
+    let beats = |other: &&FileRule| {
+        if forbidden {
+            return other.forbid && !rule.forbid;
+        }
+        other.id != rule.id
+            && other.pattern.is_within(&rule.pattern)
+            && !rule.pattern.is_within(&other.pattern)
+    };
+    all.iter().copied().filter(|other| beats(other)).collect()
+}
+
+fn deciding<'f>(matching: &[&'f FileRule]) -> Vec<&'f FileRule> {
+    let forbidden = matching.iter().any(|rule| rule.forbid);
+    let unbeaten = |rule: &&&FileRule| beaten_by(rule, matching, forbidden).is_empty();
+    matching.iter().filter(unbeaten).copied().collect()
+}
+
+/// Visits every state that can be reached, of several policies at once, shortest paths first.
+fn explore(
+    of: &[&Files],
+    most: usize,
+    mut visit: impl FnMut(&[State], &mut dyn FnMut() -> Vec<u8>),
+) -> Option<()> {
+    let patterns = of.iter().flat_map(|f| &f.rules).map(|rule| &rule.pattern);
+    let letters = alphabet(patterns);
+    let first: Vec<State> = of.iter().map(|f| f.start()).collect();
+    let mut seen = HashMap::from([((first.clone(), true), 0usize)]);
+    // How each was reached: the one before, and the byte.
+    let mut from: Vec<(usize, u8)> = vec![(0, 0)];
+    let mut queue = VecDeque::from([(first, true, 0usize)]);
+    while let Some((states, whole, at)) = queue.pop_front() {
+        if whole {
+            visit(&states, &mut || {
+                let mut path = Vec::new();
+                let mut step = at;
+                while step != 0
+                    && let Some(&(before, byte)) = from.get(step)
+                {
+                    path.push(byte);
+                    step = before;
+                }
+                path.reverse();
+                path
+            });
+        }
+        for &byte in &letters {
+            // A slash is followed by a name; the root is the empty text, and all else begins with a slash.
+            if byte == b'/' && !whole || at == 0 && byte != b'/' {
+                continue;
+            }
+            let next: Vec<State> = of
+                .iter()
+                .zip(&states)
+                .map(|(f, s)| f.advance(s, byte))
+                .collect();
+            let key = (next, byte != b'/');
+            if seen.contains_key(&key) {
+                continue;
+            }
+            if seen.len() >= most {
+                return None;
+            }
+            let id = from.len();
+            from.push((at, byte));
+            seen.insert(key.clone(), id);
+            queue.push_back((key.0, key.1, id));
+        }
+    }
+    Some(())
+}
+
+/// Rules that never decide, whatever the path.
+pub fn dead(files: &Files, answers: &[(Ruling, Vec<u8>)]) -> Vec<RuleId> {
+    let alive: BTreeSet<u32> = answers
+        .iter()
+        .flat_map(|(r, _)| &r.because)
+        .map(|id| id.0)
+        .collect();
+    let ids = files.rules.iter().map(|rule| rule.id);
+    ids.filter(|id| !alive.contains(&id.0)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,413 @@
+//! Settings to rules: what each means, or why it has no meaning.
+
+use super::calls::Calls;
+use super::fault::{Fault, Sources, Where};
+use super::merge::Merged;
+use super::read::{Raw, Setting};
+use super::value::{ACTIONS, Says, WORDS};
+use super::vars::{Vars, World};
+use super::{Env, Gap, RuleInfo, Sheet, Sheets, Words};
+use crate::policy::files::{Effect, FileRule, Files};
+use crate::policy::glob::{self, Pattern};
+use crate::policy::{Access, RuleId};
+use crate::sys::Errno;
+
+pub(super) struct Checker<'c> {
+    pub(super) vars: Vars<'c>,
+    pub(super) sources: &'c Sources,
+    pub(super) words: &'c Words,
+    pub(super) rules: &'c mut Vec<RuleInfo>,
+    pub(super) gaps: &'c mut Vec<Gap>,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// Checks all, and compiles.
+pub(super) fn check(
+    merged: &Merged,
+    world: &World,
+    words: &Words,
+    sources: Sources,
+) -> Result<Sheets, (Vec<Fault>, Sources)> {
+    let mut rules = Vec::new();
+    let mut gaps = Vec::new();
+    let mut faults = Vec::new();
+    let mut all = Vec::new();
+    let mut examples = Vec::new();
+    let mut waiting = vec![merged];
+    let mut declared: Vec<&str> = Vec::new();
+    while let Some(one) = waiting.pop() {
+        // The policy itself comes first; of the ceilings the order means nothing.
+        waiting.extend(&one.within);
+        declared.extend(
+            one.settings
+                .keys()
+                .filter(|(s, _)| *s == "vars")
+                .map(|(_, key)| key.as_str()),
+        );
+        let vars = match Vars::of(one, world, &sources) {
+            Ok(vars) => vars,
+            Err(more) => {
+                faults.extend(more);
+                continue;
+            }
+        };
+        let mut checker = Checker {
+            vars,
+            sources: &sources,
+            words,
+            rules: &mut rules,
+            gaps: &mut gaps,
+            faults: Vec::new(),
+        };
+        let sheet = checker.sheet(one);
+        faults.append(&mut checker.faults);
+        for setting in one.settings.values().filter(|s| s.section == "examples") {
+            match checker.vars.expand(&setting.key, setting.at, false) {
+                Ok(asked) => {
+                    examples.extend(asked.into_iter().map(|asked| (all.len(), asked, setting)))
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        all.push(sheet);
+    }
+    for (name, _) in &world.set {
+        if !declared.contains(&name.as_str()) {
+            let fault = Fault {
+                at: None,
+                what: format!("--set {name}: the policy has no such variable"),
+                hint: None,
+            };
+            faults.push(fault.nearest(name, declared.iter().copied()));
+        }
+    }
+    if !faults.is_empty() {
+        return Err((faults, sources));
+    }
+    let sheets = Sheets {
+        sources,
+        rules,
+        all,
+        gaps,
+    };
+    let wrong: Vec<Fault> = examples
+        .into_iter()
+        .filter_map(|(sheet, asked, setting)| example(&sheets, sheet, &asked, setting).err())
+        .collect();
+    if wrong.is_empty() {
+        Ok(sheets)
+    } else {
+        Err((wrong, sheets.sources))
+    }
+}
+
+/// An example must get the answer that its author expects.
+fn example(sheets: &Sheets, sheet: usize, asked: &str, setting: &Setting) -> Result<(), Fault> {
+    let (access, path) = parse_operation(asked).map_err(|why| Fault::at(setting.at, why))?;
+    let expected = setting.text()?;
+    if !["allow", "deny", "hide"].contains(&expected) {
+        return Err(
+            Fault::at(setting.value_at, format!("'{expected}' is no answer"))
+                .nearest(expected, ["allow", "deny", "hide"]),
+        );
+    }
+    // An example belongs to the policy that it stands in, not to those around.
+    let Some(sheet) = sheets.all.get(sheet) else {
+        return Ok(());
+    };
+    let ruling = sheet.files.decide(path.as_bytes());
+    let effect = ruling
+        .effect
+        .meet(sheet.exec.decide(path.as_bytes()).effect);
+    let got = match effect {
+        Effect::Hide => "hide",
+        effect if effect.granted().has(access) => "allow",
+        _ => "deny",
+    };
+    if got == expected {
+        return Ok(());
+    }
+    let by = ruling
+        .because
+        .first()
+        .map_or("no rule".into(), |id| sheets.tell(*id));
+    Err(Fault::at(
+        setting.at,
+        format!("this example is not true: the answer is {got}, by {by}"),
+    ))
+}
+
+/// `write /w/src/.env`: an access and a clean path.
+pub fn parse_operation(text: &str) -> Result<(Access, &str), String> {
+    const OPERATIONS: [(&str, Access); 8] = [
+        ("read", Access::READ),
+        ("write", Access::WRITE),
+        ("create", Access::CREATE),
+        ("delete", Access::DELETE),
+        ("exec", Access::EXEC),
+        ("meta", Access::META),
+        ("stat", Access::LOOK),
+        ("list", Access::READ),
+    ];
+    let (word, path) = text.split_once(' ').ok_or_else(|| {
+        format!("'{text}': wanted an operation and a path, as in \"read /etc/hosts\"")
+    })?;
+    let found = OPERATIONS.iter().find(|(name, _)| *name == word);
+    let Some((_, access)) = found else {
+        let names: Vec<&str> = OPERATIONS.iter().map(|(name, _)| *name).collect();
+        return Err(format!(
+            "'{word}' is no operation on files: wanted one of {}",
+            names.join(", ")
+        ));
+    };
+    let path = path.trim();
+    let clean = path.starts_with('/')
+        && !path.split('/').any(|part| part == "." || part == "..")
+        && !path.contains("//");
+    if clean {
+        Ok((*access, path))
+    } else {
+        Err(format!("'{path}' is no clean absolute path"))
+    }
+}
+
+impl Checker<'_> {
+    pub(super) fn fault(&mut self, fault: Fault) {
+        self.faults.push(fault);
+    }
+
+    /// What a check finds, or nothing and a fault.
+    pub(super) fn or_fault<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
+        result.map_err(|fault| self.fault(fault)).ok()
+    }
+
+    pub(super) fn rule(&mut self, setting: &Setting) -> RuleId {
+        let part = |name: &str| match &setting.value {
+            Raw::Table(parts) => parts
+                .iter()
+                .find(|p| p.key == name)
+                .and_then(|p| p.text().ok()),
+            _ => None,
+        };
+        let source = self.sources.0.get(setting.value_at.file as usize);
+        let range = setting.value_at.start as usize..setting.value_at.end as usize;
+        let says = source.and_then(|s| s.text.get(range)).unwrap_or_default();
+        let name = match part("id") {
+            Some(id) => id.to_owned(),
+            None => format!("{}.\"{}\"", setting.section, setting.key),
+        };
+        let why = part("why").map(str::to_owned);
+        self.rules.push(RuleInfo {
+            name,
+            says: says.split_whitespace().collect::<Vec<_>>().join(" "),
+            at: setting.at,
+            why,
+        });
+        RuleId(u32::try_from(self.rules.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn gap(&mut self, id: RuleId, why: impl Into<String>) {
+        self.gaps.push(Gap {
+            id,
+            why: why.into(),
+        });
+    }
+
+    pub(super) fn sheet(&mut self, merged: &Merged) -> Sheet {
+        let mut files = Vec::new();
+        let mut exec = Vec::new();
+        let mut mounts = Vec::new();
+        let mut env = Env::default();
+        let mut calls = Calls::default();
+        let (mut host_root, mut cwd, mut net) = (true, None, false);
+        let mut default = Effect::Hide;
+        for setting in merged.settings.values() {
+            match (setting.section, setting.key.as_str()) {
+                ("", "name" | "description") => {
+                    self.or_fault(setting.text());
+                }
+                ("view", key) => {
+                    if let Some((root, start)) = self.view(setting, key) {
+                        host_root = root.unwrap_or(host_root);
+                        cwd = start.or(cwd);
+                    }
+                }
+                ("view.mounts", _) => self.mount(setting, &mut mounts),
+                ("files", _) => self.file(setting, &mut files),
+                ("exec", _) => self.exec(setting, &mut exec),
+                ("env", key) => self.env(setting, key, &mut env),
+                ("syscalls", _) => self.call(setting, &mut calls),
+                ("proc", key) => self.only(setting, key),
+                ("net", _) => net = self.net(setting).unwrap_or(net),
+                ("default", "files") => default = self.default_files(setting).unwrap_or(default),
+                ("default", "syscalls") => match self.says(setting, &ACTIONS) {
+                    Some(Says::Deny(errno)) => calls.default = Some(errno.unwrap_or(Errno::EPERM)),
+                    Some(Says::Later(word)) => self.later(setting, word),
+                    _ => {}
+                },
+                ("default", "net") => match self.says(setting, &ACTIONS) {
+                    Some(Says::Allow) if !merged.settings.contains_key(&("net", "inet".into())) => {
+                        net = true
+                    }
+                    Some(Says::Later(word)) => self.later(setting, word),
+                    _ => {}
+                },
+                ("default", key) => self.only(setting, key),
+                ("limits", _) => {
+                    let id = self.rule(setting);
+                    self.gap(id, "limits are not enforced yet; ulimit(1) around sbox is");
+                }
+                _ => {}
+            }
+        }
+        for setting in &merged.forbid {
+            self.forbid(setting, &mut files, &mut calls);
+        }
+        let files = Files::new(files, default);
+        for (a, b) in files.equals() {
+            let (Some(first), Some(second)) = (
+                self.rules.get(a.id.0 as usize),
+                self.rules.get(b.id.0 as usize),
+            ) else {
+                continue;
+            };
+            if a.effect != b.effect {
+                let what = format!(
+                    "{} matches the same paths as {} ({})",
+                    second.name,
+                    first.name,
+                    self.sources.place(first.at)
+                );
+                let fault = Fault::at(second.at, what).hint("keep one of them");
+                self.faults.push(fault);
+            }
+        }
+        Sheet {
+            files,
+            exec: Files::new(exec, Effect::Grant(Access::ALL)),
+            mounts,
+            host_root,
+            cwd,
+            env,
+            calls,
+            net,
+        }
+    }
+
+    pub(super) fn later(&mut self, setting: &Setting, word: &str) {
+        let id = self.rule(setting);
+        self.gap(
+            id,
+            format!("the action '{word}' is not enforced yet; 'deny' is"),
+        );
+    }
+
+    pub(super) fn patterns(&mut self, text: &str, at: Where) -> Vec<Pattern> {
+        let texts = self.vars.expand(text, at, true);
+        let mut all = Vec::new();
+        for text in self.or_fault(texts).unwrap_or_default() {
+            let made = glob::braces(&text).and_then(|texts| {
+                texts
+                    .iter()
+                    .map(|text| Pattern::parse(text))
+                    .collect::<Result<Vec<_>, _>>()
+            });
+            match made {
+                Ok(patterns) => all.extend(patterns),
+                Err(bad) => {
+                    let fault = Fault::at(at, format!("'{text}': {}", bad.why));
+                    let fault = if text.starts_with("~/") {
+                        fault.hint("write ${home}/…")
+                    } else {
+                        fault
+                    };
+                    self.fault(fault);
+                }
+            }
+        }
+        all
+    }
+
+    pub(super) fn file(&mut self, setting: &Setting, files: &mut Vec<FileRule>) {
+        let Some(says) = self.says(setting, &WORDS) else {
+            return;
+        };
+        let id = self.rule(setting);
+        let effect = match says {
+            Says::Grant(access) => Effect::Grant(access),
+            Says::Deny(errno) => Effect::Deny(errno.unwrap_or(Errno::EACCES)),
+            Says::Hide | Says::Allow => Effect::Hide,
+            Says::Later(word) => {
+                self.gap(
+                    id,
+                    format!("the action '{word}' is not enforced yet; 'deny' is"),
+                );
+                Effect::Deny(Errno::EACCES)
+            }
+        };
+        if effect == Effect::Grant(Access::LOOK) {
+            self.gap(id, "the right 'list' alone is not enforced yet; 'r' is");
+        }
+        for pattern in self.patterns(&setting.key, setting.at) {
+            let whole = pattern.place().is_some_and(|(path, _)| path.is_empty());
+            if whole && effect.granted().has(Access::WRITE) && setting.key.contains("${") {
+                self.fault(Fault::at(
+                    setting.at,
+                    "a variable is / here, and all of the tree would be writable",
+                ));
+            }
+            files.push(FileRule {
+                pattern,
+                effect,
+                forbid: false,
+                id,
+            });
+        }
+    }
+
+    pub(super) fn exec(&mut self, setting: &Setting, exec: &mut Vec<FileRule>) {
+        let special = match &setting.value {
+            Raw::Table(parts) => parts.iter().find(|p| p.key == "policy" || p.key == "args"),
+            _ => None,
+        };
+        let all = Access::ALL;
+        let effect = if let Some(part) = special {
+            let id = self.rule(setting);
+            self.gap(
+                id,
+                format!("'{}' of a program is not enforced yet", part.key),
+            );
+            all
+        } else {
+            match self.says(setting, &["allow", "deny", "kill", "ask"]) {
+                None => return,
+                Some(Says::Allow) => all,
+                Some(Says::Later(word)) => {
+                    self.later(setting, word);
+                    all.without(Access::EXEC)
+                }
+                Some(_) => all.without(Access::EXEC),
+            }
+        };
+        let id = self.rule(setting);
+        for pattern in self.patterns(&setting.key, setting.at) {
+            exec.push(FileRule {
+                pattern,
+                effect: Effect::Grant(effect),
+                forbid: false,
+                id,
+            });
+        }
+    }
+
+    pub(super) fn default_files(&mut self, setting: &Setting) -> Option<Effect> {
+        match self.says(setting, &["hide", "deny", "ask"])? {
+            Says::Deny(errno) => Some(Effect::Deny(errno.unwrap_or(Errno::EACCES))),
+            Says::Later(word) => {
+                self.later(setting, word);
+                None
+            }
+            _ => Some(Effect::Hide),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The policy language, version 1: one TOML file for the view and what may be done in it.
+//!
+//! ```text
+//! text ─read─▶ settings with places ─merge─▶ extends, within ─check─▶ rules ─▶ policy::files, one automaton
+//! ```
+//!
+//! Pure but for the function that reads a named file, which is given. Nothing that stands in a file is passed
+//! over: what has no meaning is a [`Fault`], and what has one but nobody to enforce it is a [`Gap`].
+
+mod calls;
+mod check;
+mod fault;
+mod fmt;
+mod merge;
+pub mod presets;
+mod read;
+mod schema;
+mod sections;
+mod value;
+mod vars;
+
+pub use calls::{CallRule, Calls};
+pub use check::parse_operation;
+pub use fault::{Fault, Source, Sources, Where};
+pub use fmt::tidy;
+pub use merge::{Loader, Merged, Reader};
+pub use read::{Raw, Setting};
+pub use schema::schema;
+pub use vars::World;
+
+use super::RuleId;
+use super::files::{Effect, Files, Ruling};
+use crate::sys::Errno;
+
+/// Names that the language can't know by itself.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    /// All system calls.
+    pub calls: Vec<&'static str>,
+    /// Groups of them, with the `@`.
+    pub groups: Vec<&'static str>,
+}
+
+/// A rule, for people.
+#[derive(Clone, Debug)]
+pub struct RuleInfo {
+    /// `files."/usr/**"`, or the `id` that it was given.
+    pub name: String,
+    /// What it says, as it was written.
+    pub says: String,
+    /// Where.
+    pub at: Where,
+    /// The reason that its author gives.
+    pub why: Option<String>,
+}
+
+/// What stands at a place of the view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// `{ cow = "DIR" }`
+    Cow(String),
+    /// `{ bind = "PATH", ro = true }`
+    Bind(String, bool),
+    /// `{ tmpfs = "256M" }`, in bytes; 0: no limit.
+    Tmpfs(u64),
+    /// `{ text = "…" }`
+    Text(String),
+}
+
+/// A line of `[view.mounts]`.
+#[derive(Clone, Debug)]
+pub struct MountRule {
+    /// Path of the view.
+    pub at: String,
+    /// What stands there.
+    pub what: Stands,
+    /// The rule.
+    pub id: RuleId,
+}
+
+/// `[env]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Env {
+    /// Kept, if they are set; `*`: all.
+    pub keep: Vec<String>,
+    /// Set.
+    pub set: Vec<(String, String)>,
+    /// Dropped.
+    pub drop: Vec<String>,
+}
+
+impl Env {
+    /// Whether a ceiling lets a variable pass.
+    pub fn lets(&self, name: &str) -> bool {
+        let all = self.keep.iter().any(|kept| kept == "*" || kept == name);
+        let base = ["PATH", "LANG", "TERM", "HOME"].contains(&name);
+        (all || base || self.set.iter().any(|(set, _)| set == name))
+            && !self.drop.iter().any(|d| d == name)
+    }
+}
+
+/// What a rule asks for and nobody enforces here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The rule.
+    pub id: RuleId,
+    /// What is missing.
+    pub why: String,
+}
+
+/// The rules of one policy, or of one of its ceilings.
+#[derive(Debug)]
+pub struct Sheet {
+    /// About files.
+    pub files: Files,
+    /// About programs: what may not be executed though `[files]` grants x.
+    pub exec: Files,
+    /// `[view.mounts]`
+    pub mounts: Vec<MountRule>,
+    /// The host's tree is shown, as far as `[files]` lists it.
+    pub host_root: bool,
+    /// Where the program starts.
+    pub cwd: Option<String>,
+    /// Variables.
+    pub env: Env,
+    /// System calls.
+    pub calls: Calls,
+    /// The host's network.
+    pub net: bool,
+}
+
+/// A policy: what it says, and its ceilings.
+#[derive(Debug)]
+pub struct Sheets {
+    /// Its files.
+    pub sources: Sources,
+    /// All rules, by their id.
+    pub rules: Vec<RuleInfo>,
+    /// The policy, and behind it the ceilings, all of which must allow what is allowed.
+    pub all: Vec<Sheet>,
+    /// What can't be enforced.
+    pub gaps: Vec<Gap>,
+}
+
+impl Sheets {
+    /// Reads a policy: a file, or `std/NAME`. `ceilings` are further ones that it stays within.
+    pub fn load(
+        name: &str,
+        ceilings: &[String],
+        world: &World,
+        words: &Words,
+        read: Reader<'_>,
+    ) -> Result<Self, (Vec<Fault>, Sources)> {
+        let mut loader = Loader {
+            read,
+            sources: Sources::default(),
+        };
+        let mut merged = match loader.load(name, None, &mut Vec::new()) {
+            Ok(merged) => merged,
+            Err(faults) => return Err((faults, loader.sources)),
+        };
+        for name in ceilings {
+            match loader.load(name, None, &mut Vec::new()) {
+                Ok(ceiling) => merged.within.push(ceiling),
+                Err(faults) => return Err((faults, loader.sources)),
+            }
+        }
+        check::check(&merged, world, words, loader.sources)
+    }
+
+    /// What holds at a path, and by which rules. The one decision about files.
+    pub fn decide(&self, path: &[u8]) -> Ruling {
+        let mut all: Option<Ruling> = None;
+        for sheet in &self.all {
+            for files in [&sheet.files, &sheet.exec] {
+                let one = files.decide(path);
+                all = Some(match all {
+                    None => (*one).clone(),
+                    Some(mut all) => {
+                        let met = all.effect.meet(one.effect);
+                        // First those who took something away: a refusal is told as theirs.
+                        let at = if met == all.effect {
+                            all.because.len()
+                        } else {
+                            0
+                        };
+                        all.because.splice(at..at, one.because.iter().copied());
+                        all.effect = met;
+                        // Programs are no way down: only what is shown leads anywhere.
+                        all.leads &= one.leads || std::ptr::eq(files, &sheet.exec);
+                        all
+                    }
+                });
+            }
+        }
+        all.unwrap_or(Ruling {
+            effect: Effect::Hide,
+            because: Vec::new(),
+            leads: false,
+        })
+    }
+
+    /// Whether the network is the host's.
+    pub fn net(&self) -> bool {
+        self.all.iter().all(|sheet| sheet.net)
+    }
+
+    /// What a call is refused with, if it is.
+    pub fn refuses(&self, call: &str, group: &str) -> Option<(Errno, Option<RuleId>)> {
+        let mut refusals = self
+            .all
+            .iter()
+            .filter_map(|sheet| sheet.calls.refuses(call, group));
+        refusals.next()
+    }
+
+    /// The rule of an id.
+    pub fn rule(&self, id: RuleId) -> Option<&RuleInfo> {
+        self.rules.get(id.0 as usize)
+    }
+
+    /// `files."/usr/**" = "rx" (grader.toml:12)`
+    pub fn tell(&self, id: RuleId) -> String {
+        match self.rule(id) {
+            Some(rule) => format!(
+                "{} = {} ({})",
+                rule.name,
+                rule.says,
+                self.sources.place(rule.at)
+            ),
+            None => "?".into(),
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Sections that are not about patterns of files: the view, variables, calls, the network.
+
+use super::calls::{CallRule, Calls};
+use super::check::Checker;
+use super::fault::{Fault, Where};
+use super::read::{Raw, Setting};
+use super::value::{ACTIONS, Says};
+use super::{Env, MountRule, Stands};
+use crate::policy::files::{Effect, FileRule};
+use crate::sys::Errno;
+
+impl Checker<'_> {
+    pub(super) fn view(
+        &mut self,
+        setting: &Setting,
+        key: &str,
+    ) -> Option<(Option<bool>, Option<String>)> {
+        let text = setting.text().map(str::to_owned);
+        let text = self.or_fault(text)?;
+        match (key, text.as_str()) {
+            ("root", "host") => return Some((Some(true), None)),
+            ("root", "empty") => return Some((Some(false), None)),
+            ("root", _) => self.fault(
+                Fault::at(setting.value_at, format!("'{text}' is no root"))
+                    .nearest(&text, ["host", "empty"]),
+            ),
+            ("pids", "host") | ("user", "keep") => {}
+            ("pids", "own") | ("user", "root") | ("hostname", _) => {
+                let id = self.rule(setting);
+                self.gap(id, format!("view.{key} = \"{text}\" is not enforced yet"));
+            }
+            ("pids", _) => self.fault(
+                Fault::at(
+                    setting.value_at,
+                    format!("'{text}' is no way to number processes"),
+                )
+                .nearest(&text, ["host", "own"]),
+            ),
+            ("user", _) => self.fault(
+                Fault::at(setting.value_at, format!("'{text}' is no user of a view"))
+                    .nearest(&text, ["keep", "root"]),
+            ),
+            _ => {
+                let path = self.vars.expand(&text, setting.value_at, false);
+                let path = self.or_fault(path)?.into_iter().next()?;
+                if path.starts_with('/') {
+                    return Some((None, Some(path)));
+                }
+                self.fault(Fault::at(
+                    setting.value_at,
+                    "the program starts at an absolute path of the view",
+                ));
+            }
+        }
+        None
+    }
+
+    pub(super) fn mount(&mut self, setting: &Setting, mounts: &mut Vec<MountRule>) {
+        let what = self.stands(setting);
+        let places = self.vars.expand(&setting.key, setting.at, false);
+        let (Some(what), Some(places)) = (self.or_fault(what), self.or_fault(places)) else {
+            return;
+        };
+        let id = self.rule(setting);
+        for at in places {
+            if !at.starts_with('/')
+                || at.contains(['*', '?', '[', '{'])
+                || at.len() > 1 && at.ends_with('/')
+            {
+                self.fault(Fault::at(setting.at, format!("'{at}': a mount stands at one absolute path, without wildcards and slash at its end")));
+                continue;
+            }
+            mounts.push(MountRule {
+                at,
+                what: what.clone(),
+                id,
+            });
+        }
+    }
+
+    pub(super) fn stands(&mut self, setting: &Setting) -> Result<Stands, Fault> {
+        const KINDS: [&str; 4] = ["cow", "bind", "tmpfs", "text"];
+        let Raw::Table(parts) = &setting.value else {
+            return Err(Fault::at(setting.value_at, "a mount is a table").hint("{ cow = \"${cwd}\" }, { bind = \"/srv\", ro = true }, { tmpfs = \"64M\" } or { text = \"…\" }"));
+        };
+        let mut found = None;
+        let mut ro = None;
+        for part in parts {
+            if part.key == "ro" {
+                let Raw::Truth(truth) = part.value else {
+                    return Err(Fault::at(part.value_at, "'ro' wants true or false"));
+                };
+                ro = Some((truth, part.at));
+            } else if !KINDS.contains(&part.key.as_str()) {
+                return Err(
+                    Fault::at(part.at, format!("unknown key '{}' of a mount", part.key))
+                        .nearest(&part.key, KINDS.into_iter().chain(["ro"])),
+                );
+            } else if found.replace(part).is_some() {
+                return Err(Fault::at(
+                    part.at,
+                    "one thing stands at a place: keep one of them",
+                ));
+            }
+        }
+        let Some(part) = found else {
+            return Err(Fault::at(setting.value_at, "nothing stands at this place")
+                .hint("say one of cow, bind, tmpfs, text"));
+        };
+        if let (Some((_, at)), false) = (ro, part.key == "bind") {
+            return Err(Fault::at(
+                at,
+                "only a bind can be 'ro'; [files] says what may be done elsewhere",
+            ));
+        }
+        let text = part.text()?;
+        let one = || -> Result<String, Fault> {
+            let mut all = self.vars.expand(text, part.value_at, false)?;
+            let first = all.pop().filter(|path| path.starts_with('/'));
+            match first {
+                Some(path) if all.is_empty() => Ok(path),
+                _ => Err(Fault::at(
+                    part.value_at,
+                    "this wants one absolute path of the host",
+                )),
+            }
+        };
+        Ok(match part.key.as_str() {
+            "cow" => Stands::Cow(one()?),
+            "bind" => Stands::Bind(one()?, ro.is_some_and(|(truth, _)| truth)),
+            "text" => Stands::Text(text.to_owned()),
+            _ if text.is_empty() => Stands::Tmpfs(0),
+            _ => Stands::Tmpfs(size(text).ok_or_else(|| {
+                Fault::at(part.value_at, format!("'{text}' is no size"))
+                    .hint("a number of bytes above 0, or with K, M or G behind it")
+            })?),
+        })
+    }
+
+    pub(super) fn env(&mut self, setting: &Setting, key: &str, env: &mut Env) {
+        if key == "set" {
+            let Raw::Table(parts) = &setting.value else {
+                return self.fault(
+                    Fault::at(setting.value_at, "'set' wants a table")
+                        .hint("set = { NAME = \"value\" }"),
+                );
+            };
+            for part in parts {
+                let value = part
+                    .text()
+                    .and_then(|text| self.vars.expand(text, part.value_at, false));
+                match self.or_fault(value).as_deref() {
+                    Some([one]) => env.set.push((part.key.clone(), one.clone())),
+                    Some(_) => self.fault(Fault::at(
+                        part.value_at,
+                        "a variable of the environment has one value",
+                    )),
+                    None => {}
+                }
+            }
+            return;
+        }
+        let texts = setting.texts().map(|all| {
+            all.iter()
+                .map(|(name, at)| ((*name).to_owned(), *at))
+                .collect::<Vec<_>>()
+        });
+        for (name, at) in self.or_fault(texts).unwrap_or_default() {
+            if name.is_empty()
+                || name.contains(['=', '\0'])
+                || name.contains('*') && (name != "*" || key == "drop")
+            {
+                self.fault(Fault::at(at, format!("'{name}' is no name of a variable")));
+            } else if key == "keep" {
+                env.keep.push(name);
+            } else {
+                env.drop.push(name);
+            }
+        }
+    }
+
+    pub(super) fn known_call(&mut self, key: &str, at: Where) -> bool {
+        let known =
+            key == "*" || self.words.calls.contains(&key) || self.words.groups.contains(&key);
+        if !known {
+            let what = if key.starts_with('@') {
+                "group of calls"
+            } else {
+                "system call"
+            };
+            let words = if key.starts_with('@') {
+                &self.words.groups
+            } else {
+                &self.words.calls
+            };
+            let fault = Fault::at(at, format!("there is no {what} '{key}'"))
+                .nearest(key, words.iter().copied());
+            self.fault(fault);
+        }
+        known
+    }
+
+    pub(super) fn call(&mut self, setting: &Setting, calls: &mut Calls) {
+        let Some(says) = self.says(setting, &ACTIONS) else {
+            return;
+        };
+        let (name, predicate) = match setting.key.split_once('(') {
+            Some((name, _)) => (name, true),
+            None => (setting.key.as_str(), false),
+        };
+        if !self.known_call(name, setting.at) {
+            return;
+        }
+        let id = self.rule(setting);
+        if predicate {
+            return self.gap(id, "conditions on arguments are not enforced yet");
+        }
+        let refuse = match says {
+            Says::Allow => None,
+            Says::Deny(errno) => Some(errno.unwrap_or(Errno::EPERM)),
+            Says::Later(word) => {
+                self.gap(
+                    id,
+                    format!("the action '{word}' is not enforced yet; 'deny' is"),
+                );
+                Some(Errno::EPERM)
+            }
+            Says::Grant(_) | Says::Hide => return,
+        };
+        calls.rules.push(CallRule {
+            key: name.to_owned(),
+            refuse,
+            forbid: false,
+            id,
+        });
+    }
+
+    pub(super) fn net(&mut self, setting: &Setting) -> Option<bool> {
+        let says = self.says(setting, &ACTIONS)?;
+        let operation = ["connect ", "listen "]
+            .iter()
+            .any(|word| setting.key.starts_with(word));
+        if setting.key != "inet" && !operation {
+            let fault = Fault::at(
+                setting.at,
+                format!("'{}' is no family and no operation", setting.key),
+            );
+            self.fault(
+                fault.hint("known: inet, \"connect tcp HOST:PORT\", \"listen tcp ADDRESS:PORT\""),
+            );
+            return None;
+        }
+        match says {
+            Says::Later(word) => self.later(setting, word),
+            _ if operation => {
+                let id = self.rule(setting);
+                self.gap(
+                    id,
+                    "single hosts and ports are not enforced yet; inet as a whole is",
+                );
+            }
+            says => return Some(says == Says::Allow),
+        }
+        None
+    }
+
+    /// Settings of which one value is what sbox always does.
+    pub(super) fn only(&mut self, setting: &Setting, key: &str) {
+        let (always, others): (&str, &[&str]) = match key {
+            "see" => ("own", &["host"]),
+            "signal" => ("own", &["children", "none"]),
+            "ptrace" => ("none", &["own"]),
+            "signals" => ("own", &["children", "none"]),
+            "stdin" => ("inherit", &["null"]),
+            "unknown-syscalls" => ("deny ENOSYS", &[]),
+            _ => ("strict", &["best-effort"]),
+        };
+        let text = setting.text().map(str::to_owned);
+        let Some(text) = self.or_fault(text) else {
+            return;
+        };
+        if text == always {
+            return;
+        }
+        if others.contains(&text.as_str()) {
+            let id = self.rule(setting);
+            return self.gap(id, format!("only \"{always}\" is enforced"));
+        }
+        let known = others.iter().copied().chain([always]);
+        let fault = Fault::at(setting.value_at, format!("'{text}' is no value of '{key}'"))
+            .nearest(&text, known);
+        self.fault(fault);
+    }
+
+    pub(super) fn forbid(
+        &mut self,
+        setting: &Setting,
+        files: &mut Vec<FileRule>,
+        calls: &mut Calls,
+    ) {
+        let texts = setting.texts().map(|all| {
+            all.iter()
+                .map(|(text, at)| ((*text).to_owned(), *at))
+                .collect::<Vec<_>>()
+        });
+        for (text, at) in self.or_fault(texts).unwrap_or_default() {
+            let one = Setting {
+                key: text.clone(),
+                at,
+                value_at: at,
+                ..setting.clone()
+            };
+            let id = self.rule(&one);
+            if let Some(rule) = self.rules.last_mut() {
+                rule.name = format!("forbid.{}", setting.key);
+            }
+            if setting.key == "files" {
+                for pattern in self.patterns(&text, at) {
+                    files.push(FileRule {
+                        pattern,
+                        effect: Effect::Hide,
+                        forbid: true,
+                        id,
+                    });
+                }
+            } else if self.known_call(&text, at) {
+                calls.rules.push(CallRule {
+                    key: text,
+                    refuse: Some(Errno::EPERM),
+                    forbid: true,
+                    id,
+                });
+            }
+        }
+    }
+}
+
+/// `512`, `64K`, `10M`, `2G`; powers of 1024.
+fn size(text: &str) -> Option<u64> {
+    let (digits, unit) = match text.strip_suffix(['K', 'M', 'G']) {
+        Some(digits) if text.ends_with('K') => (digits, 1u64 << 10),
+        Some(digits) if text.ends_with('M') => (digits, 1 << 20),
+        Some(digits) => (digits, 1 << 30),
+        None => (text, 1),
+    };
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    digits
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(unit)
+        .filter(|&bytes| bytes > 0)
+}

@@ -1,0 +1,143 @@
+//! What a value of a rule says: rights, or an action.
+
+use super::check::Checker;
+use super::fault::{Fault, Where};
+use super::read::{Raw, Setting};
+use crate::policy::Access;
+use crate::policy::files::LETTERS;
+use crate::sys::Errno;
+
+/// Words for rights and actions, as hints list them.
+pub(super) const WORDS: [&str; 11] = [
+    "r", "ro", "rx", "rw", "rwx", "list", "hide", "deny", "kill", "ask", "fake",
+];
+/// The same for what isn't files.
+pub(super) const ACTIONS: [&str; 5] = ["allow", "deny", "kill", "ask", "fake"];
+
+/// What a value says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Says {
+    Grant(Access),
+    Allow,
+    Deny(Option<Errno>),
+    Hide,
+    /// An action that nobody enforces yet; until then it denies.
+    Later(&'static str),
+}
+
+impl Checker<'_> {
+    /// A word of a value; in a table that of `do`.
+    pub(super) fn says(&mut self, setting: &Setting, known: &[&str]) -> Option<Says> {
+        let result = self.word(setting, known);
+        self.or_fault(result)
+    }
+
+    pub(super) fn word(&mut self, setting: &Setting, known: &[&str]) -> Result<Says, Fault> {
+        let (text, at) = match &setting.value {
+            Raw::Text(text) => (text.clone(), setting.value_at),
+            Raw::Table(parts) => {
+                const KEYS: [&str; 5] = ["do", "errno", "log", "why", "id"];
+                for part in parts {
+                    match (part.key.as_str(), &part.value) {
+                        ("log", Raw::Truth(_)) | ("do" | "errno" | "why" | "id", Raw::Text(_)) => {}
+                        (key, _) if KEYS.contains(&key) => {
+                            let wanted = if key == "log" {
+                                "true or false"
+                            } else {
+                                "a text in quotes"
+                            };
+                            return Err(Fault::at(
+                                part.value_at,
+                                format!("'{key}' wants {wanted}"),
+                            ));
+                        }
+                        (key, _) => {
+                            return Err(Fault::at(
+                                part.at,
+                                format!("unknown key '{key}' of a rule"),
+                            )
+                            .nearest(key, KEYS));
+                        }
+                    }
+                }
+                let part = |name: &str| parts.iter().find(|p| p.key == name);
+                let Some(done) = part("do") else {
+                    return Err(Fault::at(setting.value_at, "a rule in braces needs 'do'")
+                        .hint("{ do = \"deny\", why = \"…\" }"));
+                };
+                let mut text = done.text()?.to_owned();
+                if let Some(errno) = part("errno") {
+                    if text != "deny" {
+                        return Err(Fault::at(errno.at, "only 'deny' has an errno"));
+                    }
+                    text = format!("{text} {}", errno.text()?);
+                }
+                (text, done.value_at)
+            }
+            _ => {
+                return Err(Fault::at(
+                    setting.value_at,
+                    "this wants a text in quotes, or a table with 'do'",
+                )
+                .nearest("", known.iter().copied()));
+            }
+        };
+        let mut parts = text.split_whitespace();
+        let (word, more) = (parts.next().unwrap_or_default(), parts.next());
+        if let Some(extra) = parts.next() {
+            return Err(Fault::at(at, format!("'{extra}' is too much here")));
+        }
+        let says = match word {
+            _ if !known.contains(&word) && !(known.contains(&"rwx") && rights(word).is_some()) => {
+                return Err(
+                    Fault::at(at, format!("'{word}' is no action that can stand here"))
+                        .nearest(word, known.iter().copied()),
+                );
+            }
+            "deny" => Says::Deny(more.map(|name| errno(name, at)).transpose()?),
+            "hide" => Says::Hide,
+            "allow" => Says::Allow,
+            "kill" => Says::Later("kill"),
+            "ask" => Says::Later("ask"),
+            "fake" => Says::Later("fake"),
+            word => Says::Grant(rights(word).unwrap_or(Access::NONE)),
+        };
+        match more {
+            Some(extra) if word != "deny" => Err(Fault::at(
+                at,
+                format!("'{extra}' is too much here: only 'deny' has an errno"),
+            )),
+            _ => Ok(says),
+        }
+    }
+}
+
+/// Rights as the language writes them.
+fn rights(word: &str) -> Option<Access> {
+    match word {
+        "ro" => return rights("r"),
+        "rw" => return rights("rwcdm"),
+        "rwx" => return rights("rwcdmx"),
+        "list" => return Some(Access::LOOK),
+        "" => return None,
+        _ => {}
+    }
+    let mut all = Access::LOOK;
+    for letter in word.chars() {
+        let (_, access) = LETTERS.iter().find(|(known, _)| *known == letter)?;
+        all = all.and(*access);
+    }
+    Some(all)
+}
+
+fn errno(name: &str, at: Where) -> Result<Errno, Fault> {
+    let known = (1..134)
+        .map(Errno::from_raw)
+        .filter(|errno| *errno != Errno::UnknownErrno);
+    let names: Vec<(String, Errno)> = known.map(|errno| (format!("{errno:?}"), errno)).collect();
+    match names.iter().find(|(known, _)| known == name) {
+        Some((_, errno)) => Ok(*errno),
+        None => Err(Fault::at(at, format!("there is no errno '{name}'"))
+            .nearest(name, names.iter().map(|(name, _)| name.as_str()))),
+    }
+}

@@ -1,0 +1,525 @@
+//! The view of a run with a policy file: its rules become mounts, each with the rights that hold there.
+//!
+//! A rule about one path or one tree is a mount, and so holds by every road on which a mount holds: whatever
+//! is renamed, linked, entered or opened again, the walk meets the mount point. What can't be a mount is a
+//! [`Gap`]; nothing is passed over. What holds at each place is what [`Sheets::decide`] says.
+
+use super::{Builder, Identity, Stores, View, ViewError};
+use crate::policy::files::Effect;
+use crate::policy::lang::{Gap, MountRule, Sheets, Stands};
+use crate::policy::{Access, RuleId};
+use crate::syscall::rules::Net;
+use crate::vfs::mount::{Mount, PrivateDir, Source};
+use crate::vfs::path::VPath;
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What stands at a place.
+enum What {
+    Hidden,
+    Host(PathBuf),
+    Cow(PathBuf),
+    Tmpfs(Option<u64>),
+    Text(String),
+    Link(Vec<u8>),
+    Dev,
+    Proc,
+    /// What the place above shows, with the same rights.
+    Nothing,
+}
+
+/// A place of the view where something begins.
+struct Placed {
+    at: Vec<u8>,
+    effect: Effect,
+    /// The rule that decided, if any did.
+    id: Option<RuleId>,
+    what: What,
+    /// What of the host is meant, shown or not.
+    host: Option<PathBuf>,
+    /// `[view.mounts]` says so.
+    explicit: bool,
+}
+
+/// All that can't be enforced: what the language knows, and what no mount can do.
+pub fn gaps(sheets: &Sheets) -> Vec<Gap> {
+    let mut planner = Planner::new(sheets);
+    planner.plan();
+    planner.gaps
+}
+
+struct Planner<'s> {
+    sheets: &'s Sheets,
+    gaps: Vec<Gap>,
+    placed: Vec<Placed>,
+}
+
+/// Below `dir`, or it itself; the rest begins with a slash.
+fn below<'p>(path: &'p [u8], dir: &[u8]) -> Option<&'p [u8]> {
+    path.strip_prefix(dir)
+        .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+fn shown(path: &[u8]) -> String {
+    if path.is_empty() {
+        "/".into()
+    } else {
+        path.escape_ascii().to_string()
+    }
+}
+
+impl<'s> Planner<'s> {
+    fn new(sheets: &'s Sheets) -> Self {
+        Self {
+            sheets,
+            gaps: sheets.gaps.clone(),
+            placed: Vec::new(),
+        }
+    }
+
+    fn gap(&mut self, id: Option<RuleId>, why: String) {
+        // What no rule says nobody misses.
+        if let Some(id) = id {
+            self.gaps.push(Gap { id, why });
+        }
+    }
+
+    fn mounts(&self) -> &'s [MountRule] {
+        self.sheets.all.first().map_or(&[], |sheet| &sheet.mounts)
+    }
+
+    fn plan(&mut self) {
+        // A place sorts before what is below it.
+        let mut places: BTreeMap<Vec<u8>, Option<RuleId>> = BTreeMap::new();
+        for name in ["/dev", "/proc"] {
+            places.insert(name.into(), None);
+        }
+        for rule in self
+            .sheets
+            .all
+            .iter()
+            .flat_map(|s| s.files.rules().iter().chain(s.exec.rules()))
+        {
+            match rule.pattern.place() {
+                Some((path, _)) => {
+                    places.insert(path.to_vec(), Some(rule.id));
+                }
+                None => {
+                    let why = format!(
+                        "{}: wildcards other than /** at the end are not enforced yet",
+                        rule.pattern.text()
+                    );
+                    self.gap(Some(rule.id), why);
+                }
+            }
+        }
+        for mount in self.mounts() {
+            let at = mount.at.strip_suffix('/').unwrap_or(&mount.at);
+            places.entry(at.into()).or_insert(Some(mount.id));
+        }
+        for (at, id) in places {
+            self.place(at, id);
+        }
+        self.second_names();
+    }
+
+    /// What is shown around a place, and with which rights.
+    fn around(&self, at: &[u8]) -> Option<&Placed> {
+        self.placed
+            .iter()
+            .rev()
+            .find(|p| !matches!(p.what, What::Nothing) && below(at, &p.at).is_some())
+    }
+
+    fn place(&mut self, at: Vec<u8>, asked_by: Option<RuleId>) {
+        let ruling = self.sheets.decide(&at);
+        let id = ruling.because.first().copied().or(asked_by);
+        let inner = self.sheets.decide(&[&at[..], b"/\x01"].concat());
+        let mount = self
+            .mounts()
+            .iter()
+            .filter(|m| below(&at, m.at.as_bytes()).is_some())
+            .max_by_key(|m| m.at.len());
+        let rest = |m: &MountRule| below(&at, m.at.as_bytes()).unwrap_or_default().to_vec();
+        let explicit = mount.is_some_and(|m| rest(m).is_empty());
+        let own = |name: &str| mount.is_none() && below(&at, name.as_bytes()).is_some();
+        let ours = own("/dev") || own("/proc");
+        let host = match mount {
+            Some(MountRule {
+                what: Stands::Bind(dir, _) | Stands::Cow(dir),
+                ..
+            }) => Some(join(dir, &mount.map(rest).unwrap_or_default())),
+            None if self.sheets.all.first().is_some_and(|s| s.host_root) && !ours => {
+                Some(join("", &at))
+            }
+            _ => None,
+        };
+        let made = self.stands(
+            &at,
+            mount,
+            host.as_deref(),
+            explicit,
+            ours,
+            (ruling.effect, inner.effect),
+            id,
+        );
+        let (what, effect) = match made {
+            Ok(made) => made,
+            Err(why) => {
+                self.gap(id, why);
+                return;
+            }
+        };
+        self.placed.push(Placed {
+            at,
+            effect,
+            id,
+            what,
+            host,
+            explicit,
+        });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a place is, in one place")]
+    fn stands(
+        &self,
+        at: &[u8],
+        mount: Option<&MountRule>,
+        host: Option<&Path>,
+        explicit: bool,
+        ours: bool,
+        (top, inner): (Effect, Effect),
+        id: Option<RuleId>,
+    ) -> Result<(What, Effect), String> {
+        let around = self
+            .around(at)
+            .map(|p| (p.effect, matches!(p.what, What::Hidden)));
+        let visible_around = matches!(around, Some((_, false)));
+        let meta = host.map(fs::symlink_metadata).and_then(Result::ok);
+        let is_dir = match (&meta, mount) {
+            (Some(meta), _) => meta.is_dir(),
+            (
+                None,
+                Some(MountRule {
+                    what: Stands::Text(_),
+                    ..
+                }),
+            ) => false,
+            (None, _) => true,
+        };
+        if is_dir && top != inner && (meta.is_some() || explicit || ours) {
+            return Err(format!(
+                "{} is a directory, and the rights of itself ({top}) and of what is below ({inner}) differ: {}/** means both",
+                shown(at),
+                at.escape_ascii()
+            ));
+        }
+        if let (Some(path), Some(_)) = (host, &meta)
+            && let (Some(parent), Some(name)) = (path.parent(), path.file_name())
+            && let Ok(real) = fs::canonicalize(parent)
+            && real != parent
+        {
+            return Err(format!(
+                "{} leads through a symbolic link: the rule must say {}",
+                shown(at),
+                real.join(name).display()
+            ));
+        }
+        if top == Effect::Hide {
+            return Ok((
+                if visible_around || explicit || ours && id.is_some() {
+                    What::Hidden
+                } else {
+                    What::Nothing
+                },
+                top,
+            ));
+        }
+        let same = visible_around && around.is_some_and(|(effect, _)| effect == top);
+        let granted = top.granted();
+        let changes = !Access::READ_ONLY.and(Access::CONNECT).has(granted);
+        if ours {
+            return match at {
+                b"/dev" => Ok((What::Dev, top)),
+                b"/proc" => Ok((What::Proc, top)),
+                _ if same => Ok((What::Nothing, top)),
+                _ => Err(format!(
+                    "{} is made by sbox: it can be hidden, but have no rights of its own",
+                    shown(at)
+                )),
+            };
+        }
+        match (mount, explicit) {
+            (
+                Some(MountRule {
+                    what: Stands::Tmpfs(size),
+                    ..
+                }),
+                true,
+            ) => {
+                return Ok((What::Tmpfs(Some(*size).filter(|&size| size > 0)), top));
+            }
+            (
+                Some(MountRule {
+                    what: Stands::Text(_),
+                    ..
+                }),
+                true,
+            ) if changes => {
+                return Err(format!(
+                    "{} is a text of the policy, which nobody can write",
+                    shown(at)
+                ));
+            }
+            (
+                Some(MountRule {
+                    what: Stands::Text(text),
+                    ..
+                }),
+                true,
+            ) => return Ok((What::Text(text.clone()), top)),
+            (
+                Some(MountRule {
+                    what: Stands::Bind(_, true),
+                    ..
+                }),
+                _,
+            ) if changes => {
+                return Err(format!(
+                    "{} is bound with ro = true, but the rights are {top}",
+                    shown(at)
+                ));
+            }
+            (
+                Some(MountRule {
+                    what: Stands::Cow(dir),
+                    ..
+                }),
+                true,
+            ) => return Ok((What::Cow(dir.into()), top)),
+            _ if same && !explicit => return Ok((What::Nothing, top)),
+            _ => {}
+        }
+        let (Some(path), Some(meta)) = (host, meta) else {
+            return if visible_around {
+                Err(format!(
+                    "{} does not exist when the run starts, so it can have no rights of its own",
+                    shown(at)
+                ))
+            } else if explicit || changes {
+                Err(format!("{} does not exist on this host", shown(at)))
+            } else {
+                Ok((What::Nothing, Effect::Hide))
+            };
+        };
+        if matches!(
+            mount,
+            Some(MountRule {
+                what: Stands::Cow(_),
+                ..
+            })
+        ) && changes
+        {
+            return Err(format!(
+                "{} lies in a copy-on-write directory: what is below can be hidden, denied or read-only",
+                shown(at)
+            ));
+        }
+        if meta.is_symlink() && !explicit {
+            return match (fs::read_link(path), top) {
+                (Ok(text), Effect::Grant(_)) => {
+                    Ok((What::Link(text.as_os_str().as_bytes().to_vec()), top))
+                }
+                _ => Err(format!(
+                    "{} is a symbolic link, which can only be shown or hidden",
+                    shown(at)
+                )),
+            };
+        }
+        Ok((What::Host(path.to_owned()), top))
+    }
+
+    /// One directory may be shown at two places. What a rule takes away at the one must not be had at the other.
+    fn second_names(&mut self) {
+        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let roots: Vec<(Vec<u8>, PathBuf)> = self
+            .placed
+            .iter()
+            .filter_map(|p| match &p.what {
+                What::Host(path) | What::Cow(path) => Some((p.at.clone(), real(path))),
+                _ => None,
+            })
+            .collect();
+        let mut found = Vec::new();
+        for one in self
+            .placed
+            .iter()
+            .filter(|p| !p.explicit && !matches!(p.what, What::Nothing | What::Link(_)))
+        {
+            let Some(host) = one.host.as_deref().map(real) else {
+                continue;
+            };
+            for (at, root) in &roots {
+                let Ok(rest) = host.strip_prefix(root) else {
+                    continue;
+                };
+                let mut other = at.clone();
+                for name in rest {
+                    other.push(b'/');
+                    other.extend(name.as_bytes());
+                }
+                let there = self.sheets.decide(&other).effect;
+                if other != one.at && !one.effect.granted().has(there.granted()) {
+                    found.push((
+                        one.id,
+                        format!(
+                            "{} is shown as {} too, where {there} holds",
+                            shown(&one.at),
+                            shown(&other)
+                        ),
+                    ));
+                }
+            }
+        }
+        for (id, why) in found {
+            self.gap(id, why);
+        }
+    }
+}
+
+fn join(dir: &str, rest: &[u8]) -> PathBuf {
+    let whole = [
+        dir.as_bytes().strip_suffix(b"/").unwrap_or(dir.as_bytes()),
+        rest,
+    ]
+    .concat();
+    OsStr::from_bytes(if whole.is_empty() { b"/" } else { &whole }).into()
+}
+
+impl View {
+    /// Builds the view that a policy without gaps describes.
+    pub fn of_policy(
+        sheets: &Sheets,
+        machine: Identity,
+        cwd: Option<&Path>,
+        net: Net,
+        layers: Option<PathBuf>,
+        stores: &mut Stores<'_>,
+    ) -> Result<Self, ViewError> {
+        let mut planner = Planner::new(sheets);
+        planner.plan();
+        let mut b = Builder::new(layers)?;
+        let synthetic = b.rule(Access::READ_ONLY, "the view's own directories".into());
+        // Who the machine is, for whoever may read it.
+        let readable = |path: &str| {
+            let ruling = sheets.decide(path.as_bytes());
+            ruling.effect.granted().has(Access::READ)
+        };
+        if ["/etc/hostname", "/etc/hosts", "/etc/machine-id"]
+            .into_iter()
+            .all(readable)
+        {
+            b.identity(&machine, None, net)?;
+        }
+        for placed in &planner.placed {
+            b.put(placed, sheets, stores)?;
+        }
+        if net == Net::Host {
+            b.resolver()?;
+        }
+        b.hide_own();
+        let start = sheets
+            .all
+            .first()
+            .and_then(|sheet| sheet.cwd.as_deref().map(Path::new));
+        let here = std::env::current_dir().ok();
+        let visible = |path: &&Path| {
+            let ruling = sheets.decide(path.as_os_str().as_bytes());
+            ruling.effect.granted().has(Access::LOOK) || ruling.leads
+        };
+        let cwd = cwd
+            .or(start)
+            .or(here.as_deref().filter(visible))
+            .unwrap_or(Path::new("/"));
+        let start = VPath::clean(cwd.as_os_str().as_bytes()).ok_or_else(|| ViewError {
+            what: cwd.display().to_string(),
+            why: "the working directory must be an absolute path of the view".into(),
+        })?;
+        let name = sheets.sources.0.first().map_or("", |source| &source.name);
+        let network = if net == Net::Host {
+            "the host's network"
+        } else {
+            "no network"
+        };
+        let summary = format!(
+            "policy {name}: {} rules; working directory {start}; {network}",
+            sheets.rules.len()
+        );
+        b.finish(synthetic, machine, start, summary)
+    }
+}
+
+impl Builder {
+    fn put(
+        &mut self,
+        placed: &Placed,
+        sheets: &Sheets,
+        stores: &mut Stores<'_>,
+    ) -> Result<(), ViewError> {
+        let Some(at) = VPath::clean(if placed.at.is_empty() {
+            b"/"
+        } else {
+            &placed.at
+        }) else {
+            return Ok(());
+        };
+        let origin = placed
+            .id
+            .map_or_else(|| "the policy's default".into(), |id| sheets.tell(id));
+        let before = self.mounts.len();
+        match &placed.what {
+            What::Nothing => return Ok(()),
+            What::Hidden => self.mount(at, Source::Hidden, Access::NONE, origin),
+            What::Dev => self.mount(at, Source::Dev, Access::READ_ONLY, origin),
+            What::Proc => self.mount(at, Source::Proc, Access::READ_ONLY, origin),
+            What::Link(text) => self.mount(
+                at,
+                Source::Symlink(text[..].into()),
+                Access::READ_ONLY,
+                origin,
+            ),
+            What::Host(path) => self.host(at, path, true, origin)?,
+            What::Tmpfs(limit) => {
+                self.tmpfs += 1;
+                let name = CString::new(format!("tmp{}", self.tmpfs)).unwrap_or_default();
+                let dir = PrivateDir::new(&self.scratch, &name, 0o1777, *limit);
+                self.mount(at, Source::Private(dir), Access::ALL, origin);
+            }
+            What::Text(text) => self.file(
+                Path::new(OsStr::from_bytes(&placed.at)),
+                text.as_bytes(),
+                &origin,
+            )?,
+            What::Cow(dir) => {
+                let (_, tree) = self.cow_tree(dir, None, &origin, stores)?;
+                self.mount(at, Source::Cow(tree), Access::ALL, origin);
+            }
+        }
+        if !matches!(
+            placed.what,
+            What::Hidden | What::Dev | What::Proc | What::Link(_)
+        ) {
+            let refusal = match placed.effect {
+                Effect::Deny(errno) => Some(errno),
+                _ => None,
+            };
+            for Mount { rule, .. } in self.mounts.iter().skip(before) {
+                self.policy.set(*rule, placed.effect.granted(), refusal);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,592 @@
+//! Policies: what is wrong with them is told with its place, what is right is explained, and a run does what
+//! `explain` says.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test panics to fail"
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use support::{Output, Test, guest_static, need_sbox, scratch, source_dir};
+
+fn main() -> ExitCode {
+    support::main(tests![
+        broken_policies,
+        presets_have_no_gaps,
+        explain_tells_who_lost,
+        check_finds_what_never_decides,
+        diff_has_a_witness,
+        fmt_changes_nothing_twice,
+        flat_is_a_policy_again,
+        the_schema_is_json,
+        what_nobody_enforces_is_refused,
+        a_second_name_is_no_way_around,
+        no_road_to_what_is_denied,
+        a_run_does_what_explain_says,
+        environment_and_calls,
+        a_ceiling_only_takes_away,
+        denials_are_summed_up,
+        the_presets_run_programs,
+    ])
+}
+
+fn sbox_in(dir: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(support::sbox());
+    command.args(args).current_dir(dir);
+    command.env("XDG_STATE_HOME", dir.join("state"));
+    support::job::run(command, b"", Duration::from_secs(60))
+}
+
+/// A policy in a directory of its own.
+fn policy(text: &str) -> tempfile::TempDir {
+    let dir = scratch();
+    fs::write(dir.path().join("p.toml"), format!("sbox = 1\n{text}")).expect("write");
+    dir
+}
+
+fn plain(path: &Path) -> &str {
+    path.to_str().expect("scratch directories have plain names")
+}
+
+/// Each has the message that stands beside it; `BLESS=1` writes it anew.
+fn broken_policies() -> Test {
+    let dir = source_dir().join("testdata/policies/broken");
+    let mut names: Vec<String> = fs::read_dir(&dir)
+        .expect("read_dir")
+        .map(|entry| {
+            entry
+                .expect("entry")
+                .file_name()
+                .into_string()
+                .expect("plain")
+        })
+        .filter(|name| name.ends_with(".toml"))
+        .collect();
+    names.sort();
+    assert!(names.len() >= 40, "{} broken policies", names.len());
+    let mut wrong = Vec::new();
+    for name in names {
+        let output = sbox_in(&dir, &["policy", "check", &name]);
+        let said = output.stderr_text();
+        let expected = dir.join(name.replace(".toml", ".stderr"));
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(&expected, &said).expect("write");
+        }
+        let wanted = fs::read_to_string(&expected).unwrap_or_default();
+        if output.code() != Some(2)
+            || said != wanted
+            || !said.contains(".toml:") && !said.contains("std/")
+        {
+            wrong.push(format!(
+                "{name}: status {:?}\n{said}wanted:\n{wanted}",
+                output.code()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+const PRESETS: [&str; 5] = [
+    "std/none",
+    "std/cli",
+    "std/python",
+    "std/compiler",
+    "std/grader",
+];
+
+fn presets_have_no_gaps() -> Test {
+    let dir = scratch();
+    for name in PRESETS {
+        let output = sbox_in(dir.path(), &["policy", "check", name]);
+        assert_eq!(output.code(), Some(0), "{name}: {}", output.all());
+        assert!(
+            !output.stdout_text().contains("dead"),
+            "{name}: {}",
+            output.all()
+        );
+    }
+    Ok(())
+}
+
+fn explain_tells_who_lost() -> Test {
+    let dir = policy(
+        "[files]\n\"/w/**\" = \"rw\"\n\"/w/a\" = \"r\"\n\"/w/k\" = { do = \"deny\", why = \"keys\" }\n[forbid]\nfiles = [\"/w/f\"]\n",
+    );
+    let output = sbox_in(
+        dir.path(),
+        &[
+            "policy",
+            "explain",
+            "p.toml",
+            "write /w/a",
+            "read /w/k",
+            "read /w/f",
+            "read /x",
+        ],
+    );
+    assert_eq!(
+        output.stdout_text(),
+        r#"write /w/a
+  deny: r is granted
+    lost     files."/w/**" = "rw" (p.toml:3): to files."/w/a" = "r" (p.toml:4), which is narrower
+    decides  files."/w/a" = "r" (p.toml:4)
+read /w/k
+  deny EACCES
+    lost     files."/w/**" = "rw" (p.toml:3): to files."/w/k" = { do = "deny", why = "keys" } (p.toml:5), which is narrower
+    decides  files."/w/k" = { do = "deny", why = "keys" } (p.toml:5)
+  why: keys
+read /w/f
+  hide
+    lost     files."/w/**" = "rw" (p.toml:3): to forbid.files = "/w/f" (p.toml:7), as [forbid] beats all
+    decides  forbid.files = "/w/f" (p.toml:7): forbidden, which nothing opens again
+read /x
+  hide
+    no rule of [files] matches: default hide
+"#,
+        "{}",
+        output.all()
+    );
+    let output = sbox_in(dir.path(), &["policy", "explain", "p.toml", "eat /w/a"]);
+    assert_eq!(output.code(), Some(2), "{}", output.all());
+    Ok(())
+}
+
+fn check_finds_what_never_decides() -> Test {
+    let dir = policy(
+        "[files]\n\"/usr/?*\" = \"r\"\n\"/usr/[!a]*\" = \"r\"\n\"/usr/a*\" = \"r\"\n\"/usr/*b\" = \"rw\"\n",
+    );
+    let output = sbox_in(dir.path(), &["policy", "check", "p.toml"]);
+    let said = output.stdout_text();
+    assert!(!said.contains("dead: files.\"/usr/a*\""), "{said}");
+    assert!(
+        said.contains("overlap: files.\"/usr/*b\" = \"rw\" (p.toml:6)"),
+        "{said}"
+    );
+    assert!(said.contains("so at /usr/ab together they say r"), "{said}");
+    assert_eq!(
+        output.code(),
+        Some(3),
+        "wildcards are a gap: {}",
+        output.all()
+    );
+    let dir = policy("[files]\n\"/w/**\" = \"r\"\n[forbid]\nfiles = [\"/w/**\"]\n");
+    let output = sbox_in(dir.path(), &["policy", "check", "p.toml"]);
+    assert!(
+        output
+            .stdout_text()
+            .contains("dead: files.\"/w/**\" = \"r\" (p.toml:3) never decides"),
+        "{}",
+        output.all()
+    );
+    Ok(())
+}
+
+fn diff_has_a_witness() -> Test {
+    let dir = policy("[files]\n\"/w/**\" = \"r\"\n\"/k/**\" = \"r\"\n");
+    let other = "sbox = 1\n[files]\n\"/w/**\" = \"r\"\n\"/w/b/**\" = \"rw\"\n[syscalls]\n\"socket\" = \"deny\"\n";
+    fs::write(dir.path().join("q.toml"), other).expect("write");
+    let output = sbox_in(dir.path(), &["policy", "diff", "p.toml", "q.toml"]);
+    assert_eq!(
+        output.stdout_text(),
+        "newly denied: /k: r before, by files.\"/k/**\" = \"r\" (p.toml:4); hide now, by the default\n\
+         newly allowed: /w/b: r before, by files.\"/w/**\" = \"r\" (p.toml:3); rwcdm now, by files.\"/w/b/**\" = \"rw\" (q.toml:4)\n\
+         newly denied: the call socket: EPERM\n",
+        "{}",
+        output.all()
+    );
+    assert_eq!(output.code(), Some(1));
+    let same = sbox_in(dir.path(), &["policy", "diff", "p.toml", "p.toml"]);
+    assert_eq!((same.code(), same.stdout_text().as_str()), (Some(0), ""));
+    Ok(())
+}
+
+fn fmt_changes_nothing_twice() -> Test {
+    let dir = policy(
+        "# above\n[files]\n\n\n\"/w/**\"=\"r\" # beside\n# of a\n\"/a\"   = \"rw\"\n[view]\nroot=\"host\"\n",
+    );
+    let check = sbox_in(dir.path(), &["policy", "fmt", "--check", "p.toml"]);
+    assert_eq!(check.code(), Some(1), "{}", check.all());
+    assert_eq!(
+        sbox_in(dir.path(), &["policy", "fmt", "p.toml"]).code(),
+        Some(0)
+    );
+    let text = fs::read_to_string(dir.path().join("p.toml")).expect("read");
+    assert_eq!(
+        text,
+        "sbox = 1\n\n[view]\nroot = \"host\"\n\n# above\n[files]\n# of a\n\"/a\" = \"rw\"\n\n\"/w/**\" = \"r\" # beside\n"
+    );
+    assert_eq!(
+        sbox_in(dir.path(), &["policy", "fmt", "--check", "p.toml"]).code(),
+        Some(0)
+    );
+    for name in ["none", "cli", "python", "compiler", "grader"] {
+        let file = source_dir().join(format!("policies/{name}.toml"));
+        let output = sbox_in(dir.path(), &["policy", "fmt", "--check", plain(&file)]);
+        assert_eq!(output.code(), Some(0), "{}", output.all());
+    }
+    Ok(())
+}
+
+fn flat_is_a_policy_again() -> Test {
+    let dir = scratch();
+    for name in PRESETS {
+        let flat = sbox_in(dir.path(), &["policy", "show", "--flat", name]);
+        fs::write(dir.path().join("flat.toml"), &flat.stdout).expect("write");
+        let diff = sbox_in(dir.path(), &["policy", "diff", name, "flat.toml"]);
+        assert_eq!(
+            (diff.code(), diff.stdout_text().as_str()),
+            (Some(0), ""),
+            "{name}: {}\n{}",
+            diff.all(),
+            flat.stdout_text()
+        );
+    }
+    Ok(())
+}
+
+fn the_schema_is_json() -> Test {
+    let output = sbox_in(Path::new("/"), &["policy", "schema"]);
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for section in [
+        "view", "files", "exec", "env", "syscalls", "proc", "net", "default", "vars", "forbid",
+        "examples",
+    ] {
+        assert!(schema["properties"][section].is_object(), "{section}");
+    }
+    Ok(())
+}
+
+fn what_nobody_enforces_is_refused() -> Test {
+    let dir = policy("");
+    for (text, why) in [
+        ("[files]\n\"**/.env\" = \"hide\"", "wildcards"),
+        ("[files]\n\"/usr/**\" = \"kill\"", "'kill'"),
+        ("[files]\n\"/usr/**\" = \"list\"", "'list'"),
+        (
+            "[syscalls]\n\"socket(domain == 1)\" = \"deny\"",
+            "conditions",
+        ),
+        ("[syscalls]\n\"ptrace\" = \"allow\"", "always refuses"),
+        ("[syscalls]\n\"execve\" = \"deny\"", "itself"),
+        ("[net]\n\"connect tcp a:1\" = \"allow\"", "hosts and ports"),
+        ("[limits]\nwall = \"5s\"", "limits"),
+        ("[exec]\n\"/bin/sh\" = { policy = \"x\" }", "'policy'"),
+        (
+            "[files]\n\"/usr/**\" = \"rx\"\n\"/usr\" = \"hide\"",
+            "is a directory",
+        ),
+        (
+            "[files]\n\"/usr/**\" = \"rx\"\n\"/usr/no-such\" = \"rw\"",
+            "does not exist",
+        ),
+        ("[proc]\nsee = \"host\"", "only \"own\""),
+        ("[default]\nenforce = \"best-effort\"", "strict"),
+    ] {
+        fs::write(dir.path().join("p.toml"), format!("sbox = 1\n{text}\n")).expect("write");
+        let run = sbox_in(
+            dir.path(),
+            &["run", "--policy", "p.toml", "--", "/bin/true"],
+        );
+        assert_eq!(run.code(), Some(3), "{text}: {}", run.all());
+        let said = run.stderr_text();
+        assert!(
+            said.contains(why) && said.contains("p.toml:"),
+            "{text}: {said}"
+        );
+        let check = sbox_in(dir.path(), &["policy", "check", "p.toml"]);
+        assert_eq!(check.code(), Some(3), "{text}: {}", check.all());
+    }
+    Ok(())
+}
+
+fn a_second_name_is_no_way_around() -> Test {
+    let dir = scratch();
+    fs::create_dir_all(dir.path().join("d/in")).expect("mkdir");
+    fs::write(dir.path().join("d/in/key"), "secret").expect("write");
+    let d = plain(dir.path());
+    let text = format!(
+        "sbox = 1\n[view.mounts]\n\"/v\" = {{ bind = \"{d}/d/in\" }}\n[files]\n\"{d}/d/**\" = \"rw\"\n\"{d}/d/in/key\" = \"hide\"\n\"/v/**\" = \"rw\"\n"
+    );
+    fs::write(dir.path().join("p.toml"), &text).expect("write");
+    let output = sbox_in(
+        dir.path(),
+        &["run", "--policy", "p.toml", "--", "/bin/true"],
+    );
+    assert_eq!(output.code(), Some(3), "{}", output.all());
+    assert!(
+        output.stderr_text().contains("is shown as /v/key too"),
+        "{}",
+        output.all()
+    );
+    let text = format!("{text}\"/v/key\" = \"hide\"\n");
+    fs::write(dir.path().join("p.toml"), text).expect("write");
+    let output = sbox_in(dir.path(), &["policy", "check", "p.toml"]);
+    assert_eq!(output.code(), Some(0), "{}", output.all());
+    Ok(())
+}
+
+/// What a policy needs for a static guest and nothing else.
+fn base(guest: &Path) -> String {
+    format!(
+        "sbox = 1\n[files]\n\"{}/**\" = \"rx\"\n\"/proc/**\" = \"rx\"\n",
+        plain(guest.parent().expect("parent"))
+    )
+}
+
+fn no_road_to_what_is_denied() -> Test {
+    need_sbox()?;
+    let guest = guest_static("roads")?;
+    for how in ["bind", "cow"] {
+        let dir = scratch();
+        let top = dir.path().join("top");
+        fs::create_dir_all(top.join("in")).expect("mkdir");
+        for name in ["denied", "gone"] {
+            fs::write(top.join("in").join(name), "secret").expect("write");
+        }
+        let native = support::job::run(
+            {
+                let mut command = Command::new(&guest);
+                command.arg(&top);
+                command
+            },
+            b"",
+            Duration::from_secs(20),
+        );
+        let roads: BTreeSet<String> = native.stdout_text().lines().map(str::to_owned).collect();
+        assert!(roads.len() > 28, "natively all roads lead there: {roads:?}");
+        let t = plain(&top);
+        let text = base(&guest)
+            + &format!(
+                "\"{t}/**\" = \"rw\"\n\"{t}/in/denied\" = \"deny\"\n\"{t}/in/gone\" = \"hide\"\n[view.mounts]\n\"{t}\" = {{ {how} = \"{t}\" }}\n"
+            );
+        fs::write(dir.path().join("p.toml"), text).expect("write");
+        let output = sbox_in(
+            dir.path(),
+            &["run", "-q", "--policy", "p.toml", "--", plain(&guest), t],
+        );
+        assert_eq!(
+            output.stdout_text(),
+            "listed denied\ndone\n",
+            "{how}: {}",
+            output.all()
+        );
+        for name in ["denied", "gone"] {
+            assert_eq!(
+                fs::read(top.join("in").join(name)).expect("read"),
+                b"secret"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The same operations asked of `explain` and done by a shell.
+fn a_run_does_what_explain_says() -> Test {
+    need_sbox()?;
+    let dir = scratch();
+    let top = dir.path().join("top");
+    let t = plain(&top).to_owned();
+    for name in ["a", "ro", "x", "hid", "no", "w"] {
+        fs::create_dir_all(top.join(name)).expect("mkdir");
+        fs::write(top.join(name).join("f"), "#!/bin/true\n").expect("write");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(top.join(name).join("f"), mode).expect("chmod");
+    }
+    let text = format!(
+        "sbox = 1\nextends = \"std/cli\"\n[view.mounts]\n\"{t}\" = {{ bind = \"{t}\" }}\n[files]\n\"{t}/**\" = \"rwx\"\n\"{t}/ro/**\" = \"r\"\n\"{t}/x/**\" = \"rx\"\n\"{t}/hid/**\" = \"hide\"\n\"{t}/no/**\" = \"deny\"\n\"{t}/w/**\" = \"rw\"\n[exec]\n\"{t}/a/f\" = \"deny\"\n"
+    );
+    fs::write(dir.path().join("p.toml"), text).expect("write");
+    let mut seen = BTreeSet::new();
+    for place in ["a", "ro", "x", "hid", "no", "w"] {
+        for (word, name, script) in [
+            ("stat", "f", "stat P"),
+            ("read", "f", "cat P"),
+            ("write", "f", "printf '' >> P"),
+            ("exec", "f", "P"),
+            ("meta", "f", "touch P"),
+            ("create", "new", "mkdir P"),
+            ("delete", "new", "rmdir P"),
+        ] {
+            let path = format!("{t}/{place}/{name}");
+            let explained = sbox_in(
+                dir.path(),
+                &["policy", "explain", "p.toml", &format!("{word} {path}")],
+            );
+            let allowed = explained.stdout_text().lines().nth(1) == Some("  allow");
+            if word == "delete" {
+                // There must be something to delete, whoever made it.
+                fs::create_dir_all(&path).expect("mkdir");
+            }
+            let script = script.replace('P', &path);
+            let output = sbox_in(
+                dir.path(),
+                &["run", "-q", "--policy", "p.toml", "--", "sh", "-c", &script],
+            );
+            assert_eq!(
+                output.code() == Some(0),
+                allowed,
+                "{script}: {}\n{}",
+                output.all(),
+                explained.all()
+            );
+            seen.insert((word, allowed));
+            if word == "create" {
+                let _ = fs::remove_dir(&path);
+            }
+        }
+    }
+    assert_eq!(
+        seen.len(),
+        14,
+        "each operation is allowed somewhere and refused elsewhere: {seen:?}"
+    );
+    Ok(())
+}
+
+fn environment_and_calls() -> Test {
+    need_sbox()?;
+    let dir = policy(
+        "extends = \"std/cli\"\n[env]\nkeep = [\"SBOX_T_KEPT\"]\nset = { SBOX_T_SET = \"1\" }\ndrop = [\"LANG\"]\n[syscalls]\n\"getpriority\" = \"deny EDOM\"\n\"@ipc\" = \"deny ENOSYS\"\n\"pipe\" = \"allow\"\n\"pipe2\" = \"allow\"\n",
+    );
+    let mut command = Command::new(support::sbox());
+    command.args([
+        "run",
+        "-q",
+        "--policy",
+        "p.toml",
+        "--",
+        "sh",
+        "-c",
+        "env | sort; nice",
+    ]);
+    command
+        .current_dir(dir.path())
+        .env("XDG_STATE_HOME", dir.path().join("state"));
+    command.envs([("SBOX_T_KEPT", "k"), ("SBOX_T_LOST", "l"), ("LANG", "C")]);
+    let output = support::job::run(command, b"", Duration::from_secs(20));
+    let said = output.stdout_text();
+    assert!(
+        said.contains("SBOX_T_KEPT=k\nSBOX_T_SET=1\n"),
+        "{}",
+        output.all()
+    );
+    assert!(
+        !said.contains("LOST") && !said.contains("LANG"),
+        "{}",
+        output.all()
+    );
+    assert!(
+        output
+            .stderr_text()
+            .contains("Numerical argument out of domain"),
+        "{}",
+        output.all()
+    );
+    Ok(())
+}
+
+fn a_ceiling_only_takes_away() -> Test {
+    need_sbox()?;
+    let dir = policy("extends = \"std/cli\"\n[env]\nset = { A = \"1\" }\n");
+    let ceiling = "sbox = 1\n[files]\n\"/**\" = \"rx\"\n\"/usr/bin/id\" = \"hide\"\n";
+    fs::write(dir.path().join("c.toml"), ceiling).expect("write");
+    let args = [
+        "run",
+        "-q",
+        "--policy",
+        "p.toml",
+        "--within",
+        "c.toml",
+        "--",
+        "sh",
+        "-c",
+        "ls /usr/bin/id; echo x > new; echo A=$A; cat p.toml | head -1",
+    ];
+    let output = sbox_in(dir.path(), &args);
+    assert_eq!(output.stdout_text(), "A=\nsbox = 1\n", "{}", output.all());
+    assert!(
+        output.stderr_text().contains("/usr/bin/id': No such file"),
+        "{}",
+        output.all()
+    );
+    Ok(())
+}
+
+fn denials_are_summed_up() -> Test {
+    need_sbox()?;
+    let dir = policy("extends = \"std/python\"\n");
+    let output = sbox_in(
+        dir.path(),
+        &[
+            "run",
+            "--policy",
+            "p.toml",
+            "--",
+            "sh",
+            "-c",
+            "echo > a; echo > b; echo > /usr/c",
+        ],
+    );
+    let said = output.stderr_text();
+    assert!(said.contains("3 calls denied, by 2 rules"), "{said}");
+    assert!(
+        said.contains("  2 by files.\"${cwd}/**\" = \"rx\" (std/python:"),
+        "{said}"
+    );
+    Ok(())
+}
+
+fn the_presets_run_programs() -> Test {
+    need_sbox()?;
+    let dir = scratch();
+    fs::write(dir.path().join("a.c"), "int main(void) { return 7; }\n").expect("write");
+    let run = |policy: &str, script: &str| {
+        sbox_in(
+            dir.path(),
+            &["run", "-q", "--policy", policy, "--", "sh", "-c", script],
+        )
+    };
+    let cli = run("std/cli", "echo x > made && cat made; ls /home");
+    assert!(
+        cli.stdout_text() == "x\n" && cli.stderr_text().contains("/home"),
+        "{}",
+        cli.all()
+    );
+    assert!(
+        !dir.path().join("made").exists(),
+        "changes are kept in a layer"
+    );
+    let python = run("std/python", "echo x > made");
+    assert!(
+        python.stderr_text().contains("Read-only file system"),
+        "{}",
+        python.all()
+    );
+    let none = sbox_in(
+        dir.path(),
+        &["run", "-q", "--policy", "std/none", "--", "/bin/true"],
+    );
+    assert_eq!(none.code(), Some(127), "{}", none.all());
+    support::need(&["/usr/bin/gcc"])?;
+    let compiler = run(
+        "std/compiler",
+        "gcc -o a a.c && ./a; echo $?; cat /root/.profile /etc/shadow",
+    );
+    assert_eq!(compiler.stdout_text(), "7\n", "{}", compiler.all());
+    let grader = run(
+        "std/grader",
+        "gcc -o /tmp/a a.c && /tmp/a; echo $?; gcc -o a a.c",
+    );
+    assert_eq!(grader.stdout_text(), "7\n", "{}", grader.all());
+    Ok(())
+}

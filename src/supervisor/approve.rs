@@ -30,7 +30,17 @@ pub(super) fn exec(
             // It takes as long as to read the file: the others needn't wait for that.
             let body = move || {
                 let _guard = FailClosed;
-                let image = shared.vfs.new_image(program.as_fd(), &own_loader);
+                // One after the other: who is killed meanwhile needs none, and another may have made the same.
+                let _one = shared.imaging.lock();
+                if !notification.is_alive() {
+                    return;
+                }
+                let vfs = &shared.vfs;
+                let image = match vfs.kept_image(program.as_fd(), &own_loader) {
+                    Ok(Some(image)) => Ok(image),
+                    Ok(None) => vfs.new_image(program.as_fd(), &own_loader),
+                    Err(errno) => Err(errno),
+                };
                 put_image(&task, notification, image, plan);
             };
             // No thread to be had: the notification is dropped with the closure, which refuses the call.

@@ -122,14 +122,15 @@ impl Cpus {
         {}
     }
 
-    /// True if this task was narrow.
+    /// True if this task was narrow, and isn't any more: where the machine has but this CPU left (cpuset(7)), it stays.
     fn widen(&self, tid: Pid, here: &CpuSet) -> bool {
-        let narrow = sched_getaffinity(tid).as_ref() == Ok(here);
+        let is_narrow = || sched_getaffinity(tid).as_ref() == Ok(here);
         // ESRCH: it is dead.
-        narrow
+        is_narrow()
             && self
                 .home
                 .is_some_and(|home| sched_setaffinity(tid, &home).is_ok())
+            && !is_narrow()
     }
 
     /// Guests and threads of ours.

@@ -146,6 +146,8 @@ struct Shared {
     cpus: cpus::Cpus,
     tracer: mailbox::Mailbox,
     bell: watch::Bell,
+    /// Held while the image of a large program is made.
+    imaging: Mutex<()>,
     /// The guests' own, if the caller has one.
     terminal: Option<terminal::Terminal>,
 }

@@ -29,7 +29,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 fn own(what: &'static str) -> impl Fn(Errno) -> Error {
     move |errno| Error::Own { what, errno }
@@ -159,6 +159,7 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         cpus,
         tracer: Mailbox::new(),
         bell: Bell::default(),
+        imaging: Mutex::default(),
         terminal,
     });
     sp::install_interrupter(wake_signal()).map_err(own("installing a signal handler"))?;

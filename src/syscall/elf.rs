@@ -30,6 +30,9 @@ pub(super) struct Dynamic {
     pub(super) pieces: Vec<Range<u64>>,
 }
 
+/// Pages of x86-64.
+const PAGE: u64 = 4096;
+
 /// Reads the headers of `file`, whose first bytes are `head`: `None` for a program without an interpreter, ENOEXEC for
 /// what isn't an x86-64 program.
 pub(super) fn dynamic(file: &File, head: &[u8]) -> Result<Option<Dynamic>, Errno> {
@@ -63,9 +66,12 @@ pub(super) fn dynamic(file: &File, head: &[u8]) -> Result<Option<Dynamic>, Errno
     else {
         return Ok(None);
     };
-    let described = headers
-        .iter()
-        .map(|h| h.p_offset..h.p_offset.saturating_add(h.p_filesz));
+    // The kernel maps whole pages of the file, beyond what is described.
+    let described = headers.iter().map(|h| {
+        let end = h.p_offset.saturating_add(h.p_filesz);
+        let whole = end.checked_next_multiple_of(PAGE).unwrap_or(end);
+        h.p_offset - h.p_offset % PAGE..whole
+    });
     let own = [
         0..HEADER as u64,
         header.e_phoff..header.e_phoff + size as u64,

@@ -174,13 +174,17 @@ impl Vfs {
         program: BorrowedFd<'_>,
         own_loader: &OwnLoader,
     ) -> sys::Result<Option<Arc<Image>>> {
-        // Whose file it isn't can't have a lease, and nor can a guest write to it.
+        let stat = sys::fs::fstat(program)?;
+        // Whose file it isn't can't have a lease. If it may be written nevertheless, nothing tells whether it is.
+        if stat.st_uid != nix::unistd::geteuid().as_raw() && stat.st_mode & 0o022 != 0 {
+            return Ok(None);
+        }
         if sys::fs::is_being_written(program)
             && !REMOTE.contains(&sys::fs::fstatfs(program)?.f_type)
         {
             return Err(Errno::ETXTBSY);
         }
-        let key = self.key(&sys::fs::fstat(program)?, own_loader)?;
+        let key = self.key(&stat, own_loader)?;
         let kept = lock(&self.images.table).take(&key);
         Ok(kept.filter(|image| image.is_fit()))
     }

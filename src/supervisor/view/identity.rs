@@ -27,7 +27,10 @@ impl Builder {
         let hosts = match net {
             Net::None => machine.hosts().into_bytes(),
             // What the host calls others is of use only where they can be reached.
-            Net::Host => machine.hosts_after(&fs::read("/etc/hosts").unwrap_or_default()),
+            Net::Host => {
+                let name = nix::unistd::gethostname().unwrap_or_default();
+                machine.hosts_after(&fs::read("/etc/hosts").unwrap_or_default(), name.as_bytes())
+            }
         };
         let hostname = format!("{}\n", machine.hostname());
         let files = [

@@ -100,13 +100,33 @@ impl Identity {
         )
     }
 
-    /// The same behind what another hosts(5) says.
-    pub fn hosts_after(&self, others: &[u8]) -> Vec<u8> {
-        let end: &[u8] = match others.last() {
-            None | Some(b'\n') => b"",
-            Some(_) => b"\n",
+    /// The same behind what the hosts(5) of a machine called `own` says of others.
+    pub fn hosts_after(&self, others: &[u8], own: &[u8]) -> Vec<u8> {
+        let is_own = |name: &&[u8]| {
+            let rest = name.strip_prefix(own);
+            !own.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
         };
-        [others, end, self.own_line().as_bytes()].concat()
+        let mut text = Vec::new();
+        let others = others.strip_suffix(b"\n").unwrap_or(others);
+        for line in others.split(|&b| b == b'\n').filter(|_| !others.is_empty()) {
+            let said = line.split(|&b| b == b'#').next().unwrap_or_default();
+            let mut words = said
+                .split(|b| b.is_ascii_whitespace())
+                .filter(|word| !word.is_empty());
+            let address = words.next().unwrap_or_default();
+            let names: Vec<&[u8]> = words.collect();
+            let kept: Vec<&[u8]> = names.iter().copied().filter(|name| !is_own(name)).collect();
+            if kept.len() == names.len() {
+                text.extend_from_slice(line);
+            } else if kept.is_empty() {
+                continue;
+            } else {
+                text.extend_from_slice(&[&[address][..], &kept].concat().join(&b' '));
+            }
+            text.push(b'\n');
+        }
+        text.extend_from_slice(self.own_line().as_bytes());
+        text
     }
 
     fn own_line(&self) -> String {
@@ -185,8 +205,19 @@ mod tests {
         assert!(plain.hosts().contains("127.0.1.1\tsbox\n"));
         let full = Identity::new("a.b.c");
         assert!(full.hosts().contains("127.0.1.1\ta.b.c a\n"));
-        assert_eq!(plain.hosts_after(b"x"), b"x\n127.0.1.1\tsbox\n");
-        assert_eq!(plain.hosts_after(b""), b"127.0.1.1\tsbox\n");
+        let after = |others: &str| {
+            let text = plain.hosts_after(others.as_bytes(), b"vm");
+            String::from_utf8(text).unwrap()
+        };
+        for (others, kept) in [
+            ("", ""),
+            ("::1 x", "::1 x\n"),
+            ("# of vm\n\n1.2.3.4 vmx\n", "# of vm\n\n1.2.3.4 vmx\n"),
+            ("127.0.0.1 localhost vm\n", "127.0.0.1 localhost\n"),
+            ("127.0.1.1\tvm.lan vm # me\n::1 x\n", "::1 x\n"),
+        ] {
+            assert_eq!(after(others), format!("{kept}127.0.1.1\tsbox\n"));
+        }
     }
 
     #[test]

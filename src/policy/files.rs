@@ -309,6 +309,15 @@ impl Files {
         }
     }
 
+    /// The same for a path that is asked about once: no state of the way to it is kept.
+    pub fn decide_once(&self, path: &[u8]) -> Ruling {
+        let mut state = self.start();
+        for &byte in as_text(path) {
+            state = self.advance(&state, byte);
+        }
+        self.rule_at(&state)
+    }
+
     /// The rules that match `path`, and for each the narrower ones that beat it.
     pub fn candidates(&self, path: &[u8]) -> Vec<Candidate<'_>> {
         let mut state = self.start();

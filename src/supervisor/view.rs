@@ -1,12 +1,15 @@
 //! The view of a run without a policy file: defaults and flags become mounts and rules.
 
 mod identity;
+mod names;
 mod network;
 pub mod policy;
 mod root;
 
 pub use crate::vfs::{Identity, check_hostname};
 pub use root::{Changes, Root};
+
+use names::{absolute, names, places};
 
 use crate::policy::{Access, Ask, Policy, Rule, RuleId, Verdict};
 use crate::sys::Errno;
@@ -385,46 +388,6 @@ fn real(dir: &Path) -> PathBuf {
         (Err(_), Some(above), Some(name)) => real(above).join(name),
         (found, ..) => found.unwrap_or_else(|_| dir.to_owned()),
     }
-}
-
-/// Where a flag's path lies in the view: at the name given and, if that leads through symbolic links of
-/// the host, at the place they lead to. A rule for only one of the two would not hold at the other.
-fn places(path: &Path, origin: &str) -> Result<Vec<VPath>, ViewError> {
-    let mut all = names(path, origin)?;
-    // What is shown is what a link leads to: that has a name of its own, too.
-    if let Ok(other) = fs::canonicalize(std::path::absolute(path).unwrap_or_else(|_| path.into())) {
-        add(&mut all, &other);
-    }
-    Ok(all)
-}
-
-/// The same for a name that is replaced, link or not: what it leads to is not meant.
-fn names(path: &Path, origin: &str) -> Result<Vec<VPath>, ViewError> {
-    let mut all = vec![absolute(path, origin)?];
-    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    // What is above the last name is where it is.
-    let parent = full.parent().and_then(|p| fs::canonicalize(p).ok());
-    if let Some((parent, name)) = parent.zip(full.file_name()) {
-        add(&mut all, &parent.join(name));
-    }
-    Ok(all)
-}
-
-fn add(all: &mut Vec<VPath>, other: &Path) {
-    match VPath::clean(other.as_os_str().as_bytes()) {
-        Some(other) if !all.contains(&other) => all.push(other),
-        _ => {}
-    }
-}
-
-/// A flag's path in the view: relative ones start from the working directory.
-fn absolute(path: &Path, origin: &str) -> Result<VPath, ViewError> {
-    let fail = |why: String| ViewError {
-        what: origin.to_owned(),
-        why,
-    };
-    let full = std::path::absolute(path).map_err(|e| fail(e.to_string()))?;
-    VPath::clean(full.as_os_str().as_bytes()).ok_or_else(|| fail("not a path".into()))
 }
 
 impl View {

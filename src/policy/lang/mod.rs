@@ -173,9 +173,9 @@ impl Sheets {
         let mut all: Option<Ruling> = None;
         for sheet in &self.all {
             for files in [&sheet.files, &sheet.exec] {
-                let one = files.decide(path);
+                let one = files.decide_once(path);
                 all = Some(match all {
-                    None => (*one).clone(),
+                    None => one,
                     Some(mut all) => {
                         let met = all.effect.meet(one.effect);
                         // First those who took something away: a refusal is told as theirs.

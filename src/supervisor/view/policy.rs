@@ -11,7 +11,8 @@ use crate::policy::{Access, RuleId};
 use crate::syscall::rules::Net;
 use crate::vfs::mount::{Mount, PrivateDir, Source};
 use crate::vfs::path::VPath;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -55,12 +56,29 @@ struct Planner<'s> {
     sheets: &'s Sheets,
     gaps: Vec<Gap>,
     placed: Vec<Placed>,
+    /// Where something stands, in `placed`.
+    shown: HashMap<Vec<u8>, usize>,
+    /// Where directories of the host really are.
+    real: RefCell<HashMap<PathBuf, PathBuf>>,
+}
+
+/// A path and all above it, the nearest first; the root is the empty text.
+fn upwards(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = path.iter().enumerate().rev().filter(|(_, b)| **b == b'/');
+    let above = slashes.filter_map(|(at, _)| path.get(..at));
+    std::iter::once(path).chain(above)
 }
 
 /// Below `dir`, or it itself; the rest begins with a slash.
 fn below<'p>(path: &'p [u8], dir: &[u8]) -> Option<&'p [u8]> {
     path.strip_prefix(dir)
         .filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// Where a mount stands; the root is the empty text.
+fn top(mount: &MountRule) -> &[u8] {
+    let at = mount.at.as_bytes();
+    at.strip_suffix(b"/").unwrap_or(at)
 }
 
 fn shown(path: &[u8]) -> String {
@@ -77,6 +95,8 @@ impl<'s> Planner<'s> {
             sheets,
             gaps: sheets.gaps.clone(),
             placed: Vec::new(),
+            shown: HashMap::new(),
+            real: RefCell::default(),
         }
     }
 
@@ -117,8 +137,7 @@ impl<'s> Planner<'s> {
             }
         }
         for mount in self.mounts() {
-            let at = mount.at.strip_suffix('/').unwrap_or(&mount.at);
-            places.entry(at.into()).or_insert(Some(mount.id));
+            places.entry(top(mount).into()).or_insert(Some(mount.id));
         }
         for (at, id) in places {
             self.place(at, id);
@@ -128,10 +147,19 @@ impl<'s> Planner<'s> {
 
     /// What is shown around a place, and with which rights.
     fn around(&self, at: &[u8]) -> Option<&Placed> {
-        self.placed
-            .iter()
-            .rev()
-            .find(|p| !matches!(p.what, What::Nothing) && below(at, &p.at).is_some())
+        let nearest = upwards(at).find_map(|above| self.shown.get(above));
+        nearest.and_then(|&which| self.placed.get(which))
+    }
+
+    /// Where a directory of the host really is.
+    fn real(&self, dir: &Path) -> PathBuf {
+        let mut known = self.real.borrow_mut();
+        if let Some(real) = known.get(dir) {
+            return real.clone();
+        }
+        let real = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+        known.insert(dir.to_owned(), real.clone());
+        real
     }
 
     fn place(&mut self, at: Vec<u8>, asked_by: Option<RuleId>) {
@@ -141,9 +169,9 @@ impl<'s> Planner<'s> {
         let mount = self
             .mounts()
             .iter()
-            .filter(|m| below(&at, m.at.as_bytes()).is_some())
+            .filter(|m| below(&at, top(m)).is_some())
             .max_by_key(|m| m.at.len());
-        let rest = |m: &MountRule| below(&at, m.at.as_bytes()).unwrap_or_default().to_vec();
+        let rest = |m: &MountRule| below(&at, top(m)).unwrap_or_default().to_vec();
         let explicit = mount.is_some_and(|m| rest(m).is_empty());
         let own = |name: &str| mount.is_none() && below(&at, name.as_bytes()).is_some();
         let ours = own("/dev") || own("/proc");
@@ -151,9 +179,15 @@ impl<'s> Planner<'s> {
             Some(MountRule {
                 what: Stands::Bind(dir, _) | Stands::Cow(dir),
                 ..
-            }) => Some(join(dir, &mount.map(rest).unwrap_or_default())),
+            }) => {
+                let dir = self.real(Path::new(dir));
+                Some(join(
+                    dir.as_os_str().as_bytes(),
+                    &mount.map(rest).unwrap_or_default(),
+                ))
+            }
             None if self.sheets.all.first().is_some_and(|s| s.host_root) && !ours => {
-                Some(join("", &at))
+                Some(join(b"", &at))
             }
             _ => None,
         };
@@ -173,6 +207,9 @@ impl<'s> Planner<'s> {
                 return;
             }
         };
+        if !matches!(what, What::Nothing) {
+            self.shown.insert(at.clone(), self.placed.len());
+        }
         self.placed.push(Placed {
             at,
             effect,
@@ -219,7 +256,7 @@ impl<'s> Planner<'s> {
         }
         if let (Some(path), Some(_)) = (host, &meta)
             && let (Some(parent), Some(name)) = (path.parent(), path.file_name())
-            && let Ok(real) = fs::canonicalize(parent)
+            && let real = self.real(parent)
             && real != parent
         {
             return Err(format!(
@@ -344,43 +381,52 @@ impl<'s> Planner<'s> {
 
     /// One directory may be shown at two places. What a rule takes away at the one must not be had at the other.
     fn second_names(&mut self) {
-        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let roots: Vec<(Vec<u8>, PathBuf)> = self
-            .placed
-            .iter()
-            .filter_map(|p| match &p.what {
-                What::Host(path) | What::Cow(path) => Some((p.at.clone(), real(path))),
-                _ => None,
-            })
-            .collect();
+        let mut roots: HashMap<PathBuf, Vec<&[u8]>> = HashMap::new();
+        for placed in &self.placed {
+            if let What::Host(path) | What::Cow(path) = &placed.what {
+                // Where a place lies through links its own name is a gap; what a mount binds may be one.
+                let path = if placed.explicit {
+                    self.real(path)
+                } else {
+                    path.clone()
+                };
+                roots.entry(path).or_default().push(&placed.at);
+            }
+        }
         let mut found = Vec::new();
         for one in self
             .placed
             .iter()
             .filter(|p| !p.explicit && !matches!(p.what, What::Nothing | What::Link(_)))
         {
-            let Some(host) = one.host.as_deref().map(real) else {
+            let Some(host) = one.host.as_deref() else {
                 continue;
             };
-            for (at, root) in &roots {
-                let Ok(rest) = host.strip_prefix(root) else {
-                    continue;
-                };
-                let mut other = at.clone();
-                for name in rest {
-                    other.push(b'/');
-                    other.extend(name.as_bytes());
-                }
-                let there = self.sheets.decide(&other).effect;
-                if other != one.at && !one.effect.granted().has(there.granted()) {
-                    found.push((
-                        one.id,
-                        format!(
+            for above in upwards(host.as_os_str().as_bytes()) {
+                let root = Path::new(OsStr::from_bytes(if above.is_empty() {
+                    b"/"
+                } else {
+                    above
+                }));
+                let rest = host
+                    .as_os_str()
+                    .as_bytes()
+                    .get(above.len()..)
+                    .unwrap_or_default();
+                for at in roots.get(root).into_iter().flatten() {
+                    let other = [at, rest].concat();
+                    if other == one.at {
+                        continue;
+                    }
+                    let there = self.sheets.decide(&other).effect;
+                    if !one.effect.granted().has(there.granted()) {
+                        let why = format!(
                             "{} is shown as {} too, where {there} holds",
                             shown(&one.at),
                             shown(&other)
-                        ),
-                    ));
+                        );
+                        found.push((one.id, why));
+                    }
                 }
             }
         }
@@ -390,12 +436,8 @@ impl<'s> Planner<'s> {
     }
 }
 
-fn join(dir: &str, rest: &[u8]) -> PathBuf {
-    let whole = [
-        dir.as_bytes().strip_suffix(b"/").unwrap_or(dir.as_bytes()),
-        rest,
-    ]
-    .concat();
+fn join(dir: &[u8], rest: &[u8]) -> PathBuf {
+    let whole = [dir.strip_suffix(b"/").unwrap_or(dir), rest].concat();
     OsStr::from_bytes(if whole.is_empty() { b"/" } else { &whole }).into()
 }
 

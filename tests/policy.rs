@@ -291,6 +291,10 @@ fn what_nobody_enforces_is_refused() -> Test {
         ),
         ("[proc]\nsee = \"host\"", "only \"own\""),
         ("[default]\nenforce = \"best-effort\"", "strict"),
+        (
+            "[files]\n\"${cwd}/**\" = \"rw\"\n\"${cwd}/no/key\" = \"hide\"",
+            "lies in a directory that does not exist",
+        ),
     ] {
         fs::write(dir.path().join("p.toml"), format!("sbox = 1\n{text}\n")).expect("write");
         let run = sbox_in(

@@ -117,10 +117,13 @@ pub struct Files {
 const MAX_STATES: usize = 4096;
 const UNKNOWN: u32 = u32::MAX;
 
+/// A state, where each byte leads from it, and what holds there.
+type Known = (Arc<State>, Box<[u32; 256]>, Option<Arc<Ruling>>);
+
 #[derive(Debug, Default)]
 struct Cache {
     known: HashMap<Arc<State>, u32>,
-    states: Vec<(Arc<State>, Box<[u32; 256]>, Option<Arc<Ruling>>)>,
+    states: Vec<Known>,
 }
 
 /// A set of positions in all patterns. Patterns of which only literal text has been seen are a range of the
@@ -266,8 +269,20 @@ impl Files {
         let range = self.rules.get(state.low as usize..state.high as usize);
         let range = range.unwrap_or_default();
         let letter = |rule: &FileRule| rule.pattern.literal().get(state.depth as usize).copied();
-        let low = range.partition_point(|rule| letter(rule) < Some(byte));
-        let high = range.partition_point(|rule| letter(rule) <= Some(byte));
+        let ends = (
+            range.first().and_then(letter),
+            range.last().and_then(letter),
+        );
+        let (low, high) = match ends {
+            // They are sorted: what first and last share, all share.
+            (Some(first), Some(last)) if first == last => {
+                (0, if first == byte { range.len() } else { 0 })
+            }
+            _ => (
+                range.partition_point(|rule| letter(rule) < Some(byte)),
+                range.partition_point(|rule| letter(rule) <= Some(byte)),
+            ),
+        };
         if low < high {
             next.low = state.low + low as u32;
             next.high = state.low + high as u32;

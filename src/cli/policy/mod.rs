@@ -166,8 +166,8 @@ fn format(file: &std::path::Path, check: bool) -> Exit {
     // Beside it first, so that the policy is never half a one.
     let beside = file.with_extension("toml.new");
     let kept = fs::metadata(file).map(|meta| meta.permissions());
-    let written = fs::write(&beside, tidied)
-        .and_then(|()| kept)
+    let written = kept
+        .and_then(|mode| fs::write(&beside, tidied).map(|()| mode))
         .and_then(|mode| fs::set_permissions(&beside, mode))
         .and_then(|()| fs::rename(&beside, file));
     written.map_or_else(|error| fail(error.to_string()), |()| Exit::Ok)

@@ -88,7 +88,7 @@ impl Checker<'_> {
             return Err(Fault::at(at, format!("'{extra}' is too much here")));
         }
         let says = match word {
-            _ if !known.contains(&word) && !(known.contains(&"rwx") && rights(word).is_some()) => {
+            _ if !(known.contains(&word) || known.contains(&"rwx") && rights(word).is_some()) => {
                 return Err(
                     Fault::at(at, format!("'{word}' is no action that can stand here"))
                         .nearest(word, known.iter().copied()),

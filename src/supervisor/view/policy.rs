@@ -266,14 +266,32 @@ impl<'s> Planner<'s> {
             ));
         }
         if top == Effect::Hide {
-            return Ok((
-                if visible_around || explicit || ours && id.is_some() {
-                    What::Hidden
+            // A mount point below a missing directory would make that directory.
+            let missing = match host {
+                Some(path) => meta.is_none() && path.parent().is_some_and(|dir| !dir.exists()),
+                None => {
+                    !ours
+                        && mount.is_some_and(|m| {
+                            let rest = below(at, self::top(m)).unwrap_or_default();
+                            rest.iter().filter(|&&b| b == b'/').count() > 1
+                        })
+                }
+            };
+            if missing && visible_around {
+                let can_come =
+                    around.is_some_and(|(effect, _)| effect.granted().has(Access::CREATE));
+                return if can_come {
+                    Err(format!(
+                        "{} lies in a directory that does not exist when the run starts",
+                        shown(at)
+                    ))
                 } else {
-                    What::Nothing
-                },
-                top,
-            ));
+                    // Nothing is there, and the program can make nothing.
+                    Ok((What::Nothing, top))
+                };
+            }
+            let stands = visible_around || explicit || ours && id.is_some();
+            return Ok((if stands { What::Hidden } else { What::Nothing }, top));
         }
         let same = visible_around && around.is_some_and(|(effect, _)| effect == top);
         let granted = top.granted();

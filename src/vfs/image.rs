@@ -189,7 +189,7 @@ impl Vfs {
         Ok(kept.filter(|image| image.is_fit()))
     }
 
-    /// Makes it. ETXTBSY if the program changes meanwhile, ENOEXEC for headers in odd places, ENOMEM beyond [`MAX_BYTES`].
+    /// Makes it. ETXTBSY if the program changes meanwhile, ENOEXEC for headers in odd places, ENOMEM beyond a gigabyte.
     pub fn new_image(
         &self,
         program: BorrowedFd<'_>,

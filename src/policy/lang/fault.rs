@@ -34,6 +34,32 @@ pub struct Source {
     pub name: String,
     /// What is in it.
     pub text: String,
+    /// Where its lines begin: thousands of rules may be told with their line.
+    starts: Vec<usize>,
+}
+
+impl Source {
+    /// A file's name and text.
+    pub fn new(name: String, text: String) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
+        let starts = std::iter::once(0)
+            .chain(ends.map(|(at, _)| at + 1))
+            .collect();
+        Self { name, text, starts }
+    }
+
+    /// Line and column, from 1; columns count characters.
+    fn position(&self, at: u32) -> (usize, usize) {
+        let at = (at as usize).min(self.text.len());
+        let line = self.starts.partition_point(|start| *start <= at);
+        let start = self
+            .starts
+            .get(line.saturating_sub(1))
+            .copied()
+            .unwrap_or(0);
+        let before = self.text.get(start..at).unwrap_or_default();
+        (line, before.chars().count() + 1)
+    }
 }
 
 /// All files of a policy.
@@ -44,19 +70,10 @@ impl Sources {
     /// `grader.toml:12`
     pub fn place(&self, at: Where) -> String {
         match self.0.get(at.file as usize) {
-            Some(source) => format!("{}:{}", source.name, position(&source.text, at.start).0),
+            Some(source) => format!("{}:{}", source.name, source.position(at.start).0),
             None => "?".into(),
         }
     }
-}
-
-/// Line and column, from 1; columns count characters.
-fn position(text: &str, at: u32) -> (usize, usize) {
-    let before = text.get(..at as usize).unwrap_or(text);
-    let line = before.bytes().filter(|&b| b == b'\n').count() + 1;
-    let start = before.rfind('\n').map_or(0, |at| at + 1);
-    let column = before.get(start..).unwrap_or_default().chars().count() + 1;
-    (line, column)
 }
 
 /// What is wrong with a policy.
@@ -103,7 +120,7 @@ impl Fault {
             .at
             .and_then(|at| Some((at, sources.0.get(at.file as usize)?)));
         if let Some((at, source)) = source {
-            let (line, column) = position(&source.text, at.start);
+            let (line, column) = source.position(at.start);
             let text = source.text.lines().nth(line - 1).unwrap_or_default();
             let number = line.to_string();
             let pad = " ".repeat(number.len());

@@ -72,10 +72,7 @@ impl Loader<'_> {
         };
         let file = u32::try_from(self.sources.0.len()).unwrap_or(u32::MAX);
         let settings = read(&text, file);
-        self.sources.0.push(Source {
-            name: full.clone(),
-            text,
-        });
+        self.sources.0.push(Source::new(full.clone(), text));
         above.push(full);
         let merged = self.merge(settings?, file, above);
         above.pop();

@@ -536,12 +536,15 @@ impl Builder {
         }) else {
             return Ok(());
         };
+        if matches!(placed.what, What::Nothing) {
+            return Ok(());
+        }
         let origin = placed
             .id
             .map_or_else(|| "the policy's default".into(), |id| sheets.tell(id));
         let before = self.mounts.len();
         match &placed.what {
-            What::Nothing => return Ok(()),
+            What::Nothing => {}
             What::Hidden => self.mount(at, Source::Hidden, Access::NONE, origin),
             What::Dev => self.mount(at, Source::Dev, Access::READ_ONLY, origin),
             What::Proc => self.mount(at, Source::Proc, Access::READ_ONLY, origin),

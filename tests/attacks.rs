@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         files_too_deep_for_a_path_stay_read_only,
         exec_never_runs_a_script_of_the_host,
         the_callers_group_keeps_its_priority,
+        nobody_is_changed_by_the_number_of_one_that_has_ended,
         killed_in_exec_leaves_no_process_behind,
         killed_in_fork_lets_the_run_end,
         hidden_names_are_not_listed,
@@ -179,6 +180,12 @@ fn the_callers_group_keeps_its_priority() -> Test {
         "the caller was reniced: {}",
         output.all()
     );
+    Ok(())
+}
+
+fn nobody_is_changed_by_the_number_of_one_that_has_ended() -> Test {
+    let output = attack("attack_zombie_number")?.run_sbox();
+    output.assert_guest_ok("attack_zombie_number");
     Ok(())
 }
 

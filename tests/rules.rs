@@ -209,10 +209,10 @@ fn rules_say_what_they_promise() {
         ("getpgid", [1, 0, 0], "notify", "notify"),
         ("setpgid", [0, 7, 0], "renumber", "renumber"),
         ("move_pages", [1, 0, 0], "refuse EPERM", "refuse EPERM"),
-        ("setpriority", [0, 0, 5], "native", "native"),
-        ("setpriority", [2, 0, 5], "refuse EPERM", "refuse EPERM"), // PRIO_USER
-        ("ioprio_set", [3, 0, 0], "refuse EPERM", "refuse EPERM"),
-        ("setpriority", [1, 0, 5], "renumber", "renumber"), // PRIO_PGRP: the group may hold others
+        ("getpriority", [0, 0, 0], "native", "native"),
+        ("getpriority", [2, 0, 0], "refuse EPERM", "refuse EPERM"), // PRIO_USER
+        ("ioprio_get", [3, 0, 0], "refuse EPERM", "refuse EPERM"),
+        ("getpriority", [1, 0, 0], "renumber", "renumber"), // PRIO_PGRP: the group may hold others
         ("ioprio_get", [1, 0, 0], "native", "native"),
         ("ioprio_get", [2, 0, 0], "renumber", "renumber"),
         ("getsockopt", [9, 1, 17], "notify", "notify"), // SO_PEERCRED

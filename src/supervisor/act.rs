@@ -137,11 +137,7 @@ impl Hands<'_> {
                 self.task.unshare_fs();
                 return Ok(Done::Reply(Reply::Continue));
             }
-            Act::ChooseCpus { tid, mask } => {
-                self.cpus.leave();
-                sys::process::set_affinity(tid, mask)?;
-                return done(0);
-            }
+            Act::Change { targets, change } => self.change_tasks(&targets, &change)?,
             Act::TellCpus { tid, mask, room } => {
                 let told = self.cpus.of(tid, room)?;
                 self.mem.write(mask, &told)?;
@@ -269,7 +265,7 @@ impl Hands<'_> {
             Act::ChangeDir(dir) => self.task.fs().set_cwd(dir),
             Act::Autobind { socket } => self.autobind(&socket)?,
             Act::Bind { socket, to, asked } => self.bind(&socket, &to, asked)?,
-            Act::SignalAll { groups, signal } => signal_all(&groups, signal)?,
+            Act::SignalAll { groups, signal } => self.signal_all(&groups, signal)?,
             Act::Grow { file, how } => return self.grow(&file, how),
         }
         done(0)
@@ -536,18 +532,4 @@ fn new_name<'p>(place: &'p Place<'_>) -> sys::Result<(&'p Dir, &'p CStr)> {
         Place::Name { dir, name, .. } => Ok((dir, name)),
         _ => Err(Errno::EEXIST),
     }
-}
-
-/// kill(2) to several: success if any could be signalled.
-fn signal_all(groups: &[i32], signal: i32) -> sys::Result<()> {
-    let mut result = Err(Errno::ESRCH);
-    for &tgid in groups {
-        let sent = sys::process::pidfd_open(tgid)
-            .and_then(|pidfd| sys::process::pidfd_send_signal(pidfd.as_fd(), signal));
-        result = match (result, sent) {
-            (Ok(()), _) | (_, Ok(())) => Ok(()),
-            (_, Err(errno)) => Err(errno),
-        };
-    }
-    result
 }

@@ -159,7 +159,7 @@ impl Cpus {
     /// The CPUs of a guest as it is told of them: the kernel's answer to sched_getaffinity(2) with room for `room` bytes.
     pub(super) fn of(&self, tid: i32, room: usize) -> sys::Result<Vec<u8>> {
         let mode = self.mode();
-        let mut told = sp::affinity(tid, room)?;
+        let mut told = sys::sched::affinity(tid, room)?;
         // Who has chosen for itself has ended this.
         if let (Some(home), Mode::Together) = (self.home, mode.0) {
             for (at, byte) in told.iter_mut().enumerate() {

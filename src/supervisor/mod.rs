@@ -26,6 +26,7 @@ mod guard;
 mod inject;
 mod mailbox;
 mod metered;
+mod others;
 mod peer;
 mod renumber;
 mod send;

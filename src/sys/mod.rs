@@ -10,6 +10,7 @@ pub mod fs;
 pub mod mem;
 pub mod probe;
 pub mod process;
+pub mod sched;
 pub mod seccomp;
 pub mod socket;
 pub mod terminal;

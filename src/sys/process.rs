@@ -403,31 +403,13 @@ pub fn install_interrupter(signal: i32) -> Result<()> {
     check_int(unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) }).map(drop)
 }
 
-/// No kernel has more CPUs than bits in so many bytes (`CONFIG_NR_CPUS`).
-pub const LONGEST_CPU_MASK: usize = 1 << 10;
-
-/// sched_setaffinity(2) with a mask of any length.
-pub fn set_affinity(tid: i32, mask: &[u8]) -> Result<()> {
-    // SAFETY: the kernel reads at most `len` bytes of the mask.
-    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, tid, mask.len(), mask.as_ptr()) })
-        .map(drop)
-}
-
-/// sched_getaffinity(2): the mask of a task as the kernel writes it where there is room for `room` bytes.
-pub fn affinity(tid: i32, room: usize) -> Result<Vec<u8>> {
-    // It writes no more than it has CPUs, and refuses part of a word.
-    let mut mask = vec![0u8; room.min(LONGEST_CPU_MASK | (room % size_of::<usize>()))];
-    // SAFETY: the kernel writes at most `len` bytes to the buffer.
-    let n = check(unsafe {
-        libc::syscall(
-            libc::SYS_sched_getaffinity,
-            tid,
-            mask.len(),
-            mask.as_mut_ptr(),
-        )
-    })?;
-    mask.truncate(n as usize);
-    Ok(mask)
+/// prlimit(2): soft and hard limit as they were, and `new` ones if there are any.
+pub fn limit(tid: i32, resource: u32, new: Option<[u64; 2]>) -> Result<[u64; 2]> {
+    let mut old = [0u64; 2];
+    let new: *const u64 = new.as_ref().map_or(std::ptr::null(), |new| new.as_ptr());
+    // SAFETY: `struct rlimit64` is two 64-bit words; the kernel reads one from `new`, if it isn't null, and writes one to `old`.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, tid, resource, new, old.as_mut_ptr()) })?;
+    Ok(old)
 }
 
 /// ioctl(TIOCGPTN): the number of the pseudo-terminal behind a master, ioctl_tty(2).
@@ -573,16 +555,5 @@ pub fn ptrace_seize(tid: i32, with_exit_stops: bool) -> Result<()> {
 
 /// prlimit(2): how long a file a task may make, `RLIMIT_FSIZE`.
 pub fn file_size_limit(tid: i32) -> Result<u64> {
-    let mut limit = std::mem::MaybeUninit::<libc::rlimit>::uninit();
-    // SAFETY: no new limit is given; `limit` has room for the old one.
-    check_int(unsafe {
-        libc::prlimit(
-            tid,
-            libc::RLIMIT_FSIZE,
-            std::ptr::null(),
-            limit.as_mut_ptr(),
-        )
-    })?;
-    // SAFETY: the call succeeded, so the kernel has filled the whole structure.
-    Ok(unsafe { limit.assume_init() }.rlim_cur)
+    limit(tid, libc::RLIMIT_FSIZE, None).map(|[soft, _]| soft)
 }

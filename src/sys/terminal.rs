@@ -38,3 +38,10 @@ pub fn make_controlling(terminal: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: TIOCSCTTY takes an integer; 0 takes it from nobody.
     check_int(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) }).map(drop)
 }
+
+/// ioctl(TIOCSIG) at the master of a pseudo-terminal: whoever is in the foreground gets SIGINT, SIGQUIT or SIGTSTP, as if by a
+/// key; nobody, if that group has ended. EINVAL for other signals.
+pub fn signal_foreground(master: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: TIOCSIG takes an integer.
+    check_int(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSIG, signal) }).map(drop)
+}

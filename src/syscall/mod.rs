@@ -12,6 +12,7 @@ pub mod name;
 pub mod net;
 pub mod numbers;
 pub mod open;
+pub mod others;
 pub mod path;
 pub mod plan;
 pub mod process;

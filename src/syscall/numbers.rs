@@ -99,20 +99,14 @@ pub fn of(nr: u32, args: &[u64; 6]) -> Numbers {
         }
         libc::SYS_rt_sigqueueinfo | libc::SYS_pidfd_open => in_registers(&[(0, PROCESS)]),
         libc::SYS_tkill
-        | libc::SYS_sched_setparam
         | libc::SYS_sched_getparam
-        | libc::SYS_sched_setscheduler
         | libc::SYS_sched_getscheduler
         | libc::SYS_sched_rr_get_interval
-        | libc::SYS_sched_setattr
         | libc::SYS_sched_getattr
-        | libc::SYS_prlimit64
         | libc::SYS_get_robust_list => in_registers(&[(0, THREAD)]),
         // The kinds are counted from 0, and from 1.
-        libc::SYS_getpriority | libc::SYS_setpriority => in_registers(whom(first as i32)),
-        libc::SYS_ioprio_get | libc::SYS_ioprio_set => {
-            in_registers(whom((first as i32).wrapping_sub(1)))
-        }
+        libc::SYS_getpriority => in_registers(whom(first as i32)),
+        libc::SYS_ioprio_get => in_registers(whom((first as i32).wrapping_sub(1))),
         libc::SYS_setpgid => Numbers {
             guards_init: false,
             ..in_registers(&[(0, PROCESS), (1, GROUP)])

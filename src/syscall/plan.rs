@@ -95,6 +95,44 @@ impl<'a> Cx<'a> {
 /// A rename asks for two names; an exec for the program, five scripts and an interpreter.
 pub const MAX_ASKS: usize = 7;
 
+/// What is changed of a task by a call that names it.
+#[derive(Clone, Copy, Debug)]
+pub enum TaskChange<'a> {
+    /// sched_setaffinity(2).
+    Cpus(&'a [u8]),
+    /// prlimit(2).
+    Limit {
+        /// `RLIMIT_*`.
+        resource: u32,
+        /// Soft and hard.
+        new: Option<[u64; 2]>,
+        /// Where the guest wants to be told; 0: nowhere.
+        old: u64,
+    },
+    /// sched_setparam(2).
+    Param(i32),
+    /// sched_setscheduler(2).
+    Scheduler {
+        /// `SCHED_*`.
+        policy: i32,
+        /// That of `struct sched_param`.
+        priority: i32,
+    },
+    /// sched_setattr(2). With E2BIG the kernel tells the size that it knows.
+    Attr {
+        /// `struct sched_attr`, of the size that it says, if that can be.
+        attr: &'a [u8],
+        /// Its address.
+        at: u64,
+        /// None is known.
+        flags: u32,
+    },
+    /// setpriority(2).
+    Nice(i32),
+    /// ioprio_set(2).
+    IoPriority(i32),
+}
+
 /// What a handler proposes: questions for the policy, and one deed if all are answered with yes.
 #[derive(Debug)]
 pub struct Plan<'a> {
@@ -225,8 +263,11 @@ pub enum Act<'a> {
     Umask(u32),
     /// unshare(2) `CLONE_FS`; the kernel then does the rest.
     UnshareFs(RegistersOnly),
-    /// sched_setaffinity(2), by which a guest chooses CPUs.
-    ChooseCpus { tid: i32, mask: &'a [u8] },
+    /// Calls that change the task, or the tasks of a group, that they name.
+    Change {
+        targets: Vec<Arc<Task>>,
+        change: TaskChange<'a>,
+    },
     /// sched_getaffinity(2) of a guest.
     TellCpus { tid: i32, mask: u64, room: usize },
     /// inotify_add_watch(2) on the caller's instance.

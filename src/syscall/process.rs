@@ -85,18 +85,8 @@ pub fn setpgid<'a>(cx: &Cx<'a>, pid: Pid, pgid: Pid) -> Result<Plan<'a>, Errno> 
     if known { Ok(plan) } else { Err(Errno::EPERM) }
 }
 
-/// sched_setparam(2).
-pub fn sched_setparam<'a>(cx: &Cx<'a>, pid: Pid, _: InBuf) -> Result<Plan<'a>, Errno> {
-    member(cx, pid.0)
-}
-
 /// sched_getparam(2).
 pub fn sched_getparam<'a>(cx: &Cx<'a>, pid: Pid, _: OutBuf) -> Result<Plan<'a>, Errno> {
-    member(cx, pid.0)
-}
-
-/// sched_setscheduler(2).
-pub fn sched_setscheduler<'a>(cx: &Cx<'a>, pid: Pid, _: Int, _: InBuf) -> Result<Plan<'a>, Errno> {
     member(cx, pid.0)
 }
 
@@ -110,31 +100,6 @@ pub fn sched_rr_get_interval<'a>(cx: &Cx<'a>, pid: Pid, _: OutBuf) -> Result<Pla
     member(cx, pid.0)
 }
 
-/// The thread that a guest means.
-fn thread(cx: &Cx<'_>, pid: Pid) -> Result<i32, Errno> {
-    match pid.0 {
-        0 => Ok(cx.task.tid),
-        number => Some(cx.tasks.meant(number, Names::Thread))
-            .filter(|&host| host > 0 && cx.tasks.is_member(host))
-            .ok_or(Errno::ESRCH),
-    }
-}
-
-/// sched_setaffinity(2). Done here, not by the kernel: what was narrowed by us must be given back first.
-pub fn sched_setaffinity<'a>(
-    cx: &Cx<'a>,
-    pid: Pid,
-    len: UInt,
-    mask: InBuf,
-) -> Result<Plan<'a>, Errno> {
-    // The kernel reads no more than it has CPUs, and takes what is missing for zeroes.
-    let bytes = cx.bytes_at_most(mask.0, (len.0 as usize).min(sys::process::LONGEST_CPU_MASK))?;
-    Ok(Plan::act(Act::ChooseCpus {
-        tid: thread(cx, pid)?,
-        mask: bytes,
-    }))
-}
-
 /// sched_getaffinity(2).
 pub fn sched_getaffinity<'a>(
     cx: &Cx<'a>,
@@ -143,15 +108,10 @@ pub fn sched_getaffinity<'a>(
     mask: OutBuf,
 ) -> Result<Plan<'a>, Errno> {
     Ok(Plan::act(Act::TellCpus {
-        tid: thread(cx, pid)?,
+        tid: super::others::one(cx, pid.0)?.tid,
         mask: mask.0,
         room: len.0 as usize,
     }))
-}
-
-/// sched_setattr(2).
-pub fn sched_setattr<'a>(cx: &Cx<'a>, pid: Pid, _: Ptr, _: UInt) -> Result<Plan<'a>, Errno> {
-    member(cx, pid.0)
 }
 
 /// sched_getattr(2).
@@ -170,30 +130,11 @@ pub fn get_robust_list<'a>(cx: &Cx<'a>, pid: Pid, _: OutBuf, _: OutBuf) -> Resul
     member(cx, pid.0).map_err(|_| Errno::ESRCH)
 }
 
-/// prlimit(2).
-pub fn prlimit64<'a>(
-    cx: &Cx<'a>,
-    pid: Pid,
-    _: UInt,
-    _: InBuf,
-    _: OutBuf,
-) -> Result<Plan<'a>, Errno> {
-    member(cx, pid.0).map_err(|_| Errno::ESRCH)
-}
-
 /// Of the three kinds of target a single process can be told to be ours, a group of guests alone, and the caller's own
-/// group: for changes only if sbox and whoever started it aren't in it.
-fn process_or_own_group<'a>(
-    cx: &Cx<'a>,
-    kind: i32,
-    who: Int,
-    changes: bool,
-) -> Result<Plan<'a>, Errno> {
+/// group.
+fn process_or_own_group<'a>(cx: &Cx<'a>, kind: i32, who: Int) -> Result<Plan<'a>, Errno> {
     match (kind, who.0) {
         (0, id) => member(cx, id).map_err(|_| Errno::ESRCH),
-        (1, 0) if changes && sys::process::getpgid(cx.task.tid)? == sys::process::getpgid(0)? => {
-            Err(Errno::EPERM)
-        }
         (1, 0) => Ok(Plan::act(Act::Continue(RegistersOnly(
             "the caller's own group, and 0 stays 0",
         )))),
@@ -206,22 +147,12 @@ fn process_or_own_group<'a>(
 
 /// getpriority(2).
 pub fn getpriority<'a>(cx: &Cx<'a>, which: Int, who: Int) -> Result<Plan<'a>, Errno> {
-    process_or_own_group(cx, which.0, who, false)
-}
-
-/// setpriority(2).
-pub fn setpriority<'a>(cx: &Cx<'a>, which: Int, who: Int, _: Int) -> Result<Plan<'a>, Errno> {
-    process_or_own_group(cx, which.0, who, true)
+    process_or_own_group(cx, which.0, who)
 }
 
 /// ioprio_get(2), which counts the kinds from 1.
 pub fn ioprio_get<'a>(cx: &Cx<'a>, which: Int, who: Int) -> Result<Plan<'a>, Errno> {
-    process_or_own_group(cx, which.0.wrapping_sub(1), who, false)
-}
-
-/// ioprio_set(2).
-pub fn ioprio_set<'a>(cx: &Cx<'a>, which: Int, who: Int, _: Int) -> Result<Plan<'a>, Errno> {
-    process_or_own_group(cx, which.0.wrapping_sub(1), who, true)
+    process_or_own_group(cx, which.0.wrapping_sub(1), who)
 }
 
 /// A clock of a process or thread, whose number the clock id holds; clock_getcpuclockid(3).

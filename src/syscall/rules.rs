@@ -670,6 +670,16 @@ pub fn own_pid(_: Net) -> ArgRule {
     }
 }
 
+/// The same for calls that change the one who is named: the supervisor does it, as only it can see to it that the number means
+/// nobody else by then.
+pub fn own_pid_or_ask(_: Net) -> ArgRule {
+    ArgRule {
+        why: "pid 0 is the caller; others must be in the sandbox",
+        cases: vec![when([is(0, 0)], Native)],
+        otherwise: Notify,
+    }
+}
+
 /// getpgid(2), getsid(2): also of the caller they tell a number.
 pub fn group_of(_: Net) -> ArgRule {
     ArgRule {
@@ -697,13 +707,13 @@ pub fn setpgid(_: Net) -> ArgRule {
     }
 }
 
-/// getpriority(2), setpriority(2). `PRIO_USER` means all processes of a user, most of them outside, also if
+/// getpriority(2). `PRIO_USER` means all processes of a user, most of them outside, also if
 /// `who` is 0.
 pub fn priority(_: Net) -> ArgRule {
     who_is_self(0, 2) // PRIO_PROCESS, PRIO_USER
 }
 
-/// ioprio_set(2), which counts `which` from 1.
+/// ioprio_get(2), which counts `which` from 1.
 pub fn ioprio(_: Net) -> ArgRule {
     who_is_self(1, 3) // IOPRIO_WHO_PROCESS, IOPRIO_WHO_USER, <linux/ioprio.h>
 }

@@ -585,10 +585,10 @@ syscalls! {
 
     // Scheduling. Pid 0 is the caller and goes native; other pids must be in the sandbox.
       140  141  getpriority             Process Check(priority)    (which: Int, who: Int)                                                        -> process::getpriority;
-      141  140  setpriority             Process Check(priority)    (which: Int, who: Int, nice: Int)                                             -> process::setpriority;
-      142  118  sched_setparam          Process Check(own_pid)     (pid: Pid, param: InBuf)                                                      -> process::sched_setparam;
+      141  140  setpriority             Process Notify              (which: Int, who: Int, nice: Int)                                             -> others::setpriority;
+      142  118  sched_setparam          Process Check(own_pid_or_ask) (pid: Pid, param: InBuf)                                                      -> others::sched_setparam;
       143  121  sched_getparam          Process Check(own_pid)     (pid: Pid, param: OutBuf)                                                     -> process::sched_getparam;
-      144  119  sched_setscheduler      Process Check(own_pid)     (pid: Pid, policy: Int, param: InBuf)                                         -> process::sched_setscheduler;
+      144  119  sched_setscheduler      Process Check(own_pid_or_ask) (pid: Pid, policy: Int, param: InBuf)                                         -> others::sched_setscheduler;
       145  120  sched_getscheduler      Process Check(own_pid)     (pid: Pid)                                                                    -> process::sched_getscheduler;
       146  125  sched_get_priority_max  Process Native             (policy: Int);
       147  126  sched_get_priority_min  Process Native             (policy: Int);
@@ -653,7 +653,7 @@ syscalls! {
       200  130  tkill                   Signal  Renumber           (tid: Pid, sig: Signal)                                                       -> signal::tkill;
       201    _  time                    Time    Native             (out: OutBuf);
       202   98  futex                   Memory  Native             (word: Ptr, op: Int, value: UInt, timeout: Ptr, word2: Ptr, value3: UInt);
-      203  122  sched_setaffinity       Process Notify             (pid: Pid, len: UInt, mask: InBuf)                                            -> process::sched_setaffinity;
+      203  122  sched_setaffinity       Process Notify             (pid: Pid, len: UInt, mask: InBuf)                                            -> others::sched_setaffinity;
       204  123  sched_getaffinity       Process Notify             (pid: Pid, len: UInt, mask: OutBuf)                                           -> process::sched_getaffinity;
       205    _  set_thread_area         Dead    Refuse(ENOSYS, "i386 only") (info: Ptr);
 
@@ -709,7 +709,7 @@ syscalls! {
       248  217  add_key                 Ipc     Refuse(ENOSYS, "keyrings belong to the user, not to the view") (kind: UserName, description: UserName, payload: InBuf, len: Size, ring: Int);
       249  218  request_key             Ipc     Refuse(ENOSYS, "keyrings belong to the user, not to the view") (kind: UserName, description: UserName, info: UserName, ring: Int);
       250  219  keyctl                  Ipc     Refuse(ENOSYS, "keyrings belong to the user, not to the view") (op: Int, a: ULong, b: ULong, c: ULong, d: ULong);
-      251   30  ioprio_set              Process Check(ioprio)      (which: Int, who: Int, priority: Int)                                         -> process::ioprio_set;
+      251   30  ioprio_set              Process Notify             (which: Int, who: Int, priority: Int)                                         -> others::ioprio_set;
       252   31  ioprio_get              Process Check(ioprio)      (which: Int, who: Int)                                                        -> process::ioprio_get;
       253    _  inotify_init            Fd      Native             ();
       254   27  inotify_add_watch       Path    Notify             (fd: Fd, path: UserPath, mask: InotifyMask)                                   -> path::inotify_add_watch;
@@ -768,7 +768,7 @@ syscalls! {
       299  243  recvmmsg                Net     Guarded            (fd: Fd, msgs: Ptr, count: UInt, flags: MsgFlags, timeout: Ptr);
       300  262  fanotify_init           Path    Refuse(ENOSYS, "watches whole file systems of the host") (flags: UInt, event_flags: UInt);
       301  263  fanotify_mark           Path    Refuse(ENOSYS, "watches whole file systems of the host") (fd: Fd, flags: UInt, mask: ULong, dir: DirFd, path: OptPath);
-      302  261  prlimit64               Process Check(own_pid)     (pid: Pid, resource: UInt, new: InBuf, old: OutBuf)                           -> process::prlimit64;
+      302  261  prlimit64               Process Check(own_pid_or_ask) (pid: Pid, resource: UInt, new: InBuf, old: OutBuf)                           -> others::prlimit64;
       303  264  name_to_handle_at       Path    Refuse(EOPNOTSUPP, "handles bypass names") (dir: DirFd, path: UserPath, handle: Ptr, mount_id: OutBuf, flags: AtFlags);
       304  265  open_by_handle_at       Path    Refuse(EPERM, "handles bypass names") (mount: DirFd, handle: Ptr, flags: OpenFlags);
       305  266  clock_adjtime           Time    Refuse(EPERM, "sets the host's clock") (clock: Clock, buf: Ptr);
@@ -780,7 +780,7 @@ syscalls! {
       311  271  process_vm_writev       Process Refuse(EPERM, "another process's memory") (pid: Pid, local: Ptr, local_count: ULong, remote: Ptr, remote_count: ULong, flags: ULong);
       312  272  kcmp                    Process Refuse(EPERM, "compares other processes' kernel objects") (pid1: Pid, pid2: Pid, kind: Int, index1: ULong, index2: ULong);
       313  273  finit_module            System  Refuse(EPERM, "loads kernel code") (fd: Fd, params: Ptr, flags: Int);
-      314  274  sched_setattr           Process Check(own_pid)     (pid: Pid, attr: Ptr, flags: UInt)                                            -> process::sched_setattr;
+      314  274  sched_setattr           Process Check(own_pid_or_ask) (pid: Pid, attr: Ptr, flags: UInt)                                            -> others::sched_setattr;
       315  275  sched_getattr           Process Check(own_pid)     (pid: Pid, attr: OutBuf, size: UInt, flags: UInt)                             -> process::sched_getattr;
       316  276  renameat2               Path    Notify             (old_dir: DirFd, old: UserPath, new_dir: DirFd, new: UserPath, flags: RenameFlags) -> name::renameat2;
       317  277  seccomp                 Process Native             (op: UInt, flags: UInt, args: Ptr);

@@ -2,11 +2,13 @@
 #include "check.h"
 #include <sys/resource.h>
 
-enum { IOPRIO_WHO_PGRP = 2, IDLE_CLASS = 3 << 13 };
+enum { IOPRIO_WHO_PGRP = 2, IOPRIO_WHO_USER = 3, IDLE_CLASS = 3 << 13 };
 
 int main(void) {
     ok(setpriority(PRIO_PGRP, 0, 19) < 0, "setpriority of the group");
     ok(setpriority(PRIO_PGRP, getpgrp(), 19) < 0, "setpriority of the group by its number");
     ok(syscall(SYS_ioprio_set, IOPRIO_WHO_PGRP, 0, IDLE_CLASS) < 0, "ioprio_set of the group");
+    ok(setpriority(PRIO_USER, 0, 19) < 0 && errno == EPERM, "setpriority of all of the user's");
+    ok(syscall(SYS_ioprio_set, IOPRIO_WHO_USER, 0, IDLE_CLASS) < 0 && errno == EPERM, "ioprio_set of all of the user's");
     return finish();
 }

@@ -178,6 +178,7 @@ impl Terminals {
             attendant,
             news,
             first,
+            first_pidfd: sp::pidfd_open(first)?,
             eager,
             given,
             tells_there,

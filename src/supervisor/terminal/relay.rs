@@ -39,6 +39,7 @@ pub(super) struct Ends {
     /// The other end of what the supervisor tells: stops of the first guest, and the end.
     pub(super) news: OwnedFd,
     pub(super) first: i32,
+    pub(super) first_pidfd: OwnedFd,
     /// Give the terminal whenever we have it.
     pub(super) eager: bool,
     /// It is given already, but for the caller's modes.
@@ -60,6 +61,7 @@ pub(super) struct Relay {
     news: OwnedFd,
     signals: SignalFd,
     first: i32,
+    first_pidfd: OwnedFd,
     eager: bool,
     tells_there: bool,
     /// The caller's terminal is raw, and all input is the guests'.
@@ -99,6 +101,7 @@ impl Relay {
             news: ends.news,
             signals,
             first: ends.first,
+            first_pidfd: ends.first_pidfd,
             eager: ends.eager,
             tells_there: ends.tells_there,
             given: false,
@@ -295,8 +298,13 @@ impl Relay {
             Signal::SIGCONT => self.continued(self.given),
             // From the caller's terminal, which isn't raw, or from kill(1).
             signal => {
-                let group = self.guests_in_front().or_else(|| self.first_group());
-                tell_group(group, signal);
+                match (&self.master, self.guests_in_front()) {
+                    // By the terminal, as the group may have ended, and its number be somebody else's.
+                    (Some(master), Some(_)) => {
+                        let _ = sys::terminal::signal_foreground(master.as_fd(), signal as i32);
+                    }
+                    _ => tell_group(self.first_group(), signal),
+                }
             }
         }
     }
@@ -485,7 +493,10 @@ impl Relay {
     }
 
     fn first_group(&self) -> Option<Pid> {
-        getpgid(Some(Pid::from_raw(self.first))).ok()
+        let group = getpgid(Some(Pid::from_raw(self.first))).ok()?;
+        // Who hasn't been reaped by now had the number before.
+        sp::pidfd_send_signal(self.first_pidfd.as_fd(), 0).ok()?;
+        Some(group)
     }
 
     fn first_is_stopped(&self) -> bool {

@@ -1,0 +1,88 @@
+//! What is done to other tasks on behalf of a guest.
+//!
+//! They are named by numbers of the host's, which belong to somebody outside as soon as their task has been reaped. Nobody but the
+//! tracer reaps a guest's task first, and it marks it as dead before: so a task that isn't marked still has its number.
+
+use super::act::Hands;
+use crate::sys::process as sp;
+use crate::sys::{self, Errno, sched};
+use crate::syscall::plan::TaskChange;
+use crate::task::Task;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+impl Hands<'_> {
+    /// Changes all of them. As the kernel has it with a group, the last that could not be changed tells the error.
+    pub(super) fn change_tasks(
+        &self,
+        targets: &[Arc<Task>],
+        change: &TaskChange<'_>,
+    ) -> sys::Result<()> {
+        if matches!(change, TaskChange::Cpus(_)) {
+            self.cpus.leave();
+        }
+        let mut result = Err(Errno::ESRCH);
+        for target in targets {
+            // The caller is held already, as it is served.
+            let _held = (target.tid != self.task.tid).then(|| target.serve());
+            let changed = match target.is_dead() {
+                true => Err(Errno::ESRCH),
+                false => self.change_task(target.tid, change),
+            };
+            result = match (result, changed) {
+                (Err(Errno::ESRCH), one) => one,
+                (before, Ok(()) | Err(Errno::ESRCH)) => before,
+                (_, Err(errno)) => Err(errno),
+            };
+        }
+        result
+    }
+
+    fn change_task(&self, tid: i32, change: &TaskChange<'_>) -> sys::Result<()> {
+        match *change {
+            TaskChange::Cpus(mask) => sched::set_affinity(tid, mask),
+            TaskChange::Limit { resource, new, old } => {
+                let before = sp::limit(tid, resource, new)?;
+                if old == 0 {
+                    return Ok(());
+                }
+                let [soft, hard] = before.map(u64::to_ne_bytes);
+                self.mem.write(old, &[soft, hard].concat())
+            }
+            TaskChange::Param(priority) => sched::set_param(tid, priority),
+            TaskChange::Scheduler { policy, priority } => {
+                sched::set_scheduler(tid, policy, priority)
+            }
+            TaskChange::Attr { attr, at, flags } => {
+                let mut own = attr.to_vec();
+                let set = sched::set_attr(tid, &mut own, flags);
+                if set == Err(Errno::E2BIG) {
+                    // The size that the kernel knows.
+                    self.mem.write(at, own.get(..4).unwrap_or_default())?;
+                }
+                set
+            }
+            TaskChange::Nice(nice) => sched::set_nice(tid, nice),
+            TaskChange::IoPriority(priority) => sched::set_io_priority(tid, priority),
+        }
+    }
+
+    /// kill(2) to several: success if any could be signalled.
+    pub(super) fn signal_all(&self, groups: &[i32], signal: i32) -> sys::Result<()> {
+        let mut result = Err(Errno::ESRCH);
+        for &tgid in groups {
+            let sent = sp::pidfd_open(tgid).and_then(|pidfd| {
+                // What lives now had the number when the descriptor was made.
+                match self.who.tasks.threads(tgid).is_empty() {
+                    true => Err(Errno::ESRCH),
+                    false => sp::pidfd_send_signal(pidfd.as_fd(), signal),
+                }
+            });
+            result = match (result, sent) {
+                (Ok(()), _) | (_, Ok(())) => Ok(()),
+                (_, Err(errno)) => Err(errno),
+            };
+        }
+        result
+    }
+}

@@ -3,9 +3,9 @@
  *
  * It has the mechanisms of sbox and no others: a filter with a listener, which sends the calls of NUMBERS (ascending,
  * with commas) and no others to a thread that receives them; a tracer that is told of every fork, exec and death, and kills
- * its guests when it dies. stat and open of absolute paths are carried out with the fewest steps that there are, all other calls are
- * let through. It protects nothing. Whatever a supervisor costs on top of this is its own doing; what this costs is the
- * mechanisms'.
+ * its guests when it dies. The calls that programs make most (stat, open, access and readlink of paths, stat and listings of
+ * descriptors) are carried out with the fewest steps that there are, all others are let through. It protects nothing. Whatever a
+ * supervisor costs on top of this is its own doing; what this costs is the mechanisms'.
  *
  * -1: everything on one CPU, for programs that do one thing at a time.
  */
@@ -82,16 +82,50 @@ static void make_filter(char *list)
 
 static int listener;
 
-/* The path that a guest means, if it is absolute. */
-static int absolute(pid_t pid, __u64 at, char path[256])
+/* The first guest. We go where it goes, so that its directory is ours, until another goes somewhere. */
+static pid_t first;
+static int moved;
+
+/* The path that a guest means, if it means the same to us. */
+static int get_path(const struct seccomp_notif *call, __u64 at, char path[256])
 {
 	struct iovec here = { path, 255 }, there = { (void *)at, 255 };
-	ssize_t n = process_vm_readv(pid, &here, 1, &there, 1, 0);
+	ssize_t n = process_vm_readv((pid_t)call->pid, &here, 1, &there, 1, 0);
 
 	if (n <= 0)
 		return 0;
 	path[n] = 0;
-	return path[0] == '/' && memchr(path, 0, (size_t)n);
+	return memchr(path, 0, (size_t)n) && (path[0] == '/' || !moved);
+}
+
+static int put(const struct seccomp_notif *call, __u64 at, void *from, size_t length)
+{
+	struct iovec here = { from, length }, there = { (void *)at, length };
+
+	return process_vm_writev((pid_t)call->pid, &here, 1, &there, 1, 0) == (ssize_t)length;
+}
+
+/* Our duplicate of a guest's descriptor; -1 for those of threads, which have no pidfd of their own. */
+static int get_fd(const struct seccomp_notif *call)
+{
+	static struct { __u32 pid; int pidfd; } known[64];
+	unsigned slot = call->pid % 64;
+	int fd;
+
+	if (known[slot].pid == call->pid) {
+		fd = (int)syscall(SYS_pidfd_getfd, known[slot].pidfd, (int)call->data.args[0], 0);
+		if (fd >= 0)
+			return fd;
+	}
+	if (known[slot].pid)
+		close(known[slot].pidfd);
+	known[slot].pid = 0;
+	fd = (int)syscall(SYS_pidfd_open, call->pid, 0);
+	if (fd < 0)
+		return -1;
+	known[slot].pid = call->pid;
+	known[slot].pidfd = fd;
+	return (int)syscall(SYS_pidfd_getfd, fd, (int)call->data.args[0], 0);
 }
 
 /* True if the guest has got a descriptor as its answer. */
@@ -101,7 +135,7 @@ static int opened(const struct seccomp_notif *call)
 	struct seccomp_notif_addfd add = { .id = call->id, .flags = SECCOMP_ADDFD_FLAG_SEND };
 	int done;
 
-	if ((int)call->data.args[0] != AT_FDCWD || !absolute((pid_t)call->pid, call->data.args[1], path))
+	if ((int)call->data.args[0] != AT_FDCWD || !get_path(call, call->data.args[1], path))
 		return 0;
 	int fd = open(path, (int)call->data.args[2] | O_CLOEXEC, (mode_t)call->data.args[3]);
 
@@ -114,16 +148,99 @@ static int opened(const struct seccomp_notif *call)
 	return done;
 }
 
-/* True if the guest has what it asked for in its memory. */
-static int looked(const struct seccomp_notif *call)
+/* What the others answer if the call has to be let through. */
+#define PASS (-4096L)
+
+static long looked(const struct seccomp_notif *call)
 {
 	char path[256];
 	struct stat st;
-	struct iovec here = { &st, sizeof(st) }, there = { (void *)call->data.args[2], sizeof(st) };
+	int fd = (int)call->data.args[0], flags = (int)call->data.args[3], result;
 
-	return (int)call->data.args[0] == AT_FDCWD && absolute((pid_t)call->pid, call->data.args[1], path) &&
-	       fstatat(AT_FDCWD, path, &st, (int)call->data.args[3]) == 0 &&
-	       process_vm_writev((pid_t)call->pid, &here, 1, &there, 1, 0) == (ssize_t)sizeof(st);
+	if (!get_path(call, call->data.args[1], path))
+		return PASS;
+	if (flags & AT_EMPTY_PATH && !path[0]) {
+		fd = get_fd(call);
+		if (fd < 0)
+			return PASS;
+		result = fstat(fd, &st);
+		close(fd);
+	} else if (fd == AT_FDCWD) {
+		result = fstatat(fd, path, &st, flags);
+	} else {
+		return PASS;
+	}
+	if (result != 0)
+		return -errno;
+	return put(call, call->data.args[2], &st, sizeof(st)) ? 0 : PASS;
+}
+
+static long listed(const struct seccomp_notif *call)
+{
+	static char entries[32768];
+	size_t room = call->data.args[2] < sizeof(entries) ? call->data.args[2] : sizeof(entries);
+	int fd = get_fd(call);
+	long n;
+
+	if (fd < 0)
+		return PASS;
+	n = syscall(SYS_getdents64, fd, entries, room);
+	if (n < 0)
+		n = -errno;
+	close(fd);
+	return n <= 0 || put(call, call->data.args[1], entries, (size_t)n) ? n : PASS;
+}
+
+static long read_link(const struct seccomp_notif *call)
+{
+	char path[256], text[256];
+	size_t room = call->data.args[2] < sizeof(text) ? call->data.args[2] : sizeof(text);
+	long n;
+
+	/* What /proc tells us would be about us. */
+	if (!get_path(call, call->data.args[0], path) || strncmp(path, "/proc", 5) == 0)
+		return PASS;
+	n = readlink(path, text, room);
+	if (n < 0)
+		return -errno;
+	return put(call, call->data.args[1], text, (size_t)n) ? n : PASS;
+}
+
+static long accessed(const struct seccomp_notif *call)
+{
+	char path[256];
+
+	if (!get_path(call, call->data.args[0], path))
+		return PASS;
+	return access(path, (int)call->data.args[1]) == 0 ? 0 : -errno;
+}
+
+static void go_along(const struct seccomp_notif *call)
+{
+	char path[256];
+
+	if ((pid_t)call->pid != first || !get_path(call, call->data.args[0], path) || chdir(path) != 0)
+		moved = 1;
+}
+
+static long carried_out(const struct seccomp_notif *call)
+{
+	switch (call->data.nr) {
+	case SYS_newfstatat:
+		return looked(call);
+	case SYS_getdents64:
+		return listed(call);
+	case SYS_readlink:
+		return read_link(call);
+	case SYS_access:
+		return accessed(call);
+	case SYS_chdir:
+		go_along(call);
+		break;
+	case SYS_fchdir:
+		moved = 1;
+	}
+	return PASS;
 }
 
 static void *serve(void *unused)
@@ -142,9 +259,15 @@ static void *serve(void *unused)
 		}
 		if (call.data.nr == SYS_openat && opened(&call))
 			continue;
+		long result = carried_out(&call);
+
 		answer.id = call.id;
-		if (call.data.nr != SYS_newfstatat || !looked(&call))
+		if (result == PASS)
 			answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+		else if (result < 0)
+			answer.error = (int)result;
+		else
+			answer.val = result;
 		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) != 0 && errno != ENOENT)
 			die("SEND");
 	}
@@ -178,8 +301,8 @@ static void stay_here(void)
 		die("sched_setaffinity");
 }
 
-/* Lets guests go on until none is left. The status of the first. */
-static int trace(pid_t first)
+/* Lets guests go on until none is left. The status of the first one. */
+static int trace(void)
 {
 	int status, result = 1;
 	pid_t pid;
@@ -203,7 +326,6 @@ int main(int argc, char **argv)
 		       PTRACE_O_TRACEEXEC | PTRACE_O_TRACESECCOMP;
 	int go[2], say[2], number, pidfd;
 	pthread_t thread;
-	pid_t pid;
 
 	if (argc > 1 && strcmp(argv[1], "-1") == 0) {
 		stay_here();
@@ -216,16 +338,16 @@ int main(int argc, char **argv)
 	make_filter(argv[1]);
 	if (pipe2(go, O_CLOEXEC) != 0 || pipe2(say, O_CLOEXEC) != 0)
 		die("pipe2");
-	pid = fork();
-	if (pid < 0)
+	first = fork();
+	if (first < 0)
 		die("fork");
-	if (pid == 0)
+	if (first == 0)
 		child(go[0], say[1], argv + 2);
-	if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)options) != 0)
+	if (ptrace(PTRACE_SEIZE, first, NULL, (void *)options) != 0)
 		die("PTRACE_SEIZE");
 	if (write(go[1], "g", 1) != 1 || read(say[0], &number, sizeof(number)) != sizeof(number))
 		die("the guest's filter");
-	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	pidfd = (int)syscall(SYS_pidfd_open, first, 0);
 	listener = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
 	if (listener < 0 || ioctl(listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP) != 0)
 		die("the listener");
@@ -233,5 +355,5 @@ int main(int argc, char **argv)
 		die("pthread_create");
 	if (write(go[1], "g", 1) != 1)
 		die("start");
-	exit(trace(pid));
+	exit(trace());
 }

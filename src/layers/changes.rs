@@ -115,7 +115,14 @@ pub fn changes(layer: &Layer) -> Result<Vec<Change>, Error> {
 
 /// [`changes`] to a certain depth.
 pub fn compare(layer: &Layer, depth: Depth) -> Result<Vec<Change>, Error> {
-    on_a_deep_stack(|| compare_trees(layer, depth))?
+    let Some(upper) = layer.upper()? else {
+        return Ok(Vec::new());
+    };
+    if names_in(upper.as_fd()).is_ok_and(|names| names.is_empty()) {
+        // Nothing to go down to, as after most runs.
+        return compare_trees(layer, &upper, depth);
+    }
+    on_a_deep_stack(|| compare_trees(layer, &upper, depth))?
 }
 
 /// A walk takes a frame for each level, and guests make trees as deep as they like.
@@ -133,10 +140,7 @@ pub(super) fn on_a_deep_stack<T: Send>(act: impl FnOnce() -> T + Send) -> Result
     })
 }
 
-fn compare_trees(layer: &Layer, depth: Depth) -> Result<Vec<Change>, Error> {
-    let Some(upper) = layer.upper()? else {
-        return Ok(Vec::new());
-    };
+fn compare_trees(layer: &Layer, upper: &OwnedFd, depth: Depth) -> Result<Vec<Change>, Error> {
     let host =
         open(&layer.source).map_err(Error::of(format!("reading {}", layer.source.display())))?;
     let mut walk = Walk {
@@ -145,7 +149,7 @@ fn compare_trees(layer: &Layer, depth: Depth) -> Result<Vec<Change>, Error> {
         path: Vec::new(),
         found: Vec::new(),
     };
-    walk.directory(&upper, Some(&host), false)
+    walk.directory(upper, Some(&host), false)
         .map_err(|errno| Error::System {
             what: format!(
                 "comparing layer '{}' with {} at {}",

@@ -20,14 +20,14 @@ mod commit;
 pub use changes::{Aspect, Change, Depth, Kind, Node, changes, compare};
 pub use commit::{Committed, commit};
 
-use crate::sys::Errno;
+use crate::sys::{self, Errno};
 use crate::vfs::cow::{names_in, remove_tree};
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -254,7 +254,7 @@ impl Layers {
         for name in names_in(dir.as_fd()).unwrap_or_default() {
             let text = name.to_bytes();
             let is_old = || {
-                let stat = crate::sys::fs::fstatat(dir.as_fd(), &name, libc::AT_SYMLINK_NOFOLLOW);
+                let stat = sys::fs::fstatat(dir.as_fd(), &name, libc::AT_SYMLINK_NOFOLLOW);
                 let now = SystemTime::now().duration_since(UNIX_EPOCH);
                 let now = now.unwrap_or_default().as_secs().cast_signed();
                 stat.is_ok_and(|stat| now - stat.st_mtime > 60)
@@ -379,7 +379,7 @@ impl Layer {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         match path
             .map_err(|_| Errno::EINVAL)
-            .and_then(|path| crate::sys::fs::open(&path, flags))
+            .and_then(|path| sys::fs::open(&path, flags))
         {
             Err(Errno::ENOENT) => Ok(None),
             other => other
@@ -426,6 +426,9 @@ impl Layer {
         }
         drop(claim);
         let gone = CString::new(gone).map_err(|_| fail()(Errno::EINVAL))?;
+        if remove_bare(above.as_fd(), &gone).is_ok() {
+            return Ok(());
+        }
         changes::on_a_deep_stack(|| remove_tree(above.as_fd(), &gone))?.map_err(fail())
     }
 
@@ -437,7 +440,7 @@ impl Layer {
                 .iter()
                 .filter_map(|name| {
                     let flags = libc::AT_SYMLINK_NOFOLLOW;
-                    let stat = crate::sys::fs::fstatat(dir.as_fd(), name, flags).ok()?;
+                    let stat = sys::fs::fstatat(dir.as_fd(), name, flags).ok()?;
                     let own = stat.st_blocks.cast_unsigned() * 512;
                     let rest = crate::vfs::cow::open_dir(dir.as_fd(), name);
                     Some(own + rest.map_or(0, |dir| below(&dir)))
@@ -448,6 +451,21 @@ impl Layer {
     }
 }
 
+/// Removes a layer that holds nothing, as most runs leave it, in as many calls as it has parts.
+fn remove_bare(layers: BorrowedFd<'_>, name: &CStr) -> sys::Result<()> {
+    let dir = sys::fs::openat(
+        layers,
+        name,
+        libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW,
+        0,
+    )?;
+    for part in [c"upper", c"work", c"index"] {
+        sys::fs::unlinkat(dir.as_fd(), part, libc::AT_REMOVEDIR)?;
+    }
+    sys::fs::unlinkat(dir.as_fd(), c"about.json", 0)?;
+    sys::fs::unlinkat(layers, name, libc::AT_REMOVEDIR)
+}
+
 /// Proof that no run uses a layer.
 #[derive(Debug)]
 pub struct Claim(#[expect(dead_code, reason = "held for its lock")] Option<Flock<File>>);
@@ -455,13 +473,13 @@ pub struct Claim(#[expect(dead_code, reason = "held for its lock")] Option<Flock
 /// The directory of all layers.
 fn open_all(dir: &Path) -> Result<OwnedFd, Errno> {
     let path = CString::new(dir.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
-    crate::sys::fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY)
+    sys::fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY)
 }
 
 fn open(dir: &Path) -> Result<OwnedFd, Errno> {
     let path = CString::new(dir.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
     // Sources are recorded by their real paths: a link on the way was put there since.
-    crate::sys::fs::open_without_links(&path, libc::O_RDONLY | libc::O_DIRECTORY)
+    sys::fs::open_without_links(&path, libc::O_RDONLY | libc::O_DIRECTORY)
 }
 
 /// Names are path components and words of command lines: [`Error::BadName`] for what can't be both.

@@ -50,6 +50,7 @@ const MAY_KNOW: [(&str, &[&str]); 12] = [
             "vfs::Follow",
             "vfs::Found",
             "vfs::Last",
+            "vfs::Inode",
             "vfs::NO_DOMAIN",
             "vfs::Listing",
             "vfs::OwnLoader",

@@ -12,7 +12,7 @@ use crate::mechanism::notify::Reply;
 use crate::sys::{self, Errno};
 use crate::syscall::plan::{Act, Address};
 use crate::task::{GuestMem, Task};
-use crate::vfs::{Caller, Dir, Place, Vfs};
+use crate::vfs::{Caller, Dir, Inode, Place, Vfs};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -148,7 +148,8 @@ impl Hands<'_> {
                 flags,
                 mode,
                 fifo,
-            } => return self.open(&place, flags, mode, fifo),
+                seen,
+            } => return self.open(&place, flags, mode, fifo, seen),
             Act::Exec {
                 program,
                 own_loader,
@@ -250,7 +251,7 @@ impl Hands<'_> {
                     return done(0);
                 }
                 let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
-                let fd = self.open_now(&place, flags, 0)?;
+                let fd = self.open_now(&place, flags, 0, None)?;
                 sys::fs::ftruncate(fd.as_fd(), length)?;
             }
             Act::SetXattr {
@@ -281,7 +282,14 @@ impl Hands<'_> {
         }
     }
 
-    fn open(&mut self, place: &Place<'_>, flags: i32, mode: u32, fifo: bool) -> sys::Result<Done> {
+    fn open(
+        &mut self,
+        place: &Place<'_>,
+        flags: i32,
+        mode: u32,
+        fifo: bool,
+        seen: Option<Inode>,
+    ) -> sys::Result<Done> {
         let cloexec = flags & libc::O_CLOEXEC != 0;
         if flags & libc::O_PATH != 0 {
             let fd = self.open_path(place, flags)?;
@@ -293,7 +301,7 @@ impl Hands<'_> {
         if waits {
             return self.open_fifo(place, flags);
         }
-        match self.open_now(place, flags, mode) {
+        match self.open_now(place, flags, mode, seen) {
             Ok(fd) => Ok(Done::Reply(Reply::AddFd { fd, cloexec })),
             // Somebody put a link there after we looked.
             Err(Errno::ELOOP)
@@ -345,6 +353,7 @@ impl Hands<'_> {
         place: &Place<'_>,
         flags: i32,
         mode: u32,
+        seen: Option<Inode>,
     ) -> sys::Result<OwnedFd> {
         if flags & (libc::O_CREAT | libc::O_TMPFILE) != 0 {
             self.take_umask();
@@ -354,7 +363,7 @@ impl Hands<'_> {
         }
         let flags = flags | libc::O_NOCTTY;
         match place {
-            Place::Name { dir, name, .. } => dir.open(name, flags, mode),
+            Place::Name { dir, name, .. } => dir.open_seen(name, flags, mode, seen),
             Place::Dir(dir, _) if dir.cow().is_some() => match dir.open(c".", flags, mode) {
                 Err(Errno::EACCES) if flags & libc::O_TMPFILE != libc::O_TMPFILE => {
                     let stand_in = self.vfs.stand_in(dir)?;

@@ -219,7 +219,7 @@ impl Hands<'_> {
             let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
             let file = {
                 let mut opening = meter.opening();
-                let file = self.open_now(place, flags, 0)?;
+                let file = self.open_now(place, flags, 0, None)?;
                 opening.hold(file.as_fd())?;
                 file
             };

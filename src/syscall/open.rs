@@ -175,6 +175,7 @@ fn plan<'a>(
                         flags,
                         mode,
                         fifo: false,
+                        seen: None,
                     },
                 ))
             }
@@ -203,6 +204,7 @@ fn plan<'a>(
                     flags,
                     mode,
                     fifo: false,
+                    seen: None,
                 },
             ));
         }
@@ -232,6 +234,8 @@ fn plan<'a>(
             flags,
             mode,
             fifo,
+            seen: matches!(kind, libc::S_IFREG | libc::S_IFDIR)
+                .then_some((stat.st_dev, stat.st_ino)),
         },
     ))
 }

@@ -3,7 +3,7 @@
 use super::rules::Net;
 use crate::policy::{Access, Ask, RuleId};
 use crate::task::{ExecPlan, GuestMem, Registry, Task};
-use crate::vfs::{Caller, Dir, Listing, Place, Vfs};
+use crate::vfs::{Caller, Dir, Inode, Listing, Place, Vfs};
 use arrayvec::ArrayVec;
 use bumpalo::Bump;
 use std::cell::RefCell;
@@ -201,6 +201,8 @@ pub enum Act<'a> {
         flags: i32,
         mode: u32,
         fifo: bool,
+        /// The regular file or directory that was found there.
+        seen: Option<Inode>,
     },
     /// mkdir(2).
     MakeDir { place: Place<'a>, mode: u32 },

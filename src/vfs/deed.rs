@@ -5,7 +5,7 @@
 //! knows that; for the engine, which takes bare names, it is seen to here.
 
 use super::cow::CowDir;
-use super::dir::{Dir, DirKind};
+use super::dir::{Dir, DirKind, Inode};
 use crate::sys::{self, Errno};
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
@@ -65,6 +65,22 @@ impl Dir {
             DirKind::Cow(dir) => dir.handle(&existing(dir, name)?),
             DirKind::Synth { .. } => Err(Errno::ENOENT),
         }
+    }
+
+    /// [`Dir::open`] of what was looked at just now; `seen` is the file or directory that was there.
+    pub(crate) fn open_seen(
+        &self,
+        name: &CStr,
+        flags: i32,
+        mode: u32,
+        seen: Option<Inode>,
+    ) -> sys::Result<OwnedFd> {
+        if let (DirKind::Cow(dir), Some(seen), (bare, false)) = (&self.kind, seen, bare(name))
+            && let Some(fd) = dir.open_seen(&bare, flags, seen)?
+        {
+            return Ok(fd);
+        }
+        self.open(name, flags, mode)
     }
 
     /// open(2) of `name`, which is no link (ELOOP), without waiting for the other end of a FIFO.

@@ -294,10 +294,10 @@ impl Vfs {
             None => Draft::default(),
         };
         let arena = Bump::new();
-        let own = self.inode_of(dir)?.1;
         match (dir.host(), dir.synth()) {
             (Some(fd), _) => self.add_host_names(&mut listing, fd)?,
             (None, Some(what)) => {
+                let own = self.inode_of(dir)?.1;
                 listing.add(b".", own, libc::DT_DIR, OWN);
                 let above = self.find(who, dir, c"..", super::Follow::Last, &arena)?;
                 let above = above.stat.map_or(own, |s| s.st_ino);

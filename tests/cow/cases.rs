@@ -27,6 +27,7 @@ pub(crate) fn all() -> Vec<Named> {
         sockets_and_devices_are_not_copied,
         a_fifo_of_a_lower_leads_nowhere_outside,
         a_file_opened_to_be_locked_is_copied,
+        what_was_seen_is_opened_or_nothing,
         markers_are_whiteouts,
         changes_of_a_lower_show,
         a_moved_directory_stays_the_same,
@@ -443,6 +444,42 @@ fn a_file_opened_to_be_locked_is_copied() -> Test {
             .unwrap(),
     );
     assert_eq!(names_in(&place.store("upper")), ["lock"]);
+    Ok(())
+}
+
+fn what_was_seen_is_opened_or_nothing() -> Test {
+    let place = Place::new();
+    for name in ["kept", "replaced", "removed", "written"] {
+        fs::write(place.lower(name), name).unwrap();
+    }
+    let cow = place.open();
+    let root = cow.root();
+    let inode = |name: &CStr| {
+        root.stat(name)
+            .map(|stat| (stat.st_dev, stat.st_ino))
+            .unwrap()
+    };
+    let [kept, replaced, removed, written] =
+        [c"kept", c"replaced", c"removed", c"written"].map(inode);
+    // Somebody outside puts another file there; it keeps the old one's number from being used again.
+    fs::rename(place.lower("replaced"), place.lower("aside")).unwrap();
+    fs::write(place.lower("replaced"), "another").unwrap();
+    root.unlink(c"removed").unwrap();
+    put(&root, c"written", "changed");
+    let open = |name, flags, seen| root.open_seen(name, flags, seen).unwrap().is_some();
+    assert!(open(c"kept", libc::O_RDONLY, kept));
+    assert!(!open(c"kept", libc::O_RDWR, kept), "that takes a copy");
+    assert!(
+        !open(c"kept", libc::O_RDONLY | libc::O_CREAT, kept),
+        "that, too"
+    );
+    assert!(!open(c"kept", libc::O_RDONLY | libc::O_DIRECTORY, kept));
+    assert!(!open(c"replaced", libc::O_RDONLY, replaced));
+    assert!(!open(c"removed", libc::O_RDONLY, removed));
+    assert!(
+        !open(c"written", libc::O_RDONLY, written),
+        "the upper's is meant"
+    );
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! open(2), and making names.
 
+use super::super::Inode;
 use super::copyup::{Data, move_dir};
 use super::dir::CowDir;
 use super::layer;
@@ -66,6 +67,43 @@ impl CowDir {
             }
         }
         Err(Errno::ESTALE)
+    }
+
+    /// [`CowDir::open`] of a file or directory that was looked at just now: `seen` is what was there. `None` if
+    /// it takes more than opening it where it lies, in the topmost lower.
+    ///
+    /// Whoever opens the same inode without a look of its own has what that look would have found.
+    pub fn open_seen(&self, name: &CStr, flags: i32, seen: Inode) -> sys::Result<Option<OwnedFd>> {
+        let makes = has(flags, libc::O_CREAT) || has(flags, libc::O_TMPFILE);
+        if makes || writes(flags) || has(flags, libc::O_PATH) || name == c"." {
+            return Ok(None);
+        }
+        let _gate = self.store.look();
+        if self.is_removed() {
+            return Ok(None);
+        }
+        if let Some(upper) = self.upper() {
+            if upper.kind(name)?.is_some() {
+                return Ok(None);
+            }
+            upper.check_search(self.store.permissions())?;
+        }
+        let Some(lower) = self.lowers.first().filter(|lower| !lower.marked) else {
+            return Ok(None);
+        };
+        let guarded = flags | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let Ok(fd) = sys::fs::open_no_link(lower.fd.as_fd(), name, guarded, 0) else {
+            return Ok(None);
+        };
+        let stat = sys::fs::fstat(fd.as_fd())?;
+        let inode = layer::inode(&stat);
+        if inode != seen || stat.st_nlink > 1 && self.store.may_be_indexed(inode) {
+            return Ok(None);
+        }
+        if !has(flags, libc::O_NONBLOCK) {
+            sys::fs::set_status_flags(fd.as_fd(), flags & STATUS_FLAGS)?;
+        }
+        Ok(Some(fd))
     }
 
     fn open_path(&self, name: &CStr, flags: i32) -> sys::Result<OwnedFd> {

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         sqlite_with_write_ahead_log,
         node_reads_and_spawns,
         perl_does_its_things,
+        processors_are_counted,
     ])
 }
 
@@ -440,4 +441,15 @@ local $SIG{ALRM} = sub { print "alarm\n" }; alarm 1; POSIX::pause(); rename 'd/f
         plain,
     )
     .map(drop)
+}
+
+fn processors_are_counted() -> Test {
+    support::need(&["/usr/bin/lscpu"])?;
+    let script = "nproc; nproc --all; getconf _NPROCESSORS_CONF; getconf _NPROCESSORS_ONLN; \
+        lscpu | grep -v MHz; cat /sys/devices/system/cpu/possible";
+    same("/bin/sh", script, empty, plain)?;
+    let write = "echo add > /sys/devices/system/cpu/uevent";
+    let output = Job::sh(write).sandboxed()?;
+    assert_ne!(output.code(), Some(0), "{}", output.all());
+    Ok(())
 }

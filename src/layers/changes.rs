@@ -125,9 +125,10 @@ pub fn compare(layer: &Layer, depth: Depth) -> Result<Vec<Change>, Error> {
     on_a_deep_stack(|| compare_trees(layer, &upper, depth))?
 }
 
-/// A walk takes a frame for each level, and guests make trees as deep as they like.
+/// A walk takes a frame and a descriptor for each level, and guests make trees as deep as they like.
 pub(super) fn on_a_deep_stack<T: Send>(act: impl FnOnce() -> T + Send) -> Result<T, Error> {
     const STACK: usize = 1 << 30; // address space, not memory
+    sys::process::raise_descriptor_limit();
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK);
         let thread = thread

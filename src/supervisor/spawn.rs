@@ -24,7 +24,7 @@ use crate::sys::process::{self as sp, Forked};
 use crate::sys::{self, Errno};
 use crate::task::{FsContext, Pids, Registry};
 use crate::vfs::{Caller, Dir};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use std::ffi::CString;
@@ -72,7 +72,8 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         setup.vfs.number_by(Arc::<Registry>::clone(&tasks));
     }
     let cwd = working_directory(&setup, &tasks)?;
-    let limit = raise_descriptor_limit();
+    // The supervisor holds a descriptor for each directory it remembers; the guest gets the limit that we were given.
+    let limit = sp::raise_descriptor_limit();
     let umask = sys::fs::umask(0o077);
     let old_mask = hold_signals()?;
     let cpus = Cpus::new(Arc::clone(&tasks));
@@ -217,14 +218,6 @@ fn ignore_eperm(errno: Errno) -> sys::Result<()> {
     } else {
         Err(errno)
     }
-}
-
-/// The supervisor holds a descriptor for each directory it remembers: it takes all that it may.
-/// The guest gets the limit that we were given.
-fn raise_descriptor_limit() -> Option<(u64, u64)> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
-    Some((soft, hard))
 }
 
 /// Signals that are meant for the program go to it; they must not end the supervisor before it.

@@ -105,8 +105,20 @@ pub struct View {
 }
 
 /// Directories that make up a system; links among them (`/bin`) are shown as links.
-const SYSTEM: [&str; 9] = [
-    "/usr", "/etc", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
+const SYSTEM: [&str; 12] = [
+    "/usr",
+    "/etc",
+    "/opt",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    // How many processors there are and how they share caches and memory: what allocators, thread pools and runtimes ask for.
+    "/sys/devices/system/cpu",
+    "/sys/devices/system/node",
+    "/sys/kernel/mm/transparent_hugepage",
 ];
 
 /// Secrets below them, which root could read.
@@ -157,7 +169,17 @@ impl Builder {
         };
         let path = CString::new(source.as_os_str().as_bytes()).map_err(|_| fail(Errno::EINVAL))?;
         let object = HostObject::open(&path).map_err(fail)?;
-        let stat = crate::sys::fs::fstat(object.fd.as_fd()).map_err(fail)?;
+        self.object(at, object, ro, origin.clone()).map_err(fail)
+    }
+
+    fn object(
+        &mut self,
+        at: VPath,
+        object: HostObject,
+        ro: bool,
+        origin: String,
+    ) -> Result<(), Errno> {
+        let stat = crate::sys::fs::fstat(object.fd.as_fd())?;
         let is_dir = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
         let source = if is_dir {
             Source::Dir(object)
@@ -264,21 +286,29 @@ impl Builder {
         Ok(())
     }
 
-    fn system(&mut self) -> Result<(), ViewError> {
+    fn system(&mut self) {
         for dir in SYSTEM {
-            let Some(at) = VPath::clean(dir.as_bytes()) else {
+            let (Some(at), Ok(path)) = (VPath::clean(dir.as_bytes()), CString::new(dir)) else {
                 continue;
             };
             let origin = format!("default: system directory {dir}");
-            if let Ok(text) = fs::read_link(dir) {
-                let text = text.as_os_str().as_bytes().into();
-                self.mount(at, Source::Symlink(text), Access::READ_ONLY, origin);
-            } else if Path::new(dir).is_dir() {
-                self.host(at, Path::new(dir), true, origin)?;
+            match HostObject::open_real(&path) {
+                Ok(Some(object)) => {
+                    // What can't even be looked at can't be shown.
+                    let _ = self.object(at, object, true, origin);
+                }
+                // What it leads to is another of these, or not shown.
+                Ok(None) => {
+                    if let Ok(text) = fs::read_link(dir) {
+                        let text = text.as_os_str().as_bytes().into();
+                        self.mount(at, Source::Symlink(text), Access::READ_ONLY, origin);
+                    }
+                }
+                // A system without it.
+                Err(_) => {}
             }
         }
         self.secrets();
-        Ok(())
     }
 
     fn wish(&mut self, wish: &Wish, stores: &mut Stores<'_>) -> Result<(), ViewError> {
@@ -406,7 +436,7 @@ impl View {
         let synthetic = b.rule(Access::READ_ONLY, "the view's own directories".into());
         let mut notes = vec![match root {
             None => {
-                b.system()?;
+                b.system();
                 "system directories read-only, private /tmp".to_owned()
             }
             Some(root) => format!("{}, private /tmp", b.root(root, stores)?),

@@ -1,6 +1,7 @@
 //! Processes, credentials, signals to threads, and the few ptrace requests that nix lacks.
 
 use super::{Errno, Result, check, check_int};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use procfs::process::Process;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
@@ -130,6 +131,13 @@ fn set_disposition(signal: i32, handler: libc::sighandler_t) -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Takes all descriptors that we may have, getrlimit(2). The soft and hard limit as they were; `None` if they stay.
+pub fn raise_descriptor_limit() -> Option<(u64, u64)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
+    Some((soft, hard))
 }
 
 /// signal(2) `SIG_DFL`.

@@ -9,7 +9,7 @@ use super::cow::{Cow, Sync};
 use super::meter::Meter;
 use super::path::{HostPath, VPath, components, strip_prefix};
 use crate::policy::RuleId;
-use crate::sys;
+use crate::sys::{self, Errno};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, OnceLock};
@@ -425,9 +425,28 @@ impl MountTable {
 impl HostObject {
     /// Opens `path` on the host with `O_PATH`, following symbolic links.
     pub fn open(path: &CStr) -> sys::Result<Self> {
+        if let Some(object) = Self::open_real(path)? {
+            return Ok(object);
+        }
         let fd = sys::fs::open(path, libc::O_PATH)?;
         let path = super::host_path(fd.as_fd())?;
         Ok(Self { fd, path })
+    }
+
+    /// The same if `path` is the object's own name already: absolute, clean and without a symbolic link on the way.
+    pub fn open_real(path: &CStr) -> sys::Result<Option<Self>> {
+        let text = path.to_bytes();
+        if VPath::clean(text).is_none_or(|clean| clean.as_bytes() != text) {
+            return Ok(None);
+        }
+        match sys::fs::open_without_links(path, libc::O_PATH) {
+            Ok(fd) => Ok(Some(Self {
+                fd,
+                path: HostPath(text.into()),
+            })),
+            Err(Errno::ELOOP) => Ok(None),
+            Err(errno) => Err(errno),
+        }
     }
 }
 

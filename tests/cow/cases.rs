@@ -465,7 +465,7 @@ fn what_was_seen_is_opened_or_nothing() -> Test {
     fs::rename(place.lower("replaced"), place.lower("aside")).unwrap();
     fs::write(place.lower("replaced"), "another").unwrap();
     root.unlink(c"removed").unwrap();
-    put(&root, c"written", "changed");
+    put(root, c"written", "changed");
     let open = |name, flags, seen| root.open_seen(name, flags, seen).unwrap().is_some();
     assert!(open(c"kept", libc::O_RDONLY, kept));
     assert!(!open(c"kept", libc::O_RDWR, kept), "that takes a copy");

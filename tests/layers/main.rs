@@ -33,6 +33,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        // Many tests at once hold many directories.
+        sbox::sys::process::raise_descriptor_limit();
         // As all tests have it: see tests/support.
         let parent = std::env::var_os("SBOX_TEST_TMP");
         let parent = parent.map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);

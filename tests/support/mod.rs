@@ -42,6 +42,10 @@ pub(crate) type Named = (&'static str, fn() -> Test);
 
 /// Runs the tests, prints the counts and then one `skipped: TEST: REASON` line for each skip.
 pub(crate) fn main(tests: Vec<Named>) -> ExitCode {
+    // A shell's job in the background and nohup(1) ignore these, and so would all that the tests start.
+    for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+        sbox::sys::process::default_disposition(signal).expect("signal");
+    }
     // The message comes with the report at the end; this says where it was.
     std::panic::set_hook(Box::new(|info| {
         if let Some(place) = info.location() {

@@ -1,7 +1,9 @@
 //! Places of the view that a flag's path means.
 
 use super::ViewError;
+use crate::vfs::mount::HostObject;
 use crate::vfs::path::VPath;
+use std::ffi::CString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -9,6 +11,10 @@ use std::path::Path;
 /// Where a flag's path lies in the view: at the name given and, if that leads through symbolic links of
 /// the host, at the place they lead to. A rule for only one of the two would not hold at the other.
 pub(super) fn places(path: &Path, origin: &str) -> Result<Vec<VPath>, ViewError> {
+    let own = absolute(path, origin)?;
+    if is_real(&own) {
+        return Ok(vec![own]);
+    }
     let mut all = names(path, origin)?;
     // What is shown is what a link leads to: that has a name of its own, too.
     if let Ok(other) = fs::canonicalize(std::path::absolute(path).unwrap_or_else(|_| path.into())) {
@@ -27,6 +33,12 @@ pub(super) fn names(path: &Path, origin: &str) -> Result<Vec<VPath>, ViewError> 
         add(&mut all, &parent.join(name));
     }
     Ok(all)
+}
+
+/// True if no symbolic link leads there.
+fn is_real(path: &VPath) -> bool {
+    CString::new(path.as_bytes())
+        .is_ok_and(|path| matches!(HostObject::open_real(&path), Ok(Some(_))))
 }
 
 fn add(all: &mut Vec<VPath>, other: &Path) {

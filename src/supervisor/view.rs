@@ -5,6 +5,7 @@ mod names;
 mod network;
 pub mod policy;
 mod root;
+mod system;
 
 pub use crate::vfs::{Identity, check_hostname};
 pub use root::{Changes, Root};
@@ -103,38 +104,6 @@ pub struct View {
     /// One line for the user: what is enforced.
     pub summary: String,
 }
-
-/// Directories that make up a system; links among them (`/bin`) are shown as links.
-const SYSTEM: [&str; 12] = [
-    "/usr",
-    "/etc",
-    "/opt",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    // How many processors there are and how they share caches and memory: what allocators, thread pools and runtimes ask for.
-    "/sys/devices/system/cpu",
-    "/sys/devices/system/node",
-    "/sys/kernel/mm/transparent_hugepage",
-];
-
-/// Secrets below them, which root could read.
-const SECRETS: [&str; 11] = [
-    "/etc/shadow",
-    "/etc/shadow-",
-    "/etc/gshadow",
-    "/etc/gshadow-",
-    "/etc/sudoers",
-    "/etc/sudoers.d",
-    "/etc/security/opasswd",
-    "/etc/ssl/private",
-    "/etc/ssh/ssh_host_rsa_key",
-    "/etc/ssh/ssh_host_ecdsa_key",
-    "/etc/ssh/ssh_host_ed25519_key",
-];
 
 struct Builder {
     policy: Policy,
@@ -286,31 +255,6 @@ impl Builder {
         Ok(())
     }
 
-    fn system(&mut self) {
-        for dir in SYSTEM {
-            let (Some(at), Ok(path)) = (VPath::clean(dir.as_bytes()), CString::new(dir)) else {
-                continue;
-            };
-            let origin = format!("default: system directory {dir}");
-            match HostObject::open_real(&path) {
-                Ok(Some(object)) => {
-                    // What can't even be looked at can't be shown.
-                    let _ = self.object(at, object, true, origin);
-                }
-                // What it leads to is another of these, or not shown.
-                Ok(None) => {
-                    if let Ok(text) = fs::read_link(dir) {
-                        let text = text.as_os_str().as_bytes().into();
-                        self.mount(at, Source::Symlink(text), Access::READ_ONLY, origin);
-                    }
-                }
-                // A system without it.
-                Err(_) => {}
-            }
-        }
-        self.secrets();
-    }
-
     fn wish(&mut self, wish: &Wish, stores: &mut Stores<'_>) -> Result<(), ViewError> {
         match wish {
             Wish::CopyOnWrite { dir, layer } => {
@@ -441,6 +385,7 @@ impl View {
             }
             Some(root) => format!("{}, private /tmp", b.root(root, stores)?),
         }];
+        b.machine();
         let place = |text: &str| VPath::clean(text.as_bytes()).unwrap_or_else(VPath::root);
         b.mount(
             place("/dev"),

@@ -3,7 +3,7 @@
 //! `/proc`, `/dev`, `/dev/shm` and `/tmp` stay sbox's, and flags for single places are laid over it as over the default
 //! view. Of the host's own files nothing is shown, the current directory included.
 
-use super::{Builder, SECRETS, Stores, ViewError};
+use super::{Builder, Stores, ViewError};
 use crate::policy::Access;
 use crate::sys::Errno;
 use crate::vfs::mount::Source;
@@ -86,15 +86,5 @@ impl Builder {
             self.secrets();
         }
         Ok(note)
-    }
-
-    /// What root could read of the host's secrets is hidden.
-    pub(super) fn secrets(&mut self) {
-        for secret in SECRETS {
-            if let Some(at) = VPath::clean(secret.as_bytes()) {
-                let origin = format!("default: secret {secret}");
-                self.mount(at, Source::Hidden, Access::NONE, origin);
-            }
-        }
     }
 }

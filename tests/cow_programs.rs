@@ -616,7 +616,7 @@ fn only_the_views(output: &Output, dir: &Path) {
     let (base, guests) = (text(&base).to_owned(), support::guest::dir());
     let own = format!("sbox-{}", nix::unistd::getuid());
     let system = [
-        "/usr", "/bin", "/sbin", "/lib", "/etc", "/opt", "/dev", "/proc", "/tmp",
+        "/usr", "/bin", "/sbin", "/lib", "/etc", "/opt", "/dev", "/proc", "/sys", "/tmp",
     ];
     let said = output.all();
     for line in said.lines() {

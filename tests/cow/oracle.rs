@@ -64,9 +64,9 @@ enum Quirk {
 
 fn quirk(op: &Op, engine: &str, overlayfs: &str, linked: bool) -> Quirk {
     match (op.kind, engine, overlayfs) {
-        // Renaming onto another name of the same file changes nothing (rename(2)). overlayfs may not
-        // know that it is the same; it changes nothing either.
-        (ops::Kind::Rename, "ok ", "ESTALE") => Quirk::Harmless,
+        // Renaming onto another name of the same file, or exchanging the two, changes nothing (rename(2)). overlayfs may
+        // not know that it is the same; it changes nothing either.
+        (ops::Kind::Rename | ops::Kind::Exchange, "ok ", "ESTALE") => Quirk::Harmless,
         // In a removed directory nothing can be made; overlayfs tries to copy it up.
         (ops::Kind::Nameless, "ENOENT", "EPERM" | "EACCES" | "ENOTDIR") => Quirk::Harmless,
         // Without index=on, which takes root, two names of one file may be two inodes in memory, and

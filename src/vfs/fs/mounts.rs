@@ -31,7 +31,7 @@ impl MountFile {
 }
 
 /// Kinds of file systems that programs tell apart, by `f_type` of statfs(2).
-const KINDS: [(i64, &str); 9] = [
+const KINDS: [(i64, &str); 10] = [
     (0x0000_ef53, "ext4"),
     (0x0102_1994, "tmpfs"),
     (0x5846_5342, "xfs"),
@@ -40,6 +40,7 @@ const KINDS: [(i64, &str); 9] = [
     (0x2fc1_2fc1, "zfs"),
     (0x0000_6969, "nfs"),
     (0x0000_9fa0, "proc"),
+    (0x6265_6572, "sysfs"),
     (0x6573_5546, "fuse"),
 ];
 

@@ -34,6 +34,8 @@ fn main() -> ExitCode {
         log,
         arguments_pass_unchanged,
         inside_itself,
+        small_limits,
+        no_place_for_temporary_files,
     ])
 }
 
@@ -473,5 +475,57 @@ fn inside_itself() -> Test {
         );
         assert!(output.stderr_text().contains("sbox: "), "{}", output.all());
     }
+    Ok(())
+}
+
+/// What the caller's limits leave sbox, it does with (setrlimit(2)); what the program meets is as outside.
+fn small_limits() -> Test {
+    need_sbox()?;
+    let dir = scratch();
+    let (here, program) = (text(dir.path()), sbox());
+    let run = |before: &str, flags: &str, inside: &str| {
+        let script = format!("{before} exec \"$0\" run {flags} -- sh -c '{inside}'");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(&program);
+        command.current_dir(here).env("XDG_STATE_HOME", here);
+        support::job::run(command, &[], Duration::from_secs(20))
+    };
+    // The walk over the layer has less stack.
+    let little = run("ulimit -v 200000;", "", "mkdir -p a/b; echo x > a/b/c");
+    assert!(
+        little.code() == Some(0) && little.stderr_text().contains("3 changes"),
+        "{}",
+        little.all()
+    );
+    // A layer can't be described in no bytes.
+    let none = run("ulimit -f 0;", "", "echo x > f");
+    assert!(
+        none.code() == Some(2) && none.stderr_text().contains("no copy-on-write"),
+        "{}",
+        none.all()
+    );
+    let write = "head -c 4000 /dev/zero > f; echo $?";
+    let killed = run("ulimit -f 1;", "--discard -q", write);
+    assert_eq!(killed.stdout_text(), "153\n", "SIGXFSZ: {}", killed.all());
+    let ignored = run("ulimit -f 1; trap \"\" XFSZ;", "--discard -q", write);
+    assert_eq!(ignored.stdout_text(), "1\n", "EFBIG: {}", ignored.all());
+    let few = run("ulimit -S -n 32;", "-q", "ulimit -n; ls / | wc -l");
+    assert!(few.stdout_text().starts_with("32\n"), "{}", few.all());
+    assert_eq!(few.code(), Some(0), "{}", few.all());
+    Ok(())
+}
+
+fn no_place_for_temporary_files() -> Test {
+    need_sbox()?;
+    let mut command = Command::new(sbox());
+    command.args(["run", "--", "true"]);
+    command.env("TMPDIR", "/nonexistent");
+    let output = support::job::run(command, &[], Duration::from_secs(20));
+    assert_eq!(output.code(), Some(125), "{}", output.all());
+    let said = output.stderr_text();
+    assert!(
+        said.contains("/nonexistent") && said.contains("TMPDIR"),
+        "{said}"
+    );
     Ok(())
 }

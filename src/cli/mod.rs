@@ -98,6 +98,7 @@ fn run_alone() -> Command {
 
 /// Entry point of the binary.
 pub fn main() -> ExitCode {
+    crate::sys::process::outlive_long_files();
     if std::env::args_os().nth(1).is_some_and(|verb| verb == "run")
         && let Ok(matches) = run_alone().try_get_matches()
         && let Some((_, matches)) = matches.subcommand()

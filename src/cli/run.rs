@@ -472,7 +472,8 @@ fn finish(
         .command
         .first()
         .map(|p| p.as_bytes().escape_ascii().to_string());
-    let program = program.unwrap_or_default();
+    let program = program.filter(|p| !p.is_empty());
+    let program = program.as_deref().unwrap_or("''");
     match outcome {
         Outcome::Exited(status) => Exit::Guest(status as u8),
         Outcome::Signaled(signal) => Exit::Signal(signal),

@@ -127,10 +127,12 @@ pub fn compare(layer: &Layer, depth: Depth) -> Result<Vec<Change>, Error> {
 
 /// A walk takes a frame and a descriptor for each level, and guests make trees as deep as they like.
 pub(super) fn on_a_deep_stack<T: Send>(act: impl FnOnce() -> T + Send) -> Result<T, Error> {
-    const STACK: usize = 1 << 30; // address space, not memory
     sys::process::raise_descriptor_limit();
+    // Of address space, not memory. Where that is limited (setrlimit(2), RLIMIT_AS), a part of it has to do.
+    let most = sys::process::address_space().map_or(1 << 30, |most| most / 4);
+    let size = usize::try_from(most.clamp(1 << 21, 1 << 30)).unwrap_or(1 << 30);
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK);
+        let thread = std::thread::Builder::new().stack_size(size);
         let thread = thread
             .spawn_scoped(scope, act)
             .map_err(Error::io("starting a thread"))?;

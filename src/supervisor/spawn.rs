@@ -108,8 +108,6 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     }
     // What the kernel would tell of leases, which are tried and given back at once.
     let _ = sp::ignore(libc::SIGIO);
-    // A file of ours that is too long for our limit is an error, not the end (setrlimit(2), RLIMIT_FSIZE).
-    let _ = sp::ignore(libc::SIGXFSZ);
     // Whose parent ends becomes our child, and not that of somebody outside (prctl(2)).
     sp::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).map_err(own("becoming the reaper of orphans"))?;
     // From now on nobody of our uid can look into or trace the supervisor (prctl(2)).
@@ -336,6 +334,7 @@ fn prepare(setup: &Setup, limit: Option<(u64, u64)>, mask: &SigSet) -> sys::Resu
     }
     // Rust programs ignore SIGPIPE; the guest starts as any program does.
     sp::default_disposition(libc::SIGPIPE)?;
+    sp::end_by_long_files()?;
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(mask), None)?;
     nix::unistd::fchdir(setup.vfs.parking())?;
     sp::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;

@@ -427,8 +427,11 @@ impl View {
 impl Builder {
     fn new(layers: Option<PathBuf>) -> Result<Self, ViewError> {
         let scratch = Scratch::new().map_err(|e| ViewError {
-            what: "making a private directory for temporary files".into(),
-            why: e.to_string(),
+            what: format!(
+                "making a private directory in {}",
+                std::env::temp_dir().display()
+            ),
+            why: format!("{e}\n  hint: TMPDIR names another place for temporary files"),
         })?;
         Ok(Self {
             policy: Policy::default(),

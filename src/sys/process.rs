@@ -4,6 +4,7 @@ use super::{Errno, Result, check, check_int};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use procfs::process::Process;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// `AUDIT_ARCH_X86_64` of <linux/audit.h>: `EM_X86_64`, 64 bits, little endian.
@@ -124,13 +125,41 @@ pub fn close_from(first: u32) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
 }
 
-fn set_disposition(signal: i32, handler: libc::sighandler_t) -> Result<()> {
+/// Bytes that our address space may have, getrlimit(2); `None`: as many as there are.
+pub fn address_space() -> Option<u64> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_AS).ok()?;
+    (soft != libc::RLIM_INFINITY).then_some(soft)
+}
+
+/// signal(2) with `SIG_DFL` or `SIG_IGN`; what it was before.
+fn set_disposition(signal: i32, handler: libc::sighandler_t) -> Result<libc::sighandler_t> {
     // SAFETY: callers pass SIG_DFL or SIG_IGN, which run no code of ours.
-    if unsafe { libc::signal(signal, handler) } == libc::SIG_ERR {
-        Err(Errno::last())
-    } else {
-        Ok(())
+    match unsafe { libc::signal(signal, handler) } {
+        libc::SIG_ERR => Err(Errno::last()),
+        before => Ok(before),
     }
+}
+
+/// Whether SIGXFSZ was ignored when we were started.
+static LONG_FILES_IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// From now on a file of ours that is too long for our limit is an error, EFBIG, and not the end (setrlimit(2), `RLIMIT_FSIZE`).
+pub fn outlive_long_files() {
+    if let Ok(before) = ignore_telling(libc::SIGXFSZ) {
+        LONG_FILES_IGNORED.store(before, Ordering::Relaxed);
+    }
+}
+
+/// In a child: as it was before [`outlive_long_files`].
+pub fn end_by_long_files() -> Result<()> {
+    match LONG_FILES_IGNORED.load(Ordering::Relaxed) {
+        true => Ok(()),
+        false => default_disposition(libc::SIGXFSZ),
+    }
+}
+
+fn ignore_telling(signal: i32) -> Result<bool> {
+    set_disposition(signal, libc::SIG_IGN).map(|before| before == libc::SIG_IGN)
 }
 
 /// Takes all descriptors that we may have, getrlimit(2). The soft and hard limit as they were; `None` if they stay.
@@ -142,12 +171,12 @@ pub fn raise_descriptor_limit() -> Option<(u64, u64)> {
 
 /// signal(2) `SIG_DFL`.
 pub fn default_disposition(signal: i32) -> Result<()> {
-    set_disposition(signal, libc::SIG_DFL)
+    set_disposition(signal, libc::SIG_DFL).map(drop)
 }
 
 /// signal(2) `SIG_IGN`.
 pub fn ignore(signal: i32) -> Result<()> {
-    set_disposition(signal, libc::SIG_IGN)
+    ignore_telling(signal).map(drop)
 }
 
 /// Drops every capability of the calling thread, and what would give root some at exec, so that what the supervisor

@@ -45,6 +45,8 @@ impl World {
         fs::write(source.join("dir/inner"), "inner\n").unwrap();
         fs::write(source.join("dir/deep/er"), "deeper\n").unwrap();
         fs::write(source.join("mode"), "#!/bin/sh\n").unwrap();
+        // Whatever the umask is.
+        fs::set_permissions(source.join("mode"), fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(source.join("untouched"), "as it was\n").unwrap();
         symlink("text", source.join("link")).unwrap();
         let layers = Layers::at(base.path().join("state/sbox"));

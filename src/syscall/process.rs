@@ -130,16 +130,22 @@ pub fn get_robust_list<'a>(cx: &Cx<'a>, pid: Pid, _: OutBuf, _: OutBuf) -> Resul
     member(cx, pid.0).map_err(|_| Errno::ESRCH)
 }
 
+/// getpriority(2), ioprio_get(2) of the group that sbox may be in, too.
+const OWN_GROUP: RegistersOnly = RegistersOnly(
+    "the caller's own group, by 0 or by its number in a register; asking changes nobody",
+);
+
 /// Of the three kinds of target a single process can be told to be ours, a group of guests alone, and the caller's own
 /// group.
 fn process_or_own_group<'a>(cx: &Cx<'a>, kind: i32, who: Int) -> Result<Plan<'a>, Errno> {
     match (kind, who.0) {
         (0, id) => member(cx, id).map_err(|_| Errno::ESRCH),
-        (1, 0) => Ok(Plan::act(Act::Continue(RegistersOnly(
-            "the caller's own group, and 0 stays 0",
-        )))),
+        (1, 0) => Ok(Plan::act(Act::Continue(OWN_GROUP))),
         (1, id) if id > 0 && super::signal::is_guests_own(cx, id)? => {
             Ok(Plan::act(Act::Continue(super::signal::GROUP_BY_ID)))
+        }
+        (1, id) if id > 0 && crate::sys::process::getpgid(cx.task.tid) == Ok(id) => {
+            Ok(Plan::act(Act::Continue(OWN_GROUP)))
         }
         _ => Err(Errno::ESRCH),
     }

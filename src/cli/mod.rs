@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod exit;
 mod keep;
 pub mod layers;
+mod listen;
 pub mod man;
 pub mod policy;
 pub mod run;

@@ -2,21 +2,21 @@
 
 use super::exit::Exit;
 use super::keep::Keeper;
+use super::listen::{Listen, Policies};
 use super::policy::{Which, enforce};
 use crate::layers::{Layers, check_name};
 use crate::policy::lang::Sheets;
 use crate::supervisor::view::{Changes, Identity, Root, Stores, View, Wish, check_hostname};
-use crate::supervisor::{self, Denials, Error, Outcome, Pids, Setup};
+use crate::supervisor::{self, Error, Outcome, Pids, Setup};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
-use crate::trace::{Log, tell};
+use crate::trace::{End, Log, tell};
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgMatches, FromArgMatches};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, PoisonError};
 
 /// Run a program that sees only what you list
 ///
@@ -93,9 +93,8 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with = "pids", hide_short_help = true,
           value_parser = clap::value_parser!(i32).range(i64::from(Pids::MIN)..=i64::from(Pids::MAX)))]
     pid_max: Option<i32>,
-    /// Tell each refusal on standard error
-    #[arg(short, long)]
-    verbose: bool,
+    #[command(flatten)]
+    listen: Listen,
     /// Don't say what is enforced
     #[arg(short, long)]
     pub(super) quiet: bool,
@@ -306,27 +305,32 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
-    let sheets = match args.policy.clone() {
+    let policies = match args.policy.clone() {
         None => None,
         Some(policy) => {
             let (within, set) = (args.within.clone(), args.set.clone());
-            match enforce::load(&Which {
+            match args.listen.load(&Which {
                 policy,
                 within,
                 set,
             }) {
-                Ok(sheets) => Some(sheets),
+                Ok(policies) => Some(policies),
                 Err(exit) => return exit.into(),
             }
         }
     };
     let mut keeper = Keeper::new(&args);
-    match prepare(&args, matches, sheets.as_ref(), &mut keeper) {
+    match prepare(&args, matches, policies.as_ref(), &mut keeper) {
         Ok(setup) => {
-            let denials = setup.denials.clone();
-            let exit = finish(supervisor::run(setup), &args);
-            if let Some(denials) = denials.filter(|_| !args.quiet) {
-                tell_denials(&denials);
+            let ledger = setup.ledger.clone();
+            let result = supervisor::run(setup);
+            if let Some(ledger) = &ledger {
+                ledger.close(end(&result));
+            }
+            let exit = finish(result, &args);
+            let summary = ledger.filter(|_| !args.quiet && args.policy.is_some());
+            if let Some(summary) = summary.and_then(|ledger| ledger.summary()) {
+                tell(&summary);
             }
             keeper.settle(&args);
             exit.into()
@@ -342,18 +346,29 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
 fn prepare(
     args: &Args,
     matches: &ArgMatches,
-    sheets: Option<&Sheets>,
+    policies: Option<&Policies>,
     keeper: &mut Keeper,
 ) -> Result<Setup, String> {
     refuse_datagram_stdio()?;
+    let sheets = policies.map(|policies| &*policies.enforced);
     let net = match (sheets.map(Sheets::net), args.net) {
         (Some(false), _) | (None, NetArg::None) => Net::None,
         (Some(true), _) | (None, NetArg::Host) => Net::Host,
     };
     let mut make = |dir: &Path, layer: Option<&str>| keeper.store_for(dir, layer);
+    let report = args
+        .listen
+        .report(policies, args.policy.as_deref(), &args.command)?;
+    let log = match &args.log {
+        None => None,
+        Some(path) => {
+            Some(Log::create(path).map_err(|e| format!("--log {}: {e}", path.display()))?)
+        }
+    };
     let mut stores = Stores {
         make: &mut make,
         named: args.keep.is_some(),
+        own: args.listen.report.iter().chain(&args.log).cloned().collect(),
     };
     let cwd = args.cwd.as_deref();
     // Where no layer can be kept there are none to be hidden.
@@ -368,12 +383,6 @@ fn prepare(
         }
     };
     let view = view.map_err(|e| e.to_string())?;
-    let log = match &args.log {
-        None => None,
-        Some(path) => {
-            Some(Log::create(path).map_err(|e| format!("--log {}: {e}", path.display()))?)
-        }
-    };
     if !args.quiet {
         tell(&view.summary);
     }
@@ -393,6 +402,7 @@ fn prepare(
             env
         }
     };
+    let (ledger, witness) = args.listen.listeners(policies, report);
     Ok(Setup {
         vfs: view.vfs,
         policy: view.policy,
@@ -408,9 +418,9 @@ fn prepare(
         env,
         cwd,
         refused: sheets.map_or_else(Vec::new, enforce::refused),
-        denials: sheets.map(|_| Arc::default()),
+        ledger,
+        witness,
         log,
-        tell_denials: args.verbose,
         count: args.stats,
     })
 }
@@ -434,21 +444,12 @@ fn refuse_datagram_stdio() -> Result<(), String> {
     Ok(())
 }
 
-/// How many calls the policy has refused, by the rules that did.
-fn tell_denials(denials: &Denials) {
-    let denials = denials.lock().unwrap_or_else(PoisonError::into_inner);
-    if denials.is_empty() {
-        return;
+fn end<S>(result: &Result<(Outcome, S), Error>) -> End {
+    match result {
+        Ok((Outcome::Exited(status), _)) => End::Status(*status),
+        Ok((Outcome::Signaled(signal), _)) => End::Signal(*signal),
+        Ok((Outcome::NotStarted(_), _)) | Err(_) => End::NotStarted,
     }
-    let calls: u64 = denials.values().sum();
-    let mut text = format!(
-        "{calls} calls denied, by {} rules (-v tells each)",
-        denials.len()
-    );
-    for (rule, count) in denials.iter() {
-        text += &format!("\n  {count} by {rule}");
-    }
-    tell(&text);
 }
 
 fn finish(

@@ -220,6 +220,7 @@ impl Checker<'_> {
         let mut env = Env::default();
         let mut calls = Calls::default();
         let (mut host_root, mut cwd, mut net) = (true, None, false);
+        let mut best_effort = false;
         let mut default = Effect::Hide;
         for setting in merged.settings.values() {
             match (setting.section, setting.key.as_str()) {
@@ -252,6 +253,7 @@ impl Checker<'_> {
                     Some(Says::Later(word)) => self.later(setting, word),
                     _ => {}
                 },
+                ("default", "enforce") => best_effort = self.best_effort(setting),
                 ("default", key) => self.only(setting, key),
                 ("limits", _) => {
                     let id = self.rule(setting);
@@ -291,6 +293,7 @@ impl Checker<'_> {
             env,
             calls,
             net,
+            best_effort,
         }
     }
 

@@ -127,6 +127,8 @@ pub struct Sheet {
     pub calls: Calls,
     /// The host's network.
     pub net: bool,
+    /// Gaps are told, and the run begins all the same.
+    pub best_effort: bool,
 }
 
 /// A policy: what it says, and its ceilings.

@@ -217,6 +217,7 @@ impl Checker<'_> {
         }
         let refuse = match says {
             Says::Allow => None,
+            Says::Later("kill") => Some(Errno::EPERM),
             Says::Deny(errno) => Some(errno.unwrap_or(Errno::EPERM)),
             Says::Later(word) => {
                 self.gap(
@@ -230,6 +231,7 @@ impl Checker<'_> {
         calls.rules.push(CallRule {
             key: name.to_owned(),
             refuse,
+            kill: says == Says::Later("kill"),
             forbid: false,
             id,
         });
@@ -272,8 +274,7 @@ impl Checker<'_> {
             "ptrace" => ("none", &["own"]),
             "signals" => ("own", &["children", "none"]),
             "stdin" => ("inherit", &["null"]),
-            "unknown-syscalls" => ("deny ENOSYS", &[]),
-            _ => ("strict", &["best-effort"]),
+            _ => ("deny ENOSYS", &[]),
         };
         let text = setting.text().map(str::to_owned);
         let Some(text) = self.or_fault(text) else {
@@ -290,6 +291,21 @@ impl Checker<'_> {
         let fault = Fault::at(setting.value_at, format!("'{text}' is no value of '{key}'"))
             .nearest(&text, known);
         self.fault(fault);
+    }
+
+    /// `enforce = "best-effort"`: what can't be enforced is told rather than refused.
+    pub(super) fn best_effort(&mut self, setting: &Setting) -> bool {
+        let text = setting.text().map(str::to_owned);
+        match self.or_fault(text).as_deref() {
+            Some("best-effort") => true,
+            Some("strict") | None => false,
+            Some(text) => {
+                let what = format!("'{text}' is no value of 'enforce'");
+                let known = ["strict", "best-effort"];
+                self.fault(Fault::at(setting.value_at, what).nearest(text, known));
+                false
+            }
+        }
     }
 
     pub(super) fn forbid(
@@ -327,6 +343,7 @@ impl Checker<'_> {
                 calls.rules.push(CallRule {
                     key: text,
                     refuse: Some(Errno::EPERM),
+                    kill: false,
                     forbid: true,
                     id,
                 });

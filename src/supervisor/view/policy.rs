@@ -173,7 +173,9 @@ impl<'s> Planner<'s> {
             .max_by_key(|m| m.at.len());
         let rest = |m: &MountRule| below(&at, top(m)).unwrap_or_default().to_vec();
         let explicit = mount.is_some_and(|m| rest(m).is_empty());
-        let own = |name: &str| mount.is_none() && below(&at, name.as_bytes()).is_some();
+        // A mount of the whole tree leaves these to sbox.
+        let whole = mount.is_none_or(|m| top(m).is_empty());
+        let own = |name: &str| whole && below(&at, name.as_bytes()).is_some();
         let ours = own("/dev") || own("/proc");
         let host = match mount {
             Some(MountRule {
@@ -490,7 +492,7 @@ impl View {
         if net == Net::Host {
             b.resolver()?;
         }
-        b.hide_own();
+        b.hide_own(&stores.own);
         let start = sheets
             .all
             .first()

@@ -84,7 +84,10 @@ impl Listen {
         }
         let asked = which.load()?;
         let enforced = lifted(&asked).map_err(|bad| {
-            term::message(Kind::Error, &format!("auditing {}: {}", which.policy, bad.why));
+            term::message(
+                Kind::Error,
+                &format!("auditing {}: {}", which.policy, bad.why),
+            );
             Exit::Internal
         })?;
         let (enforced, gaps) = enforce::without_gaps(enforced)?;

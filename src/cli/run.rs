@@ -368,7 +368,13 @@ fn prepare(
     let mut stores = Stores {
         make: &mut make,
         named: args.keep.is_some(),
-        own: args.listen.report.iter().chain(&args.log).cloned().collect(),
+        own: args
+            .listen
+            .report
+            .iter()
+            .chain(&args.log)
+            .cloned()
+            .collect(),
     };
     let cwd = args.cwd.as_deref();
     // Where no layer can be kept there are none to be hidden.

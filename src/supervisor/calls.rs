@@ -123,12 +123,14 @@ pub(super) fn arguments(row: &Row, registers: &[u64; 6]) -> String {
     all.join(", ")
 }
 
-/// Kills all guests, as a rule demands. What is born meanwhile the tracer kills, when the first has died.
+/// Kills all guests, as a rule demands: the caller last, so that nobody sees it end and goes on. What is born meanwhile
+/// the tracer kills, when the first has died.
 pub(super) fn kill_all(shared: &Shared, caller: &Task) {
     shared.calls.killed.store(true, Ordering::Release);
-    // The caller first: it must not go on when its call is answered. ESRCH: it is dead already.
-    let _ = sp::tgkill(caller.group.tgid, caller.tid, libc::SIGKILL);
-    for task in shared.tasks.all() {
+    let all = shared.tasks.all();
+    let others = all.iter().filter(|task| task.tid != caller.tid);
+    for task in others.map(|task| &**task).chain([caller]) {
+        // ESRCH: it is dead already.
         let _ = sp::tgkill(task.group.tgid, task.tid, libc::SIGKILL);
     }
 }

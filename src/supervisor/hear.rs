@@ -5,7 +5,7 @@
 use super::Shared;
 use super::service::Denial;
 use crate::policy::Access;
-use crate::policy::files::Effect;
+use crate::policy::files::{Effect, FileRule};
 use crate::policy::lang::{Sheets, Stands};
 use crate::syscall::plan::{Act, Object, Plan};
 use crate::syscall::table::Row;
@@ -169,7 +169,11 @@ pub(super) fn tell(shared: &Shared, told: &Told<'_>, notebook: Option<&Notebook>
             ends.nth(at).map(|want| &*want.path)
         });
         ledger.enter(&Incident {
-            kind: if denial.kills { Kind::Killed } else { Kind::Denied },
+            kind: if denial.kills {
+                Kind::Killed
+            } else {
+                Kind::Denied
+            },
             path,
             ..told.incident(denial.access, denial.by)
         });
@@ -216,7 +220,10 @@ impl<'t> Told<'t> {
 }
 
 /// Whether a policy lets a file of the view be used so; if not, by which rule, or by none.
-#[expect(clippy::option_option, reason = "refused or not, and by a rule or by none")]
+#[expect(
+    clippy::option_option,
+    reason = "refused or not, and by a rule or by none"
+)]
 pub(super) fn refuses(sheets: &Sheets, want: &Want) -> Option<Option<String>> {
     let ruling = sheets.decide(&want.path);
     if ruling.effect.granted().has(want.access) {
@@ -224,8 +231,8 @@ pub(super) fn refuses(sheets: &Sheets, want: &Want) -> Option<Option<String>> {
     }
     // What is hidden itself is shown all the same if it is a directory that leads to something visible.
     if ruling.effect == Effect::Hide
-        && ruling.leads
         && Access::READ_ONLY.has(want.access)
+        && leads(sheets, &want.path)
         && on_host(sheets, &want.path).is_none_or(|path| path.is_dir())
     {
         return None;
@@ -233,8 +240,23 @@ pub(super) fn refuses(sheets: &Sheets, want: &Want) -> Option<Option<String>> {
     Some(ruling.because.first().map(|id| sheets.tell(*id)))
 }
 
+/// Whether something below a path may be visible, by a rule that names it.
+fn leads(sheets: &Sheets, path: &[u8]) -> bool {
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    let below = |rule: &FileRule| {
+        let place = rule.pattern.place();
+        let rest = place.and_then(|(place, _)| place.strip_prefix(path));
+        !rule.forbid && rule.effect != Effect::Hide && rest.is_some_and(|r| r.starts_with(b"/"))
+    };
+    let mut all = sheets.all.iter();
+    all.all(|sheet| sheet.files.rules().iter().any(below))
+}
+
 /// Whether a policy hides what the host has at a path of the view, and by which rule.
-#[expect(clippy::option_option, reason = "hidden or not, and by a rule or by none")]
+#[expect(
+    clippy::option_option,
+    reason = "hidden or not, and by a rule or by none"
+)]
 pub(super) fn hides(sheets: &Sheets, path: &[u8]) -> Option<Option<String>> {
     std::fs::symlink_metadata(on_host(sheets, path)?).ok()?;
     let want = Want {

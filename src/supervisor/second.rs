@@ -50,7 +50,10 @@ impl Second {
     }
 
     /// Whether it lets a file be used so; if not, by which rule.
-    #[expect(clippy::option_option, reason = "refused or not, and by a rule or by none")]
+    #[expect(
+        clippy::option_option,
+        reason = "refused or not, and by a rule or by none"
+    )]
     fn refuses(&self, want: &Want) -> Option<Option<String>> {
         let missing = want.met == Met::Nothing && want.access == Access::LOOK;
         if missing {

@@ -199,6 +199,10 @@ impl<'s> Worker<'s> {
         if denial.is_some() || self.notebook.is_some() {
             self.tell(row, task, registers, denial.as_ref(), &done);
         }
+        // Once it is told: the report ends with the guests.
+        if denial.as_ref().is_some_and(|denial| denial.kills) {
+            calls::kill_all(self.shared, task);
+        }
         if let (Some(log), Some(start)) = (&self.shared.log, start) {
             let notes = self.notes.as_ref().map(RefCell::borrow);
             let notes = notes.as_ref().map_or("", |n| n.as_str());
@@ -258,10 +262,7 @@ impl<'s> Worker<'s> {
             }
             let errno = match verdict {
                 Verdict::Deny(errno) => errno,
-                Verdict::Kill => {
-                    calls::kill_all(shared, task);
-                    Errno::EPERM
-                }
+                Verdict::Kill => Errno::EPERM,
             };
             return (Err(errno), Some(denial));
         }

@@ -216,8 +216,7 @@ impl Ledger {
                 (None, Some(sheets), Some(by)) => {
                     let named = |id: &RuleId| sheets.tell(*id) == by;
                     let mut ids = (0..).map(RuleId).take(sheets.rules.len());
-                    ids.find(named)
-                        .and_then(|id| sheets.rule(id)?.why.clone())
+                    ids.find(named).and_then(|id| sheets.rule(id)?.why.clone())
                 }
                 _ => None,
             };
@@ -227,7 +226,11 @@ impl Ledger {
             }
             if let Some(access) = incident.wanted {
                 let path = path.as_deref().map_or(String::new(), |p| format!(" {p}"));
-                let _ = write!(text, "\n  wanted: to {access}{path} (task {})", incident.task);
+                let _ = write!(
+                    text,
+                    "\n  wanted: to {access}{path} (task {})",
+                    incident.task
+                );
             } else {
                 let _ = write!(text, "\n  wanted: the call itself (task {})", incident.task);
             }
@@ -298,7 +301,11 @@ impl Ledger {
                 number(calls, "call"),
                 kind.word()
             );
-            for (by, count) in rules.iter().take(RULES).filter(|_| rules.len() > 1 || named > 0) {
+            for (by, count) in rules
+                .iter()
+                .take(RULES)
+                .filter(|_| rules.len() > 1 || named > 0)
+            {
                 let _ = write!(out, "\n  {count} by {by}");
             }
             if let Some(more) = rules.len().checked_sub(RULES).filter(|more| *more > 0) {
@@ -405,9 +412,15 @@ mod tests {
         // Each that is told, one that came again, one count, the end.
         assert_eq!(text.lines().count(), MOST + 3);
         assert!(text.contains(r#"{"event":"again","number":2,"times":19999}"#));
-        assert!(text.contains(r#""denied":40000"#) && text.contains(r#""untold":15905"#), "{text}");
+        assert!(
+            text.contains(r#""denied":40000"#) && text.contains(r#""untold":15905"#),
+            "{text}"
+        );
         let summary = ledger.summary().unwrap();
-        assert!(summary.starts_with("40000 calls denied, by 1 rule (-v"), "{summary}");
+        assert!(
+            summary.starts_with("40000 calls denied, by 1 rule (-v"),
+            "{summary}"
+        );
         assert!(summary.lines().count() <= 3, "{summary}");
     }
 

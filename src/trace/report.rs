@@ -95,8 +95,8 @@ pub struct Report {
 #[derive(Debug)]
 struct Out {
     file: File,
-    /// The first error, after which nothing more is written.
-    failed: Option<io::Error>,
+    /// Nothing more is written: it has ended, or failed.
+    ended: bool,
 }
 
 impl Report {
@@ -124,14 +124,14 @@ impl Report {
         file.set_len(0)?;
         Ok(Self {
             path: path.to_owned(),
-            out: Mutex::new(Out { file, failed: None }),
+            out: Mutex::new(Out { file, ended: false }),
         })
     }
 
     /// Writes a line.
     pub fn write(&self, record: &Record<'_>) {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        if out.failed.is_some() {
+        if out.ended {
             return;
         }
         let line = serde_json::to_vec(record).map_err(io::Error::other);
@@ -140,14 +140,18 @@ impl Report {
             out.file.write_all(&line)
         });
         if let Err(error) = written {
-            super::tell(&format!("--report {}: {error}; it ends here", self.path.display()));
-            out.failed = Some(error);
+            super::tell(&format!(
+                "--report {}: {error}; it ends here",
+                self.path.display()
+            ));
+            out.ended = true;
         }
     }
 
-    /// Brings all to the disk.
+    /// Brings all to the disk. What is written later is of a guest that is being killed.
     pub(super) fn finish(&self) {
-        let out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        out.ended = true;
         if let Err(error) = out.file.sync_data() {
             super::tell(&format!("--report {}: {error}", self.path.display()));
         }

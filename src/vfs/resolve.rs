@@ -139,9 +139,7 @@ impl Vfs {
         arena: &'a Bump,
     ) -> sys::Result<Found<'a>> {
         check_path(path)?;
-        let found = self
-            .walk(who)
-            .find(start, path.to_bytes(), follow, arena)?;
+        let found = self.walk(who).find(start, path.to_bytes(), follow, arena)?;
         if let Some(sight) = who.sight {
             self.tell_found(sight, &found);
         }

@@ -48,6 +48,25 @@ pub(super) struct Policies {
     shadow: Option<Arc<Sheets>>,
     /// What is asked for and nobody enforces.
     gaps: Vec<String>,
+    /// Who hears all, and tells nobody.
+    recorder: Option<Arc<dyn Witness>>,
+}
+
+impl Policies {
+    /// Those of a recording.
+    pub(super) fn recording(
+        asked: Arc<Sheets>,
+        enforced: Arc<Sheets>,
+        recorder: Arc<dyn Witness>,
+    ) -> Self {
+        Self {
+            enforced,
+            asked,
+            shadow: None,
+            gaps: Vec::new(),
+            recorder: Some(recorder),
+        }
+    }
 }
 
 impl Listen {
@@ -80,6 +99,7 @@ impl Listen {
                 asked: sheets,
                 shadow,
                 gaps,
+                recorder: None,
             });
         }
         let asked = which.load()?;
@@ -96,6 +116,7 @@ impl Listen {
             asked: Arc::new(asked),
             shadow: None,
             gaps,
+            recorder: None,
         })
     }
 
@@ -137,6 +158,9 @@ impl Listen {
             let ledger = wanted.then(|| Arc::new(Ledger::new(self.verbose, None, None, report)));
             return (ledger, None);
         };
+        if let Some(recorder) = &policies.recorder {
+            return (None, Some(Arc::clone(recorder)));
+        }
         let ledger = Arc::new(Ledger::new(
             self.verbose,
             Some(Arc::clone(&policies.asked)),

@@ -16,6 +16,7 @@ pub mod layers;
 mod listen;
 pub mod man;
 pub mod policy;
+pub mod record;
 pub mod run;
 pub mod syscalls;
 pub mod term;
@@ -50,6 +51,7 @@ enum Verb {
     Discard(discard::Args),
     Layers(layers::Args),
     Policy(policy::Args),
+    Record(record::Args),
     Syscalls(syscalls::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -120,6 +122,7 @@ pub fn main() -> ExitCode {
         (Verb::Discard(args), _) => discard::run(&args).into(),
         (Verb::Layers(args), _) => layers::run(&args).into(),
         (Verb::Policy(args), _) => policy::run(&args).into(),
+        (Verb::Record(args), _) => record::run(&args).into(),
         (Verb::Syscalls(args), _) => syscalls::run(&args).into(),
         (Verb::Doctor(args), _) => doctor::run(&args).into(),
         (Verb::Completions(args), _) => completions::run(&args).into(),

@@ -110,7 +110,7 @@ pub struct Args {
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum NetArg {
+pub(super) enum NetArg {
     /// No sockets but unix ones of its own
     None,
     /// The host's network, unrestricted
@@ -319,26 +319,64 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
             }
         }
     };
-    let mut keeper = Keeper::new(&args);
-    match prepare(&args, matches, policies.as_ref(), &mut keeper) {
+    run_with(&args, matches, policies.as_ref()).into()
+}
+
+/// A run of `sbox record`.
+pub(super) struct Recording<'r> {
+    pub(super) net: NetArg,
+    pub(super) env: &'r [OsString],
+    pub(super) keep: bool,
+    pub(super) quiet: bool,
+    pub(super) command: &'r [OsString],
+}
+
+/// Runs a program to hear of it.
+pub(super) fn record(wanted: Recording<'_>, policies: Policies) -> Exit {
+    let mut line: Vec<OsString> = vec!["run".into()];
+    if !wanted.keep {
+        line.push("--discard".into());
+    }
+    if wanted.quiet {
+        line.push("--quiet".into());
+    }
+    for var in wanted.env {
+        line.extend(["--env".into(), var.clone()]);
+    }
+    if wanted.net == NetArg::Host {
+        line.extend(["--net".into(), "host".into()]);
+    }
+    line.push("--".into());
+    line.extend(wanted.command.iter().cloned());
+    let command = <Args as clap::Args>::augment_args(clap::Command::new("run"));
+    let matches = command.get_matches_from(line);
+    match Args::from_arg_matches(&matches) {
+        Ok(args) => run_with(&args, &matches, Some(&policies)),
+        Err(error) => error.exit(),
+    }
+}
+
+fn run_with(args: &Args, matches: &ArgMatches, policies: Option<&Policies>) -> Exit {
+    let mut keeper = Keeper::new(args);
+    match prepare(args, matches, policies, &mut keeper) {
         Ok(setup) => {
             let ledger = setup.ledger.clone();
             let result = supervisor::run(setup);
             if let Some(ledger) = &ledger {
                 ledger.close(end(&result));
             }
-            let exit = finish(result, &args);
+            let exit = finish(result, args);
             let summary = ledger.filter(|_| !args.quiet && args.policy.is_some());
             if let Some(summary) = summary.and_then(|ledger| ledger.summary()) {
                 tell(&summary);
             }
-            keeper.settle(&args);
-            exit.into()
+            keeper.settle(args);
+            exit
         }
         Err(message) => {
             tell(&message);
             keeper.drop_new();
-            Exit::Internal.into()
+            Exit::Internal
         }
     }
 }
@@ -351,9 +389,10 @@ fn prepare(
 ) -> Result<Setup, String> {
     refuse_datagram_stdio()?;
     let sheets = policies.map(|policies| &*policies.enforced);
-    let net = match (sheets.map(Sheets::net), args.net) {
-        (Some(false), _) | (None, NetArg::None) => Net::None,
-        (Some(true), _) | (None, NetArg::Host) => Net::Host,
+    // Beside a policy that speaks of it the flag can't be given.
+    let net = match (sheets.is_some_and(Sheets::net), args.net) {
+        (false, NetArg::None) => Net::None,
+        (true, _) | (_, NetArg::Host) => Net::Host,
     };
     let mut make = |dir: &Path, layer: Option<&str>| keeper.store_for(dir, layer);
     let report = args
@@ -403,7 +442,8 @@ fn prepare(
     let env = match sheets {
         None => environment(&args.env, args.root.is_some()),
         Some(sheets) => {
-            let mut env = environment(&enforce::variables(sheets), false);
+            let vars = [enforce::variables(sheets), args.env.clone()].concat();
+            let mut env = environment(&vars, false);
             enforce::let_pass(sheets, &mut env);
             env
         }

@@ -27,6 +27,8 @@ pub struct Want {
     pub path: Vec<u8>,
     /// What is there.
     pub met: Met,
+    /// Where nothing is: all that was asked for, as it was written.
+    pub whole: Option<Vec<u8>>,
 }
 
 /// A call, for a [`Witness`].
@@ -114,6 +116,7 @@ impl Notebook {
                 access: access.unwrap_or(Access::LOOK),
                 path: seen.path.clone(),
                 met: seen.met,
+                whole: seen.whole.clone(),
             });
         }
         if ends == 0
@@ -123,6 +126,7 @@ impl Notebook {
                 access: *access,
                 path: path.clone(),
                 met: Met::There,
+                whole: None,
             });
         }
         wants
@@ -182,7 +186,7 @@ pub(super) fn tell(shared: &Shared, told: &Told<'_>, notebook: Option<&Notebook>
         && told.failed
     {
         for want in wants.iter().filter(|want| want.met == Met::Nothing) {
-            if let Some(by) = hides(sheets, &want.path) {
+            if let Some(by) = hides(sheets, want) {
                 ledger.enter(&Incident {
                     path: Some(&want.path),
                     ..told.incident(Some(Access::LOOK), by.as_deref())
@@ -252,19 +256,15 @@ fn leads(sheets: &Sheets, path: &[u8]) -> bool {
     all.all(|sheet| sheet.files.rules().iter().any(below))
 }
 
-/// Whether a policy hides what the host has at a path of the view, and by which rule.
+/// Whether a policy hides what was looked for in vain, though the host has it, and by which rule.
 #[expect(
     clippy::option_option,
     reason = "hidden or not, and by a rule or by none"
 )]
-pub(super) fn hides(sheets: &Sheets, path: &[u8]) -> Option<Option<String>> {
-    std::fs::symlink_metadata(on_host(sheets, path)?).ok()?;
-    let want = Want {
-        access: Access::LOOK,
-        path: path.to_vec(),
-        met: Met::There,
-    };
-    refuses(sheets, &want)
+pub(super) fn hides(sheets: &Sheets, want: &Want) -> Option<Option<String>> {
+    let whole = want.whole.as_deref().unwrap_or(&want.path);
+    std::fs::symlink_metadata(on_host(sheets, whole)?).ok()?;
+    refuses(sheets, want)
 }
 
 /// What of the host a path of the view means, shown or not.

@@ -113,8 +113,8 @@ impl Witness for Second {
         if heard.failed {
             let enforced = self.ledger.sheets();
             for want in heard.wants.iter().filter(|w| w.met == Met::Nothing) {
-                let hidden = enforced.is_some_and(|e| hear::hides(e, &want.path).is_some());
-                if hidden && hear::hides(&self.sheets, &want.path).is_none() {
+                let hidden = enforced.is_some_and(|e| hear::hides(e, want).is_some());
+                if hidden && hear::hides(&self.sheets, want).is_none() {
                     self.allows(heard, Some(want));
                 }
             }

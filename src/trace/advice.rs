@@ -34,7 +34,10 @@ pub(super) fn smallest(sheets: Option<&Sheets>, incident: &Incident<'_>) -> Opti
                 Effect::Grant(held) => held,
                 _ => Access::NONE,
             };
-            let needed = rights(held.and(access).and(Access::LOOK));
+            let needed = held.and(access).and(Access::LOOK);
+            // There is no smaller right that is enforced.
+            let looks = needed == Access::LOOK;
+            let needed = if looks { "r".into() } else { rights(needed) };
             return Some(format!("{whose}[files] {key} = \"{needed}\""));
         }
         if !sheet

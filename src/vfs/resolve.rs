@@ -122,11 +122,14 @@ impl Vfs {
         arena: &'a Bump,
     ) -> sys::Result<Place<'a>> {
         check_path(path)?;
-        let place = self.walk(who).locate(start, path.to_bytes(), arena)?;
+        let place = self.walk(who).locate(start, path.to_bytes(), arena);
         if let Some(sight) = who.sight {
-            self.tell_end(sight, &place, Met::Name);
+            match &place {
+                Ok(place) => self.tell_end(sight, place, Met::Name),
+                Err(_) => sight.failed(start, path.to_bytes()),
+            }
         }
-        Ok(place)
+        place
     }
 
     /// Walks to what `path` names and looks at it.
@@ -139,11 +142,14 @@ impl Vfs {
         arena: &'a Bump,
     ) -> sys::Result<Found<'a>> {
         check_path(path)?;
-        let found = self.walk(who).find(start, path.to_bytes(), follow, arena)?;
+        let found = self.walk(who).find(start, path.to_bytes(), follow, arena);
         if let Some(sight) = who.sight {
-            self.tell_found(sight, &found);
+            match &found {
+                Ok(found) => self.tell_found(sight, found),
+                Err(_) => sight.failed(start, path.to_bytes()),
+            }
         }
-        Ok(found)
+        found
     }
 
     /// [`Vfs::find`] within the limits of openat2(2).
@@ -160,13 +166,14 @@ impl Vfs {
             return self.find(who, start, path, follow, arena);
         }
         check_path(path)?;
-        let found = self
-            .walk(who)
-            .find_within(start, path.to_bytes(), follow, scope, arena)?;
-        if let Some(sight) = who.sight {
-            self.tell_found(sight, &found);
+        let mut walk = self.walk(who);
+        let found = walk.find_within(start, path.to_bytes(), follow, scope, arena);
+        if let Some(sight) = who.sight
+            && let Ok(found) = &found
+        {
+            self.tell_found(sight, found);
         }
-        Ok(found)
+        found
     }
 }
 

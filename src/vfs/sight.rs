@@ -3,9 +3,10 @@
 //! Who doesn't listen pays one look at an `Option` for each walk.
 
 use super::dir::Dir;
+use super::path::{VPath, strip_prefix};
 use super::{Found, Place, Vfs};
 use std::cell::RefCell;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// What a walk has met at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Sighting {
     pub path: Vec<u8>,
     /// What is there.
     pub met: Met,
+    /// Where the walk could not go on: all that was asked for, as it was written.
+    pub whole: Option<Vec<u8>>,
 }
 
 /// All sightings of one call, in their order.
@@ -50,7 +53,27 @@ impl Sight {
     pub(super) fn push(&self, path: Vec<u8>, met: Met) {
         let mut all = self.0.borrow_mut();
         if all.len() < MOST {
-            all.push(Sighting { path, met });
+            let whole = None;
+            all.push(Sighting { path, met, whole });
+        }
+    }
+
+    /// The walk has ended on its way, where nothing is: what was asked for lies below, as far as the text tells.
+    pub(super) fn failed(&self, start: &Dir, path: &[u8]) {
+        let whole = match (path.first(), start.path()) {
+            (Some(b'/'), _) => VPath::clean(path),
+            (_, Some(start)) => VPath::clean(&[start.as_bytes(), b"/", path].concat()),
+            _ => None,
+        };
+        let mut all = self.0.borrow_mut();
+        if let (Some(whole), Some(last)) = (whole, all.last_mut())
+            && last.met == Met::Nothing
+        {
+            // Where no link has led elsewhere.
+            if strip_prefix(whole.as_bytes(), &last.path).is_some() {
+                last.path = whole.as_bytes().to_vec();
+            }
+            last.whole = Some(whole.as_bytes().to_vec());
         }
     }
 
@@ -100,7 +123,7 @@ impl Vfs {
     }
 
     /// The path of the view at which a descriptor's file is shown.
-    pub fn path_of(&self, fd: std::os::fd::BorrowedFd<'_>) -> Option<Vec<u8>> {
+    pub fn path_of(&self, fd: BorrowedFd<'_>) -> Option<Vec<u8>> {
         let host = super::host_path(fd).ok()?;
         let path = self.table.to_view(&host.0)?;
         Some(path.as_bytes().to_vec())

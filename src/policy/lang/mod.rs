@@ -26,6 +26,7 @@ pub use fmt::tidy;
 pub use merge::{Loader, Merged, Reader};
 pub use read::{Raw, Setting};
 pub use schema::schema;
+pub use value::rights as rights_of;
 pub use vars::World;
 
 use super::RuleId;

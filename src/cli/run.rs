@@ -12,6 +12,7 @@ use crate::sys::Errno;
 use crate::syscall::rules::Net;
 use crate::trace::{End, Log, tell};
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -419,7 +420,17 @@ fn prepare(
     // Where no layer can be kept there are none to be hidden.
     let layers = Layers::of_user().ok();
     let layers = layers.map(|layers| layers.directory().to_owned());
-    let machine = Identity::new(&args.hostname);
+    // What was said on the command line wins.
+    let said = |flag: &str| matches.value_source(flag) == Some(ValueSource::CommandLine);
+    let keys = sheets
+        .and_then(|sheets| sheets.all.first())
+        .map(|sheet| &sheet.view);
+    let hostname = keys.and_then(|keys| keys.hostname.as_deref());
+    let hostname = hostname.filter(|_| !said("hostname"));
+    let machine = Identity::new(hostname.unwrap_or(&args.hostname));
+    let own_pids = keys.and_then(|keys| keys.own_pids);
+    let own_pids = own_pids.filter(|_| !said("pids") && !said("pid_max"));
+    let other_root = keys.is_some_and(|keys| keys.other_root.is_some());
     let view = match sheets {
         Some(sheets) => View::of_policy(sheets, machine, cwd, net, layers, &mut stores),
         None => {
@@ -443,7 +454,7 @@ fn prepare(
         None => environment(&args.env, args.root.is_some()),
         Some(sheets) => {
             let vars = [enforce::variables(sheets), args.env.clone()].concat();
-            let mut env = environment(&vars, false);
+            let mut env = environment(&vars, other_root);
             enforce::let_pass(sheets, &mut env);
             env
         }
@@ -453,9 +464,9 @@ fn prepare(
         vfs: view.vfs,
         policy: view.policy,
         net,
-        pids: match args.pids {
-            PidsArg::Host => Pids::Host,
-            PidsArg::Virtual => Pids::Virtual {
+        pids: match (own_pids, args.pids) {
+            (Some(false), _) | (None, PidsArg::Host) => Pids::Host,
+            (Some(true), _) | (None, PidsArg::Virtual) => Pids::Virtual {
                 max: args.pid_max.unwrap_or(Pids::MAX),
             },
         },

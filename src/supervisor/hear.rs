@@ -284,7 +284,7 @@ fn on_host(sheets: &Sheets, path: &[u8]) -> Option<PathBuf> {
             Stands::Bind(dir, _) | Stands::Cow(dir) => [dir.as_bytes(), rest].concat(),
             Stands::Tmpfs(_) | Stands::Text(_) => return None,
         },
-        None if own.host_root => path.to_vec(),
+        None if own.view.host_root => path.to_vec(),
         None => return None,
     };
     Some(OsStr::from_bytes(&text).into())

@@ -98,10 +98,12 @@ impl Which {
 
 /// Names that policies may use.
 pub(super) fn words() -> Words {
+    use crate::supervisor::view::check_hostname;
     use crate::syscall::table::{Class, TABLE};
     Words {
         calls: TABLE.iter().map(|row| row.name).collect(),
         groups: Class::ALL.iter().map(|class| class.group()).collect(),
+        hostname: Some(|name| check_hostname(name).is_ok()),
     }
 }
 

@@ -58,8 +58,7 @@ pub fn lifted(sheets: &Sheets) -> Result<Sheets, BadPattern> {
             files: Files::new(files, Effect::Hide),
             exec: Files::new(Vec::new(), Effect::Grant(Access::ALL)),
             mounts,
-            host_root: sheet.host_root,
-            cwd: sheet.cwd.clone(),
+            view: sheet.view.clone(),
             env: sheet.env.clone(),
             calls: Calls {
                 rules: sheet.calls.rules.iter().filter(stays).cloned().collect(),
@@ -90,7 +89,7 @@ fn lifted_mounts(sheet: &Sheet, id: RuleId) -> Vec<MountRule> {
             };
         }
     }
-    if sheet.host_root && !mounts.iter().any(|mount| mount.at == "/") {
+    if sheet.view.host_root && !mounts.iter().any(|mount| mount.at == "/") {
         mounts.push(MountRule {
             at: "/".into(),
             what: Stands::Cow("/".into()),

@@ -8,11 +8,10 @@ use super::filter::{self, GUARDED, Profile};
 use super::hear::{self, Told};
 use super::service::Denial;
 use super::{Shared, ears};
-use crate::mechanism::notify::Reply;
 use crate::sys::Errno;
 use crate::sys::process as sp;
 use crate::syscall::args;
-use crate::syscall::plan::RegistersOnly;
+use crate::syscall::plan::{Act, RegistersOnly};
 use crate::syscall::rules::Outcome;
 use crate::syscall::table::{Row, row};
 use crate::task::Task;
@@ -48,10 +47,6 @@ pub(super) struct Calls {
     killed: AtomicBool,
 }
 
-/// The reason why a call that is only heard may be made as it stands.
-const HEARD: RegistersOnly =
-    RegistersOnly("the kernel serves this call in every run; in this one it is told about first");
-
 impl Calls {
     pub(super) fn new(profile: Profile, refused: Vec<Refused>, heard: &[u32]) -> Self {
         let refused = refused.into_iter();
@@ -86,17 +81,16 @@ impl Calls {
     }
 
     /// What the filter would have answered to a call that is only heard; `None`: the supervisor serves it anyhow.
-    pub(super) fn otherwise(&self, nr: u32, registers: &[u64; 6]) -> Option<Reply> {
+    pub(super) fn otherwise(&self, nr: u32, registers: &[u64; 6]) -> Option<Act<'static>> {
         if !self.heard.contains(&nr) {
             return None;
         }
         match filter::outcome(row(nr)?, &self.profile, registers) {
-            Outcome::Native => {
-                let RegistersOnly(_) = HEARD;
-                Some(Reply::Continue)
-            }
-            Outcome::Refuse(errno) => Some(Reply::Errno(Errno::from_raw(errno))),
-            Outcome::Fake => Some(Reply::Return(0)),
+            Outcome::Native => Some(Act::Continue(RegistersOnly(
+                "the kernel serves this call in every run; in this one it is told about first",
+            ))),
+            Outcome::Refuse(errno) => Some(Act::Fail(Errno::from_raw(errno))),
+            Outcome::Fake => Some(Act::Return(0)),
             _ => None,
         }
     }

@@ -257,34 +257,25 @@ impl<'s> Worker<'s> {
     ) -> (Result<Done, Errno>, Option<Denial<'s>>) {
         let shared = self.shared;
         if let Some((verdict, denial)) = shared.calls.refusal(nr) {
-            if let (Some(notes), Some(row)) = (&self.notes, row) {
-                *notes.borrow_mut() = calls::arguments(row, registers);
-            }
+            note_registers(self.notes.as_ref(), row, registers);
             let errno = match verdict {
                 Verdict::Deny(errno) => errno,
                 Verdict::Kill => Errno::EPERM,
             };
             return (Err(errno), Some(denial));
         }
-        if let Some(reply) = shared.calls.otherwise(nr, registers) {
-            if let (Some(notes), Some(row)) = (&self.notes, row) {
-                *notes.borrow_mut() = calls::arguments(row, registers);
-            }
-            return (Ok(Done::Reply(reply)), None);
-        }
-        self.decide_and_do(row, task, registers)
+        self.decide_and_do(nr, row, task, registers)
     }
 
     fn decide_and_do(
         &mut self,
+        nr: u32,
         row: Option<&'static Row>,
         task: &Arc<Task>,
         registers: &[u64; 6],
     ) -> (Result<Done, Errno>, Option<Denial<'s>>) {
         let shared = self.shared;
-        let Some(handler) = row.and_then(|r| r.handler) else {
-            return (Err(Errno::ENOSYS), None);
-        };
+        let handler = row.and_then(|row| row.handler);
         // From here to the end the tracer doesn't reap this task, so its id stays its own.
         let _serving = task.serve();
         let mm = task.group.mm();
@@ -311,7 +302,15 @@ impl<'s> Worker<'s> {
             cpus: &shared.cpus,
         };
         for _ in 0..LOOKS {
-            let mut plan = match handler(&cx, registers) {
+            let plan = match (shared.calls.otherwise(nr, registers), handler) {
+                (Some(act), _) => {
+                    note_registers(self.notes.as_ref(), row, registers);
+                    Ok(Plan::act(act))
+                }
+                (None, Some(handler)) => handler(&cx, registers),
+                (None, None) => Err(Errno::ENOSYS),
+            };
+            let mut plan = match plan {
                 Ok(plan) => plan,
                 Err(errno) => return (Err(errno), None),
             };
@@ -374,6 +373,13 @@ impl<'s> Worker<'s> {
             failed: done.is_err(),
         };
         hear::tell(self.shared, &told, self.notebook.as_ref());
+    }
+}
+
+/// Notes the arguments of a call that no handler decodes.
+fn note_registers(notes: Option<&RefCell<String>>, row: Option<&Row>, registers: &[u64; 6]) {
+    if let (Some(notes), Some(row)) = (notes, row) {
+        *notes.borrow_mut() = calls::arguments(row, registers);
     }
 }
 

@@ -1,8 +1,7 @@
 //! Who listens to a recording.
 
 use crate::policy::Access;
-use crate::supervisor::hear::{Heard, Witness};
-use crate::vfs::Met;
+use crate::supervisor::hear::{Heard, Met, Witness};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 

@@ -1,5 +1,6 @@
 //! What is told of a run: refusals on standard error and in a report, and what another policy would have said.
 
+use super::ask::Answers;
 use super::exit::Exit;
 use super::policy::{Which, enforce};
 use super::term::{self, Kind};
@@ -50,6 +51,8 @@ pub(super) struct Policies {
     gaps: Vec<String>,
     /// Who hears all, and tells nobody.
     recorder: Option<Arc<dyn Witness>>,
+    /// What the user has answered.
+    pub(super) answers: Arc<Answers>,
 }
 
 impl Policies {
@@ -60,6 +63,7 @@ impl Policies {
         recorder: Arc<dyn Witness>,
     ) -> Self {
         Self {
+            answers: Arc::new(Answers::new(Arc::clone(&enforced))),
             enforced,
             asked,
             shadow: None,
@@ -95,6 +99,7 @@ impl Listen {
             let (sheets, gaps) = enforce::load(which)?;
             let sheets = Arc::new(sheets);
             return Ok(Policies {
+                answers: Arc::new(Answers::new(Arc::clone(&sheets))),
                 enforced: Arc::clone(&sheets),
                 asked: sheets,
                 shadow,
@@ -111,8 +116,10 @@ impl Listen {
             Exit::Internal
         })?;
         let (enforced, gaps) = enforce::without_gaps(enforced)?;
+        let enforced = Arc::new(enforced);
         Ok(Policies {
-            enforced: Arc::new(enforced),
+            answers: Arc::new(Answers::new(Arc::clone(&enforced))),
+            enforced,
             asked: Arc::new(asked),
             shadow: None,
             gaps,

@@ -6,6 +6,7 @@ use super::listen::{Listen, Policies};
 use super::policy::{Which, enforce};
 use crate::layers::{Layers, check_name};
 use crate::policy::lang::Sheets;
+use crate::supervisor::ask::Asker;
 use crate::supervisor::view::{Changes, Identity, Root, Stores, View, Wish, check_hostname};
 use crate::supervisor::{self, Error, Outcome, Pids, Setup};
 use crate::sys::Errno;
@@ -18,6 +19,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Run a program that sees only what you list
 ///
@@ -363,8 +365,14 @@ fn run_with(args: &Args, matches: &ArgMatches, policies: Option<&Policies>) -> E
         Ok(setup) => {
             let ledger = setup.ledger.clone();
             let result = supervisor::run(setup);
+            let unasked = policies.map_or(0, |policies| policies.answers.unasked());
             if let Some(ledger) = &ledger {
-                ledger.close(end(&result));
+                ledger.close(end(&result), unasked);
+            }
+            if unasked > 0 {
+                tell(&format!(
+                    "not asked: {unasked} times, as sbox is not in the foreground of a terminal; the answer was no"
+                ));
             }
             let exit = finish(result, args);
             let summary = ledger.filter(|_| !args.quiet && args.policy.is_some());
@@ -460,6 +468,7 @@ fn prepare(
         }
     };
     let (ledger, witness) = args.listen.listeners(policies, report);
+    let asker = policies.map(|policies| Arc::clone(&policies.answers));
     Ok(Setup {
         vfs: view.vfs,
         policy: view.policy,
@@ -477,6 +486,7 @@ fn prepare(
         refused: sheets.map_or_else(Vec::new, enforce::refused),
         ledger,
         witness,
+        asker: asker.map(|asker| asker as Arc<dyn Asker>),
         log,
         count: args.stats,
     })

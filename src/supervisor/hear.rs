@@ -91,6 +91,22 @@ impl Notebook {
         self.first.set(matches!(plan.act, Act::Exec { .. }));
     }
 
+    /// The path that a question of the plan is about.
+    pub(super) fn path_of(&self, which: usize) -> Option<Vec<u8>> {
+        let all = self.sight.all();
+        let mut ends = all.iter().filter(|seen| seen.met != Met::Link);
+        let count = ends.clone().count();
+        if count == 0 {
+            return self.held.borrow().clone();
+        }
+        let from = if self.first.get() {
+            0
+        } else {
+            count.saturating_sub(self.asked.borrow().len())
+        };
+        ends.nth(from + which).map(|seen| seen.path.clone())
+    }
+
     /// The files of the call with what was wanted of each. The last paths that a call walks are those it asks about: of
     /// link(2) the new name, of rename(2) both.
     fn wants(&self) -> Vec<Want> {
@@ -166,20 +182,14 @@ pub(super) struct Told<'t> {
 pub(super) fn tell(shared: &Shared, told: &Told<'_>, notebook: Option<&Notebook>) {
     let wants = notebook.map(Notebook::wants).unwrap_or_default();
     if let (Some(ledger), Some(denial)) = (&shared.ledger, told.denial) {
-        let path = notebook.and_then(|notebook| {
-            let mut ends = wants.iter().filter(|want| want.met != Met::Link);
-            let all = ends.clone().count();
-            let from = all.saturating_sub(notebook.asked.borrow().len());
-            let at = if notebook.first.get() { 0 } else { from } + denial.which;
-            ends.nth(at).map(|want| &*want.path)
-        });
+        let path = notebook.and_then(|notebook| notebook.path_of(denial.which));
         ledger.enter(&Incident {
             kind: if denial.kills {
                 Kind::Killed
             } else {
                 Kind::Denied
             },
-            path,
+            path: path.as_deref(),
             ..told.incident(denial.access, denial.by)
         });
     } else if let Some(ledger) = shared.ledger.as_ref().filter(|ledger| ledger.tells())

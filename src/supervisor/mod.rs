@@ -17,6 +17,7 @@
 
 mod act;
 mod approve;
+pub mod ask;
 pub mod calls;
 mod change;
 mod cpus;
@@ -79,6 +80,8 @@ pub struct Setup {
     pub ledger: Option<Arc<Ledger>>,
     /// Who hears what calls want.
     pub witness: Option<Arc<dyn hear::Witness>>,
+    /// Who decides where the user is to be asked.
+    pub asker: Option<Arc<dyn ask::Asker>>,
     /// One line per call that reaches the supervisor.
     pub log: Option<Log>,
     /// Count calls and time.
@@ -140,6 +143,7 @@ struct Shared {
     log: Option<Log>,
     ledger: Option<Arc<Ledger>>,
     witness: Option<Arc<dyn hear::Witness>>,
+    asker: Option<Arc<dyn ask::Asker>>,
     calls: calls::Calls,
     stats: Option<stats::Stats>,
     sleepers: sleep::Sleepers,

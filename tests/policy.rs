@@ -290,7 +290,6 @@ fn what_nobody_enforces_is_refused() -> Test {
             "does not exist",
         ),
         ("[proc]\nsee = \"host\"", "only \"own\""),
-        ("[default]\nenforce = \"best-effort\"", "strict"),
         (
             "[files]\n\"${cwd}/**\" = \"rw\"\n\"${cwd}/no/key\" = \"hide\"",
             "lies in a directory that does not exist",

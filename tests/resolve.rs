@@ -110,6 +110,7 @@ fn shown(vfs: &Vfs, path: &str, follow: Follow, scope: u64) -> String {
         tgid: 1,
         tid: 1,
         tasks: &tasks,
+        sight: None,
     };
     let text = CString::new(path).unwrap();
     let work = vfs.directory(who, vfs.root(), c"w").unwrap();
@@ -245,6 +246,7 @@ fn a_rename_is_seen() {
         tgid: 1,
         tid: 1,
         tasks: &tasks,
+        sight: None,
     };
     let place = vfs.locate(who, vfs.root(), c"/w/dir", &arena).unwrap();
     let Place::Name { dir, name, .. } = &place else {

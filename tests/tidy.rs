@@ -56,6 +56,7 @@ const MAY_KNOW: [(&str, &[&str]); 12] = [
             "vfs::OwnLoader",
             "vfs::Place",
             "vfs::Scope",
+            "vfs::Sight",
             "vfs::Tasks",
             "vfs::Vfs",
         ],

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches, Parser};
 
+mod ask;
 pub mod commit;
 pub mod completions;
 pub mod diff;
@@ -13,8 +14,10 @@ pub mod doctor;
 pub mod exit;
 mod keep;
 pub mod layers;
+mod listen;
 pub mod man;
 pub mod policy;
+pub mod record;
 pub mod run;
 pub mod syscalls;
 pub mod term;
@@ -49,6 +52,7 @@ enum Verb {
     Discard(discard::Args),
     Layers(layers::Args),
     Policy(policy::Args),
+    Record(record::Args),
     Syscalls(syscalls::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -120,6 +124,7 @@ pub fn main() -> ExitCode {
         (Verb::Discard(args), _) => discard::run(&args).into(),
         (Verb::Layers(args), _) => layers::run(&args).into(),
         (Verb::Policy(args), _) => policy::run(&args).into(),
+        (Verb::Record(args), _) => record::run(&args).into(),
         (Verb::Syscalls(args), _) => syscalls::run(&args).into(),
         (Verb::Doctor(args), _) => doctor::run(&args).into(),
         (Verb::Completions(args), _) => completions::run(&args).into(),

@@ -2,21 +2,24 @@
 
 use super::exit::Exit;
 use super::keep::Keeper;
+use super::listen::{Listen, Policies};
 use super::policy::{Which, enforce};
 use crate::layers::{Layers, check_name};
 use crate::policy::lang::Sheets;
+use crate::supervisor::ask::Asker;
 use crate::supervisor::view::{Changes, Identity, Root, Stores, View, Wish, check_hostname};
-use crate::supervisor::{self, Denials, Error, Outcome, Pids, Setup};
+use crate::supervisor::{self, Error, Outcome, Pids, Setup};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
-use crate::trace::{Log, tell};
+use crate::trace::{End, Log, tell};
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// Run a program that sees only what you list
 ///
@@ -93,9 +96,8 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with = "pids", hide_short_help = true,
           value_parser = clap::value_parser!(i32).range(i64::from(Pids::MIN)..=i64::from(Pids::MAX)))]
     pid_max: Option<i32>,
-    /// Tell each refusal on standard error
-    #[arg(short, long)]
-    verbose: bool,
+    #[command(flatten)]
+    listen: Listen,
     /// Don't say what is enforced
     #[arg(short, long)]
     pub(super) quiet: bool,
@@ -111,7 +113,7 @@ pub struct Args {
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum NetArg {
+pub(super) enum NetArg {
     /// No sockets but unix ones of its own
     None,
     /// The host's network, unrestricted
@@ -306,35 +308,84 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
-    let sheets = match args.policy.clone() {
+    let policies = match args.policy.clone() {
         None => None,
         Some(policy) => {
             let (within, set) = (args.within.clone(), args.set.clone());
-            match enforce::load(&Which {
+            match args.listen.load(&Which {
                 policy,
                 within,
                 set,
             }) {
-                Ok(sheets) => Some(sheets),
+                Ok(policies) => Some(policies),
                 Err(exit) => return exit.into(),
             }
         }
     };
-    let mut keeper = Keeper::new(&args);
-    match prepare(&args, matches, sheets.as_ref(), &mut keeper) {
+    run_with(&args, matches, policies.as_ref()).into()
+}
+
+/// A run of `sbox record`.
+pub(super) struct Recording<'r> {
+    pub(super) net: NetArg,
+    pub(super) env: &'r [OsString],
+    pub(super) keep: bool,
+    pub(super) quiet: bool,
+    pub(super) command: &'r [OsString],
+}
+
+/// Runs a program to hear of it.
+pub(super) fn record(wanted: Recording<'_>, policies: Policies) -> Exit {
+    let mut line: Vec<OsString> = vec!["run".into()];
+    if !wanted.keep {
+        line.push("--discard".into());
+    }
+    if wanted.quiet {
+        line.push("--quiet".into());
+    }
+    for var in wanted.env {
+        line.extend(["--env".into(), var.clone()]);
+    }
+    if wanted.net == NetArg::Host {
+        line.extend(["--net".into(), "host".into()]);
+    }
+    line.push("--".into());
+    line.extend(wanted.command.iter().cloned());
+    let command = <Args as clap::Args>::augment_args(clap::Command::new("run"));
+    let matches = command.get_matches_from(line);
+    match Args::from_arg_matches(&matches) {
+        Ok(args) => run_with(&args, &matches, Some(&policies)),
+        Err(error) => error.exit(),
+    }
+}
+
+fn run_with(args: &Args, matches: &ArgMatches, policies: Option<&Policies>) -> Exit {
+    let mut keeper = Keeper::new(args);
+    match prepare(args, matches, policies, &mut keeper) {
         Ok(setup) => {
-            let denials = setup.denials.clone();
-            let exit = finish(supervisor::run(setup), &args);
-            if let Some(denials) = denials.filter(|_| !args.quiet) {
-                tell_denials(&denials);
+            let ledger = setup.ledger.clone();
+            let result = supervisor::run(setup);
+            let unasked = policies.map_or(0, |policies| policies.answers.unasked());
+            if let Some(ledger) = &ledger {
+                ledger.close(end(&result), unasked);
             }
-            keeper.settle(&args);
-            exit.into()
+            if unasked > 0 {
+                tell(&format!(
+                    "not asked: {unasked} times, as sbox is not in the foreground of a terminal; the answer was no"
+                ));
+            }
+            let exit = finish(result, args);
+            let summary = ledger.filter(|_| !args.quiet && args.policy.is_some());
+            if let Some(summary) = summary.and_then(|ledger| ledger.summary()) {
+                tell(&summary);
+            }
+            keeper.settle(args);
+            exit
         }
         Err(message) => {
             tell(&message);
             keeper.drop_new();
-            Exit::Internal.into()
+            Exit::Internal
         }
     }
 }
@@ -342,24 +393,52 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
 fn prepare(
     args: &Args,
     matches: &ArgMatches,
-    sheets: Option<&Sheets>,
+    policies: Option<&Policies>,
     keeper: &mut Keeper,
 ) -> Result<Setup, String> {
     refuse_datagram_stdio()?;
-    let net = match (sheets.map(Sheets::net), args.net) {
-        (Some(false), _) | (None, NetArg::None) => Net::None,
-        (Some(true), _) | (None, NetArg::Host) => Net::Host,
+    let sheets = policies.map(|policies| &*policies.enforced);
+    // Beside a policy that speaks of it the flag can't be given.
+    let net = match (sheets.is_some_and(Sheets::net), args.net) {
+        (false, NetArg::None) => Net::None,
+        (true, _) | (_, NetArg::Host) => Net::Host,
     };
     let mut make = |dir: &Path, layer: Option<&str>| keeper.store_for(dir, layer);
+    let report = args
+        .listen
+        .report(policies, args.policy.as_deref(), &args.command)?;
+    let log = match &args.log {
+        None => None,
+        Some(path) => {
+            Some(Log::create(path).map_err(|e| format!("--log {}: {e}", path.display()))?)
+        }
+    };
     let mut stores = Stores {
         make: &mut make,
         named: args.keep.is_some(),
+        own: args
+            .listen
+            .report
+            .iter()
+            .chain(&args.log)
+            .cloned()
+            .collect(),
     };
     let cwd = args.cwd.as_deref();
     // Where no layer can be kept there are none to be hidden.
     let layers = Layers::of_user().ok();
     let layers = layers.map(|layers| layers.directory().to_owned());
-    let machine = Identity::new(&args.hostname);
+    // What was said on the command line wins.
+    let said = |flag: &str| matches.value_source(flag) == Some(ValueSource::CommandLine);
+    let keys = sheets
+        .and_then(|sheets| sheets.all.first())
+        .map(|sheet| &sheet.view);
+    let hostname = keys.and_then(|keys| keys.hostname.as_deref());
+    let hostname = hostname.filter(|_| !said("hostname"));
+    let machine = Identity::new(hostname.unwrap_or(&args.hostname));
+    let own_pids = keys.and_then(|keys| keys.own_pids);
+    let own_pids = own_pids.filter(|_| !said("pids") && !said("pid_max"));
+    let other_root = keys.is_some_and(|keys| keys.other_root.is_some());
     let view = match sheets {
         Some(sheets) => View::of_policy(sheets, machine, cwd, net, layers, &mut stores),
         None => {
@@ -368,12 +447,6 @@ fn prepare(
         }
     };
     let view = view.map_err(|e| e.to_string())?;
-    let log = match &args.log {
-        None => None,
-        Some(path) => {
-            Some(Log::create(path).map_err(|e| format!("--log {}: {e}", path.display()))?)
-        }
-    };
     if !args.quiet {
         tell(&view.summary);
     }
@@ -388,18 +461,21 @@ fn prepare(
     let env = match sheets {
         None => environment(&args.env, args.root.is_some()),
         Some(sheets) => {
-            let mut env = environment(&enforce::variables(sheets), false);
+            let vars = [enforce::variables(sheets), args.env.clone()].concat();
+            let mut env = environment(&vars, other_root);
             enforce::let_pass(sheets, &mut env);
             env
         }
     };
+    let (ledger, witness) = args.listen.listeners(policies, report);
+    let asker = policies.map(|policies| Arc::clone(&policies.answers));
     Ok(Setup {
         vfs: view.vfs,
         policy: view.policy,
         net,
-        pids: match args.pids {
-            PidsArg::Host => Pids::Host,
-            PidsArg::Virtual => Pids::Virtual {
+        pids: match (own_pids, args.pids) {
+            (Some(false), _) | (None, PidsArg::Host) => Pids::Host,
+            (Some(true), _) | (None, PidsArg::Virtual) => Pids::Virtual {
                 max: args.pid_max.unwrap_or(Pids::MAX),
             },
         },
@@ -408,9 +484,10 @@ fn prepare(
         env,
         cwd,
         refused: sheets.map_or_else(Vec::new, enforce::refused),
-        denials: sheets.map(|_| Arc::default()),
+        ledger,
+        witness,
+        asker: asker.map(|asker| asker as Arc<dyn Asker>),
         log,
-        tell_denials: args.verbose,
         count: args.stats,
     })
 }
@@ -434,21 +511,12 @@ fn refuse_datagram_stdio() -> Result<(), String> {
     Ok(())
 }
 
-/// How many calls the policy has refused, by the rules that did.
-fn tell_denials(denials: &Denials) {
-    let denials = denials.lock().unwrap_or_else(PoisonError::into_inner);
-    if denials.is_empty() {
-        return;
+fn end<S>(result: &Result<(Outcome, S), Error>) -> End {
+    match result {
+        Ok((Outcome::Exited(status), _)) => End::Status(*status),
+        Ok((Outcome::Signaled(signal), _)) => End::Signal(*signal),
+        Ok((Outcome::NotStarted(_), _)) | Err(_) => End::NotStarted,
     }
-    let calls: u64 = denials.values().sum();
-    let mut text = format!(
-        "{calls} calls denied, by {} rules (-v tells each)",
-        denials.len()
-    );
-    for (rule, count) in denials.iter() {
-        text += &format!("\n  {count} by {rule}");
-    }
-    tell(&text);
 }
 
 fn finish(

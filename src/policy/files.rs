@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub enum Effect {
     /// These accesses are allowed, others refused.
     Grant(Access),
+    /// It is there and may be looked at; for each of these accesses the user is asked, others are refused.
+    Ask(Access),
     /// It is there and may be looked at; every other access is refused, with this errno (EACCES if none is said).
     Deny(Errno),
     /// There is nothing: ENOENT, and absent from listings.
@@ -32,6 +34,9 @@ impl Effect {
                 Self::Deny(if (a as i32) < (b as i32) { a } else { b })
             }
             (Self::Deny(errno), _) | (_, Self::Deny(errno)) => Self::Deny(errno),
+            (Self::Ask(a), Self::Ask(b) | Self::Grant(b)) | (Self::Grant(a), Self::Ask(b)) => {
+                Self::Ask(a.both(b))
+            }
             (Self::Grant(a), Self::Grant(b)) => Self::Grant(a.both(b)),
         }
     }
@@ -40,7 +45,7 @@ impl Effect {
     pub fn granted(self) -> Access {
         match self {
             Self::Grant(access) => access,
-            Self::Deny(_) => Access::LOOK,
+            Self::Ask(_) | Self::Deny(_) => Access::LOOK,
             Self::Hide => Access::NONE,
         }
     }
@@ -50,6 +55,7 @@ impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Grant(access) => f.write_str(&letters(*access)),
+            Self::Ask(_) => f.write_str("ask"),
             Self::Deny(errno) => write!(f, "deny {errno:?}"),
             Self::Hide => f.write_str("hide"),
         }

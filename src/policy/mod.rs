@@ -119,6 +119,8 @@ pub enum Verdict {
     Allow,
     /// Answer this errno.
     Deny(Errno),
+    /// Ask the user; if the answer is no, answer this errno.
+    Ask(Errno),
 }
 
 /// The answer with the rule that made it.
@@ -136,6 +138,8 @@ pub struct Policy {
     rules: Vec<Rule>,
     /// What some rules refuse with, where it is not what a read-only mount says.
     refusals: Vec<(RuleId, Errno)>,
+    /// For what some rules have the user asked.
+    asked: Vec<(RuleId, Access)>,
 }
 
 impl Policy {
@@ -153,6 +157,16 @@ impl Policy {
         self.refusals.extend(refusal.map(|errno| (id, errno)));
     }
 
+    /// For these accesses the user is asked, beyond what the rule grants.
+    pub fn ask(&mut self, id: RuleId, access: Access) {
+        self.asked.push((id, access));
+    }
+
+    /// True if there is a rule for which the user is asked.
+    pub fn asks(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// Decides one question. The only place where the sandbox says yes or no to an access.
     ///
     /// A write where only reading is granted answers EROFS, as a read-only mount does
@@ -167,6 +181,12 @@ impl Policy {
         let missing = ask.access.beyond(rule.grants);
         let verdict = if missing.is_empty() {
             Verdict::Allow
+        } else if self
+            .asked
+            .iter()
+            .any(|(id, access)| *id == ask.rule && access.has(missing))
+        {
+            Verdict::Ask(Errno::EACCES)
         } else if let Some((_, errno)) = self.refusals.iter().find(|(id, _)| *id == ask.rule) {
             Verdict::Deny(*errno)
         } else if missing

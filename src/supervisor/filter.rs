@@ -7,7 +7,6 @@ use libc::sock_filter;
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
 use crate::mechanism::bpf::{self, Action, Decision, Error};
-use crate::sys::Errno;
 pub use crate::syscall::rules::Net;
 use crate::syscall::rules::{self, ArgRule, Case, Cond, Op, Outcome, Width};
 use crate::syscall::table::{Mechanism, Row, TABLE};
@@ -79,24 +78,27 @@ pub struct Profile {
 
 /// The filter.
 pub fn program(profile: &Profile) -> Result<Vec<sock_filter>, Error> {
-    program_refusing(profile, &[])
+    program_with(profile, &[], &[])
 }
 
-/// The filter, with calls that a policy refuses whatever their arguments.
-pub fn program_refusing(
+/// The filter, with calls that come to the supervisor whatever their arguments, since a policy refuses them, and
+/// others that come to it where the kernel alone would serve them, since somebody wants to hear of them.
+pub fn program_with(
     profile: &Profile,
-    refused: &[(u32, Errno)],
+    refused: &[u32],
+    heard: &[u32],
 ) -> Result<Vec<sock_filter>, Error> {
     let mut calls = Vec::with_capacity(TABLE.len() + 1);
     for row in TABLE {
-        let by_policy = refused.iter().find(|(nr, _)| *nr == row.x86);
-        calls.push((
-            row.x86,
-            match by_policy {
-                Some((_, errno)) => Decision::Always(refuse(*errno as i32)),
-                None => decision(row, profile)?,
-            },
-        ));
+        let own = decision(row, profile)?;
+        let decision = if refused.contains(&row.x86) {
+            Decision::Always(Action::Notify)
+        } else if heard.contains(&row.x86) && super::calls::can_be_heard(&row.x86) {
+            hearing(own)
+        } else {
+            own
+        };
+        calls.push((row.x86, decision));
     }
     calls.push((EXEC_PRIVATE, Decision::Always(Action::Notify)));
     calls.extend(
@@ -147,6 +149,58 @@ pub fn ears(fd: Option<i32>) -> Result<Vec<sock_filter>, Error> {
     };
     let calls = super::ears::READS.map(|nr| (nr as u32, hears.clone()));
     bpf::compile(&calls, Action::Allow)
+}
+
+/// The same, but the supervisor hears of what the kernel would serve.
+fn hearing(decision: Decision) -> Decision {
+    let told = |action| match action {
+        Action::Allow => Action::Notify,
+        other => other,
+    };
+    match decision {
+        Decision::Always(action) => Decision::Always(told(action)),
+        Decision::Switch {
+            arg,
+            arms,
+            otherwise,
+        } => Decision::Switch {
+            arg,
+            arms: arms
+                .into_iter()
+                .map(|(value, decision)| (value, hearing(decision)))
+                .collect(),
+            otherwise: Box::new(hearing(*otherwise)),
+        },
+        Decision::Chain { cases, otherwise } => Decision::Chain {
+            cases: cases
+                .into_iter()
+                .map(|(rule, action)| (rule, told(action)))
+                .collect(),
+            otherwise: told(otherwise),
+        },
+    }
+}
+
+/// What [`decision`] comes to for these arguments, in the words of the table.
+pub fn outcome(row: &Row, profile: &Profile, args: &[u64; 6]) -> Outcome {
+    let outcome = match row.mechanism {
+        Mechanism::Native | Mechanism::Guarded => Outcome::Native,
+        Mechanism::Identify if profile.copies => Outcome::Notify,
+        Mechanism::Meter if profile.metered => Outcome::Notify,
+        Mechanism::Identify | Mechanism::Meter => Outcome::Native,
+        Mechanism::Notify => Outcome::Notify,
+        Mechanism::Trace => Outcome::Trace,
+        Mechanism::Number => Outcome::Number,
+        Mechanism::Retell => Outcome::Retell,
+        Mechanism::Renumber => Outcome::Renumber,
+        Mechanism::Refuse(errno) => Outcome::Refuse(errno as i32),
+        Mechanism::Fake => Outcome::Fake,
+        Mechanism::Check("ioctl", rule) if profile.metered => {
+            rules::no_clones(rule(profile.net)).decide(args)
+        }
+        Mechanism::Check(_, rule) => rule(profile.net).decide(args),
+    };
+    outcome.for_numbers(profile.renumbers)
 }
 
 /// What happens to one call.

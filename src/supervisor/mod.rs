@@ -17,18 +17,22 @@
 
 mod act;
 mod approve;
+pub mod ask;
+pub mod calls;
 mod change;
 mod cpus;
 mod ears;
 mod exec;
 pub mod filter;
 mod guard;
+pub mod hear;
 mod inject;
 mod mailbox;
 mod metered;
 mod others;
 mod peer;
 mod renumber;
+pub mod second;
 mod send;
 mod service;
 mod sleep;
@@ -47,9 +51,8 @@ use crate::policy::Policy;
 use crate::syscall::rules::Net;
 pub use crate::task::Pids;
 use crate::task::Registry;
-use crate::trace::Log;
+use crate::trace::{Ledger, Log};
 use crate::vfs::Vfs;
-use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex};
 
@@ -71,27 +74,26 @@ pub struct Setup {
     pub env: Vec<CString>,
     /// Its working directory, a path of the view.
     pub cwd: CString,
-    /// Calls that the policy refuses whatever their arguments, by number, and with what.
-    pub refused: Vec<(u32, crate::sys::Errno)>,
-    /// Where refusals are counted.
-    pub denials: Option<Arc<Denials>>,
+    /// Calls that the policy refuses whatever their arguments.
+    pub refused: Vec<calls::Refused>,
+    /// Where refusals are entered.
+    pub ledger: Option<Arc<Ledger>>,
+    /// Who hears what calls want.
+    pub witness: Option<Arc<dyn hear::Witness>>,
+    /// Who decides where the user is to be asked.
+    pub asker: Option<Arc<dyn ask::Asker>>,
     /// One line per call that reaches the supervisor.
     pub log: Option<Log>,
-    /// Tell each refusal on standard error.
-    pub tell_denials: bool,
     /// Count calls and time.
     pub count: bool,
 }
-
-/// Refused calls, counted by the rule that refused them.
-pub type Denials = Mutex<BTreeMap<String, u64>>;
 
 /// How the first program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It exited with this status.
     Exited(i32),
-    /// This signal killed it.
+    /// This signal killed it; SIGSYS: a rule of the policy.
     Signaled(i32),
     /// It never ran: exec failed with this errno.
     NotStarted(crate::sys::Errno),
@@ -139,8 +141,10 @@ struct Shared {
     tasks: Arc<Registry>,
     listener: Arc<Listener>,
     log: Option<Log>,
-    denials: Option<Arc<Denials>>,
-    tell_denials: bool,
+    ledger: Option<Arc<Ledger>>,
+    witness: Option<Arc<dyn hear::Witness>>,
+    asker: Option<Arc<dyn ask::Asker>>,
+    calls: calls::Calls,
     stats: Option<stats::Stats>,
     sleepers: sleep::Sleepers,
     peers: Arc<peer::Peers>,

@@ -1,10 +1,13 @@
 //! Serving a call: decode, plan, decide, perform, answer.
 
 use super::act::{Done, Hands};
+use super::ask::{self, Question};
+use super::calls::{self, Verdict};
 use super::filter::{self, EXEC_PRIVATE};
+use super::hear::{self, Notebook, Told};
 use super::{Shared, approve};
 use crate::mechanism::notify::{Notification, Reply};
-use crate::policy::{Access, Ask, Rule, Verdict};
+use crate::policy::{self, Access, Ask};
 use crate::sys::{self, Errno};
 use crate::syscall::plan::{Act, Cx, Plan};
 use crate::syscall::table::{self, Row};
@@ -12,7 +15,7 @@ use crate::task::{Errand, ExecPlan, ExecState, GuestMem as _, Handover, Task};
 use bumpalo::Bump;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Times that a call is planned anew because somebody replaced a name by a link meanwhile.
@@ -36,6 +39,8 @@ pub(super) struct Worker<'s> {
     buffer: Vec<u8>,
     umask: u32,
     notes: Option<RefCell<String>>,
+    /// What is noted for those who want to hear of files.
+    notebook: Option<Notebook>,
     /// The last caller, and how many calls it has made since another one came.
     last: (i32, u32),
 }
@@ -44,22 +49,31 @@ pub(super) struct Worker<'s> {
 const ALONE: u32 = 4;
 
 /// A refusal, for those who want to know.
-struct Denial<'p> {
-    access: Access,
-    rule: Option<&'p Rule>,
+pub(super) struct Denial<'p> {
+    /// What was wanted of a file; `None`: it is the call that is refused.
+    pub(super) access: Option<Access>,
+    /// The rule; `None`: there is none.
+    pub(super) by: Option<&'p str>,
+    /// Which of the questions of the plan.
+    pub(super) which: usize,
+    /// It ends the run.
+    pub(super) kills: bool,
 }
 
 impl<'s> Worker<'s> {
     pub(super) fn new(shared: &'s Arc<Shared>) -> Self {
         let umask = 0o077;
         sys::fs::umask(umask);
-        let listened = shared.log.is_some() || shared.tell_denials;
+        let tells = shared.ledger.as_ref().is_some_and(|ledger| ledger.tells());
+        let heard = tells || shared.witness.is_some() || shared.policy.asks();
+        let listened = heard || shared.log.is_some();
         Self {
             shared,
             arena: Bump::with_capacity(16 * 1024),
             buffer: Vec::with_capacity(32 * 1024),
             umask,
             notes: listened.then(RefCell::default),
+            notebook: heard.then(Notebook::default),
             last: (0, 0),
         }
     }
@@ -167,6 +181,9 @@ impl<'s> Worker<'s> {
         if let Some(notes) = &self.notes {
             notes.borrow_mut().clear();
         }
+        if let Some(notebook) = &self.notebook {
+            notebook.clear();
+        }
         (self.shared.stats.is_some() || self.shared.log.is_some()).then(Instant::now)
     }
 
@@ -179,14 +196,13 @@ impl<'s> Worker<'s> {
         start: Option<Instant>,
     ) -> Result<Done, Errno> {
         let row = table::row(nr);
-        let (done, denial) = self.decide_and_do(row, task, registers);
-        if let Some(denial) = &denial {
-            if let Some(denials) = &self.shared.denials {
-                let by = denial.rule.map_or("no rule", |rule| rule.origin.as_str());
-                let mut denials = denials.lock().unwrap_or_else(PoisonError::into_inner);
-                *denials.entry(by.to_owned()).or_default() += 1;
-            }
-            self.tell(row, task, denial, &done);
+        let (done, denial) = self.by_itself(nr, row, task, registers);
+        if denial.is_some() || self.notebook.is_some() {
+            self.tell(row, task, registers, denial.as_ref(), &done);
+        }
+        // Once it is told: the report ends with the guests.
+        if denial.as_ref().is_some_and(|denial| denial.kills) {
+            calls::kill_all(self.shared, task);
         }
         if let (Some(log), Some(start)) = (&self.shared.log, start) {
             let notes = self.notes.as_ref().map(RefCell::borrow);
@@ -195,7 +211,7 @@ impl<'s> Worker<'s> {
                 task,
                 row,
                 notes,
-                denial.as_ref().and_then(|d| d.rule),
+                denial.as_ref().and_then(|denial| denial.by),
                 &shown(&done),
                 start.elapsed(),
             );
@@ -232,16 +248,35 @@ impl<'s> Worker<'s> {
         }
     }
 
-    fn decide_and_do(
+    /// Judges a call by itself, and then by what it names.
+    fn by_itself(
         &mut self,
+        nr: u32,
         row: Option<&'static Row>,
         task: &Arc<Task>,
         registers: &[u64; 6],
     ) -> (Result<Done, Errno>, Option<Denial<'s>>) {
         let shared = self.shared;
-        let Some(handler) = row.and_then(|r| r.handler) else {
-            return (Err(Errno::ENOSYS), None);
-        };
+        if let Some((verdict, denial)) = shared.calls.refusal(nr) {
+            note_registers(self.notes.as_ref(), row, registers);
+            let errno = match verdict {
+                Verdict::Deny(errno) => errno,
+                Verdict::Kill => Errno::EPERM,
+            };
+            return (Err(errno), Some(denial));
+        }
+        self.decide_and_do(nr, row, task, registers)
+    }
+
+    fn decide_and_do(
+        &mut self,
+        nr: u32,
+        row: Option<&'static Row>,
+        task: &Arc<Task>,
+        registers: &[u64; 6],
+    ) -> (Result<Done, Errno>, Option<Denial<'s>>) {
+        let shared = self.shared;
+        let handler = row.and_then(|row| row.handler);
         // From here to the end the tracer doesn't reap this task, so its id stays its own.
         let _serving = task.serve();
         let mm = task.group.mm();
@@ -254,6 +289,7 @@ impl<'s> Worker<'s> {
             net: shared.net,
             registers,
             notes: self.notes.as_ref(),
+            sight: self.notebook.as_ref().map(|notebook| &notebook.sight),
         };
         let who = cx.caller();
         let mut hands = Hands {
@@ -267,11 +303,23 @@ impl<'s> Worker<'s> {
             cpus: &shared.cpus,
         };
         for _ in 0..LOOKS {
-            let mut plan = match handler(&cx, registers) {
+            let plan = match (shared.calls.otherwise(nr, registers), handler) {
+                (Some(act), _) => {
+                    note_registers(self.notes.as_ref(), row, registers);
+                    Ok(Plan::act(act))
+                }
+                (None, Some(handler)) => handler(&cx, registers),
+                (None, None) => Err(Errno::ENOSYS),
+            };
+            let mut plan = match plan {
                 Ok(plan) => plan,
                 Err(errno) => return (Err(errno), None),
             };
-            if let Some((errno, denial)) = refused(shared, &plan) {
+            if let Some(notebook) = &self.notebook {
+                notebook.note(&shared.vfs, &plan);
+            }
+            let notebook = self.notebook.as_ref();
+            if let Some((errno, denial)) = refused(shared, task, row, notebook, &plan) {
                 let errno = match errno {
                     Errno::EROFS => hands.sooner_than_read_only(&plan.act).unwrap_or(errno),
                     other => other,
@@ -296,49 +344,81 @@ impl<'s> Worker<'s> {
                 shared.bell.ring();
             }
             match hands.perform(plan.act) {
-                Ok(Done::LookAgain) => {}
+                Ok(Done::LookAgain) => {
+                    if let Some(notebook) = &self.notebook {
+                        notebook.clear();
+                    }
+                }
                 done => return (done, None),
             }
         }
         (Err(Errno::ELOOP), None)
     }
 
+    /// Tells those who listen what has come of a call.
     fn tell(
         &self,
-        row: Option<&Row>,
+        row: Option<&'static Row>,
         task: &Task,
-        denial: &Denial<'_>,
+        registers: &[u64; 6],
+        denial: Option<&Denial<'_>>,
         done: &Result<Done, Errno>,
     ) {
-        if !self.shared.tell_denials {
-            return;
-        }
         let notes = self.notes.as_ref().map(RefCell::borrow);
-        let notes = notes.as_ref().map_or("", |n| n.as_str());
-        let name = row.map_or("?", |r| r.name);
-        let because = denial
-            .rule
-            .map_or("no rule allows it", |r| r.origin.as_str());
-        crate::trace::tell(&format!(
-            "denied: {name}({notes}) = {}\n  because: {because}\n  wanted: to {} (task {})",
-            shown(done),
-            denial.access,
-            task.number
-        ));
+        let told = Told {
+            row,
+            task,
+            registers,
+            arguments: notes.as_ref().map_or("", |notes| notes.as_str()),
+            answer: &shown(done),
+            denial,
+            failed: done.is_err(),
+        };
+        hear::tell(self.shared, &told, self.notebook.as_ref());
+    }
+}
+
+/// Notes the arguments of a call that no handler decodes.
+fn note_registers(notes: Option<&RefCell<String>>, row: Option<&Row>, registers: &[u64; 6]) {
+    if let (Some(notes), Some(row)) = (notes, row) {
+        *notes.borrow_mut() = calls::arguments(row, registers);
     }
 }
 
 /// The first question of the plan that the policy answers with no.
-fn refused<'s>(shared: &'s Shared, plan: &Plan<'_>) -> Option<(Errno, Denial<'s>)> {
-    plan.asks.iter().find_map(|ask| {
-        let decision = shared.policy.decide(*ask);
+fn refused<'s>(
+    shared: &'s Shared,
+    task: &Task,
+    row: Option<&Row>,
+    notebook: Option<&Notebook>,
+    plan: &Plan<'_>,
+) -> Option<(Errno, Denial<'s>)> {
+    plan.asks.iter().enumerate().find_map(|(which, wanted)| {
+        let decision = shared.policy.decide(*wanted);
         match decision.verdict {
-            Verdict::Allow => None,
-            Verdict::Deny(errno) => Some((
+            policy::Verdict::Allow => None,
+            policy::Verdict::Ask(_)
+                if notebook
+                    .and_then(|notebook| notebook.path_of(which))
+                    .is_some_and(|path| {
+                        let question = Question {
+                            task: task.number,
+                            call: row.map_or("?", |row| row.name),
+                            access: wanted.access,
+                            path: &path,
+                        };
+                        ask::may(shared, &question)
+                    }) =>
+            {
+                None
+            }
+            policy::Verdict::Deny(errno) | policy::Verdict::Ask(errno) => Some((
                 errno,
                 Denial {
-                    access: ask.access,
-                    rule: decision.because,
+                    access: Some(wanted.access),
+                    by: decision.because.map(|rule| rule.origin.as_str()),
+                    which,
+                    kills: false,
                 },
             )),
         }
@@ -352,7 +432,7 @@ fn may_make(shared: &Shared, asks: &[Ask]) -> bool {
             access: Access::CREATE,
             ..*ask
         };
-        shared.policy.decide(making).verdict == Verdict::Allow
+        shared.policy.decide(making).verdict == policy::Verdict::Allow
     })
 }
 

@@ -9,6 +9,7 @@
 //! become the tracer
 //! ```
 
+use super::calls::Calls;
 use super::cpus::Cpus;
 use super::mailbox::Mailbox;
 use super::peer::Peers;
@@ -47,14 +48,17 @@ struct Pipes {
 }
 
 /// Runs the setup to its end.
-pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Error> {
+pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Error> {
     let profile = filter::Profile {
         net: setup.net,
         copies: setup.vfs.has_copies(),
         metered: setup.vfs.is_metered(),
         renumbers: setup.pids != Pids::Host,
     };
-    let program = filter::program_refusing(&profile, &setup.refused)?;
+    let heard = setup.witness.as_ref().map_or_else(Vec::new, |w| w.calls());
+    let calls = Calls::new(profile, std::mem::take(&mut setup.refused), &heard);
+    let refused: Vec<u32> = calls.refused().collect();
+    let program = filter::program_with(&profile, &refused, &heard)?;
     // By whom the terminal is opened anew depends on the privileges.
     let mut terminals = Terminals::of_caller().map_err(cannot(
         "making a terminal for the program",
@@ -136,8 +140,9 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         policy,
         net,
         log,
-        denials,
-        tell_denials,
+        ledger,
+        witness,
+        asker,
         count,
         ..
     } = setup;
@@ -150,8 +155,10 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
         tasks,
         listener,
         log,
-        denials,
-        tell_denials,
+        ledger,
+        witness,
+        asker,
+        calls,
         stats: count.then(Stats::new),
         sleepers: Sleepers::default(),
         peers,
@@ -176,6 +183,8 @@ pub(super) fn run(setup: Setup) -> Result<(Outcome, Option<stats::Summary>), Err
     }
     let mut failure = [0u8; 4];
     let outcome = match nix::unistd::read(&said, &mut failure) {
+        // As if the kernel had: seccomp(2), SECCOMP_RET_KILL_PROCESS.
+        _ if shared.calls.have_killed() => Outcome::Signaled(libc::SIGSYS),
         Ok(4) => Outcome::NotStarted(Errno::from_raw(i32::from_ne_bytes(failure))),
         _ => ended.unwrap_or(Outcome::Signaled(libc::SIGKILL)),
     };
@@ -188,6 +197,7 @@ fn working_directory(setup: &Setup, tasks: &Registry) -> Result<Arc<Dir>, Error>
         tgid: 0,
         tid: 0,
         tasks,
+        sight: None,
     };
     let root = Arc::clone(setup.vfs.root());
     setup

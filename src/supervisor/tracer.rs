@@ -5,6 +5,7 @@
 //!
 //! Exec: `supervisor::exec`. Calls with numbers of processes in them: `supervisor::renumber`.
 
+use super::calls;
 use super::cpus;
 use super::filter::{
     EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, NUMBERS_TRACE_DATA, guarded_number,
@@ -266,6 +267,7 @@ impl<'s> Tracer<'s> {
         };
         let call = sp::seccomp_stop(tid)?;
         let nr = call.nr as u32;
+        calls::tell_stopped(self.shared, &task, nr, &call.args);
         // The number, too: a filter of the guest's own may say the same word about any other.
         if call.data == u32::from(GUARD_TRACE_DATA) && GUARDED.contains(&nr) {
             return guard::at_stop(&task, nr, &call.args);
@@ -330,7 +332,8 @@ impl<'s> Tracer<'s> {
     }
 
     fn was_notified(&self, regs: &Regs) -> bool {
-        if guarded_number(regs.orig_rax as u32).is_some() {
+        let nr = regs.orig_rax as u32;
+        if guarded_number(nr).is_some() || self.shared.calls.is_notified(nr) {
             return true;
         }
         let Some(row) = table::row(regs.orig_rax as u32) else {

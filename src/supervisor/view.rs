@@ -1,5 +1,6 @@
 //! The view of a run without a policy file: defaults and flags become mounts and rules.
 
+pub mod audit;
 mod identity;
 mod names;
 mod network;
@@ -83,6 +84,8 @@ pub struct Stores<'s> {
     pub make: StoreFor<'s>,
     /// The user has named one: without it nothing is run.
     pub named: bool,
+    /// Files of the host that sbox writes during the run: no guest sees them.
+    pub own: Vec<PathBuf>,
 }
 
 /// Why a view can't be built: what was asked for, and what is wrong with it.
@@ -318,13 +321,15 @@ impl Builder {
 
     /// What we keep for ourselves on the host is in no view, whatever else is: a guest that could write
     /// there would choose what we open.
-    fn hide_own(&mut self) {
+    fn hide_own(&mut self, files: &[PathBuf]) {
         let layers = self.layers.iter().map(|dir| real(dir));
         // Other runs of this user may have other temporary directories.
         let base = self.scratch.base();
         let others = ["/tmp", "/var/tmp"].map(Path::new).into_iter();
         let others = others.filter_map(|dir| Some(dir.join(base.file_name()?)));
-        let own: Vec<PathBuf> = layers.chain(others).chain([base.to_owned()]).collect();
+        let files = files.iter().map(|file| real(file));
+        let all = layers.chain(others).chain([base.to_owned()]).chain(files);
+        let own: Vec<PathBuf> = all.collect();
         let mut places = Vec::new();
         for (mount, own) in self
             .mounts
@@ -332,7 +337,7 @@ impl Builder {
             .flat_map(|m| own.iter().map(move |o| (m, o)))
         {
             let shown: Vec<&[u8]> = match &mount.source {
-                Source::Dir(object) => vec![&object.path.0],
+                Source::Dir(object) | Source::File(object) => vec![&object.path.0],
                 Source::Cow(tree) => tree.layers.iter().map(|path| &*path.0).collect(),
                 _ => continue,
             };
@@ -414,7 +419,7 @@ impl View {
             b.wish(wish, stores)?;
         }
         b.second_machine_id(&machine);
-        b.hide_own();
+        b.hide_own(&stores.own);
         notes.extend(wishes.iter().map(describe));
         notes.push(match net {
             Net::None => "no network".to_owned(),
@@ -464,7 +469,8 @@ impl Builder {
                     access: Access::WRITE,
                     rule,
                 };
-                matches!(policy.decide(ask).verdict, Verdict::Allow)
+                // What the user may allow counts as allowed.
+                !matches!(policy.decide(ask).verdict, Verdict::Deny(_))
             })
             .collect();
         let vfs =

@@ -3,7 +3,7 @@
 use super::rules::Net;
 use crate::policy::{Access, Ask, RuleId};
 use crate::task::{ExecPlan, GuestMem, Registry, Task};
-use crate::vfs::{Caller, Dir, Inode, Listing, Place, Vfs};
+use crate::vfs::{Caller, Dir, Inode, Listing, Place, Sight, Vfs};
 use arrayvec::ArrayVec;
 use bumpalo::Bump;
 use std::cell::RefCell;
@@ -32,6 +32,8 @@ pub struct Cx<'a> {
     pub registers: &'a [u64; 6],
     /// Where decoded arguments are noted, if somebody listens.
     pub notes: Option<&'a RefCell<String>>,
+    /// Where walks note what they come upon, if somebody listens.
+    pub sight: Option<&'a Sight>,
 }
 
 impl<'a> Cx<'a> {
@@ -51,6 +53,7 @@ impl<'a> Cx<'a> {
             tgid: self.task.group.tgid,
             tid: self.task.tid,
             tasks: self.tasks,
+            sight: self.sight,
         }
     }
 

@@ -1,6 +1,12 @@
-//! What crossed the boundary, for people.
+//! What crossed the boundary, and what didn't, for people and programs.
 
-use crate::policy::Rule;
+pub mod advice;
+pub mod ledger;
+pub mod report;
+
+pub use ledger::{End, Incident, Kind, Ledger};
+pub use report::{Record, Report};
+
 use crate::syscall::table::Row;
 use crate::task::Task;
 use std::fs::File;
@@ -31,13 +37,13 @@ impl Log {
         task: &Task,
         row: Option<&Row>,
         arguments: &str,
-        denied_by: Option<&Rule>,
+        denied_by: Option<&str>,
         reply: &str,
         time: Duration,
     ) {
         let name = row.map_or("?", |r| r.name);
         let verdict = denied_by
-            .map(|r| format!("  denied: {}", r.origin))
+            .map(|by| format!("  denied: {by}"))
             .unwrap_or_default();
         let us = time.as_secs_f64() * 1e6;
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);

@@ -30,6 +30,7 @@ pub mod path;
 mod readdir;
 mod resolve;
 mod scratch;
+mod sight;
 mod tasks;
 
 pub use dir::{Dir, Inode};
@@ -40,6 +41,7 @@ pub use readdir::Listing;
 pub(crate) use readdir::to_old_layout;
 pub use resolve::{Follow, Found, Last, Place, Scope};
 pub use scratch::Scratch;
+pub use sight::{Met, Sight, Sighting};
 pub use tasks::{Caller, Tasks};
 
 use crate::policy::RuleId;

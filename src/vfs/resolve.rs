@@ -16,7 +16,7 @@ use super::dir::{Dir, DirKind};
 use super::fs::{Magic, SynthDir, SynthFile, SynthNode};
 use super::mount::{MountId, NodeId, Source};
 use super::path::{VPath, components};
-use super::{Caller, Vfs};
+use super::{Caller, Met, Vfs};
 use crate::policy::RuleId;
 use crate::sys::{self, Errno};
 use bumpalo::Bump;
@@ -122,7 +122,14 @@ impl Vfs {
         arena: &'a Bump,
     ) -> sys::Result<Place<'a>> {
         check_path(path)?;
-        self.walk(who).locate(start, path.to_bytes(), arena)
+        let place = self.walk(who).locate(start, path.to_bytes(), arena);
+        if let Some(sight) = who.sight {
+            match &place {
+                Ok(place) => self.tell_end(sight, place, Met::Name),
+                Err(_) => sight.failed(start, path.to_bytes()),
+            }
+        }
+        place
     }
 
     /// Walks to what `path` names and looks at it.
@@ -135,7 +142,14 @@ impl Vfs {
         arena: &'a Bump,
     ) -> sys::Result<Found<'a>> {
         check_path(path)?;
-        self.walk(who).find(start, path.to_bytes(), follow, arena)
+        let found = self.walk(who).find(start, path.to_bytes(), follow, arena);
+        if let Some(sight) = who.sight {
+            match &found {
+                Ok(found) => self.tell_found(sight, found),
+                Err(_) => sight.failed(start, path.to_bytes()),
+            }
+        }
+        found
     }
 
     /// [`Vfs::find`] within the limits of openat2(2).
@@ -152,8 +166,14 @@ impl Vfs {
             return self.find(who, start, path, follow, arena);
         }
         check_path(path)?;
-        self.walk(who)
-            .find_within(start, path.to_bytes(), follow, scope, arena)
+        let mut walk = self.walk(who);
+        let found = walk.find_within(start, path.to_bytes(), follow, scope, arena);
+        if let Some(sight) = who.sight
+            && let Ok(found) = &found
+        {
+            self.tell_found(sight, found);
+        }
+        found
     }
 }
 
@@ -328,7 +348,10 @@ impl<'v> Walk<'v> {
         match self.child(dir, name, &arena)? {
             Place::Dir(found, _) => Ok(found),
             Place::Name { name, pinned, .. } => self.step_on_host(dir, name, pinned),
-            Place::Link { text, .. } => self.follow_to_dir(dir, text),
+            Place::Link { text, .. } => {
+                self.tell(dir, name, Met::Link);
+                self.follow_to_dir(dir, text)
+            }
             Place::Absent { .. } => Err(Errno::ENOENT),
             Place::Magic(link) => {
                 self.count_link()?;
@@ -353,6 +376,9 @@ impl<'v> Walk<'v> {
         if let Some(node) = node
             && let Some(place) = self.mounted(dir, bare, node, arena)?
         {
+            if matches!(place, Place::Absent { .. }) {
+                self.tell(dir, bare, Met::Nothing);
+            }
             return Ok(place);
         }
         match dir.synth() {
@@ -376,10 +402,13 @@ impl<'v> Walk<'v> {
                         text: arena.alloc_slice_copy(&text),
                     }),
                     SynthNode::Magic(link) => Ok(Place::Magic(link)),
-                    SynthNode::Absent => Ok(Place::Absent {
-                        dir: Arc::clone(dir),
-                        hidden: false,
-                    }),
+                    SynthNode::Absent => {
+                        self.tell(dir, bare, Met::Nothing);
+                        Ok(Place::Absent {
+                            dir: Arc::clone(dir),
+                            hidden: false,
+                        })
+                    }
                 }
             }
         }
@@ -437,6 +466,13 @@ impl<'v> Walk<'v> {
                 Place::Dir(found, Last::Mounted)
             }
         }))
+    }
+
+    /// Tells what stands at a name on the way.
+    fn tell(&self, dir: &Dir, name: &[u8], met: Met) {
+        if let Some(sight) = self.who.sight {
+            sight.at(dir, name, met);
+        }
     }
 
     fn mount_root(&self, id: MountId, node: NodeId) -> sys::Result<Arc<Dir>> {
@@ -564,6 +600,7 @@ impl<'v> Walk<'v> {
         if let Some(path) = &dir.path {
             self.vfs.cache.pass_link(path.join(name.to_bytes()));
         }
+        self.tell(dir, name.to_bytes(), Met::Link);
         self.follow_to_dir(dir, text)
     }
 
@@ -665,7 +702,11 @@ impl<'v> Walk<'v> {
         // One trailing slash says as much as several.
         let from = bare.len() - last.len();
         let to = (bare.len() + 1).min(rest.len());
-        self.child(&dir, rest.get(from..to).unwrap_or(last), arena)
+        let place = self.child(&dir, rest.get(from..to).unwrap_or(last), arena)?;
+        if matches!(place, Place::Synth(_) | Place::Link { .. }) {
+            self.tell(&dir, last, Met::There);
+        }
+        Ok(place)
     }
 
     fn find<'a>(
@@ -731,6 +772,7 @@ impl<'v> Walk<'v> {
                 }
             };
             self.count_link()?;
+            self.tell(link.0, split(bare).1, Met::Link);
             start = Arc::clone(link.0);
             path = link.1;
             must_be_dir |= path.last() == Some(&b'/');

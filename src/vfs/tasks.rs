@@ -1,6 +1,6 @@
 //! Who calls, and which processes there are: what the file system needs to know of tasks, for `/proc`.
 
-use super::Dir;
+use super::{Dir, Sight};
 use crate::sys;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -40,4 +40,6 @@ pub struct Caller<'c> {
     pub tid: i32,
     /// All tasks of the sandbox.
     pub tasks: &'c dyn Tasks,
+    /// Where walks note what they come upon, if somebody listens.
+    pub sight: Option<&'c Sight>,
 }

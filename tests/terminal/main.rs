@@ -1,7 +1,8 @@
 //! Terminals: a guest that has one behaves in it as it does outside, and the caller's comes to no harm.
 //!
 //! `screens` are scenes of people at work, played in tmux(1) natively and in sbox, whose screens must be the same. `lives` and
-//! `modes` are runs on a pty of the test's own: streams, signals, ends of all kinds, and what is put back then.
+//! `modes` are runs on a pty of the test's own: streams, signals, ends of all kinds, and what is put back then; `ask` are answers
+//! to questions of a policy.
 
 #![allow(
     clippy::expect_used,
@@ -10,6 +11,7 @@
     reason = "a test panics to fail"
 )]
 
+mod ask;
 mod lives;
 mod modes;
 mod pty;
@@ -20,7 +22,8 @@ mod support;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut all = lives::tests();
+    let mut all = ask::tests();
+    all.extend(lives::tests());
     all.extend(modes::tests());
     all.extend(screens::tests());
     support::main(all)

@@ -4,14 +4,14 @@ use super::Which;
 use crate::cli::exit::Exit;
 use crate::cli::term::{self, Kind};
 use crate::policy::lang::{Gap, Sheets};
+use crate::supervisor::calls::{Refused, Verdict};
 use crate::supervisor::view::policy;
-use crate::sys::Errno;
 use crate::syscall::table::{Mechanism, TABLE, by_name};
 use std::ffi::{CString, OsString};
 
 /// Calls that sbox makes in the program itself: between the filter and the first instruction, at the
 /// hand-over of descriptors, and for the guard of datagram sockets.
-const NEEDED: [&str; 12] = [
+pub const NEEDED: [&str; 12] = [
     "execve",
     "exit",
     "exit_group",
@@ -26,22 +26,32 @@ const NEEDED: [&str; 12] = [
     "prctl",
 ];
 
-/// Reads the policy of a run, and refuses what can't be enforced.
-pub fn load(which: &Which) -> Result<Sheets, Exit> {
-    let sheets = which.load()?;
+/// Reads the policy of a run, and refuses what can't be enforced. With it the gaps that it takes on.
+pub fn load(which: &Which) -> Result<(Sheets, Vec<String>), Exit> {
+    without_gaps(which.load()?)
+}
+
+/// Refuses a policy with gaps, unless it takes them on.
+pub fn without_gaps(sheets: Sheets) -> Result<(Sheets, Vec<String>), Exit> {
     let gaps = gaps(&sheets);
+    let best_effort = sheets.all.iter().all(|sheet| sheet.best_effort);
+    let kind = if best_effort {
+        Kind::Warning
+    } else {
+        Kind::Error
+    };
+    let mut told = Vec::new();
     for gap in &gaps {
-        term::message(
-            Kind::Error,
-            &format!(
-                "can't enforce {}\n  because: {}",
-                sheets.tell(gap.id),
-                gap.why
-            ),
+        let text = format!(
+            "can't enforce {}\n  because: {}",
+            sheets.tell(gap.id),
+            gap.why
         );
+        term::message(kind, &text);
+        told.push(format!("{}: {}", sheets.tell(gap.id), gap.why));
     }
-    if gaps.is_empty() {
-        Ok(sheets)
+    if gaps.is_empty() || best_effort {
+        Ok((sheets, told))
     } else {
         Err(Exit::CannotEnforce)
     }
@@ -80,13 +90,25 @@ pub(super) fn gaps(sheets: &Sheets) -> Vec<Gap> {
     all
 }
 
-/// Numbers of the calls that the filter refuses, with what.
-pub fn refused(sheets: &Sheets) -> Vec<(u32, Errno)> {
+/// The calls that are refused whatever their arguments.
+pub fn refused(sheets: &Sheets) -> Vec<Refused> {
     let one = |row: &crate::syscall::table::Row| {
         // The default reaches only what no program needs to start; sbox's own calls are among those.
         let refusal = sheets.refuses(row.name, row.class.group());
-        let (errno, _) = refusal.filter(|_| !NEEDED.contains(&row.name))?;
-        Some((row.x86, errno))
+        let (errno, id) = refusal.filter(|_| !NEEDED.contains(&row.name))?;
+        let kills = id.is_some_and(|id| {
+            let mut rules = sheets.all.iter().flat_map(|sheet| &sheet.calls.rules);
+            rules.any(|rule| rule.id == id && rule.kill)
+        });
+        Some(Refused {
+            nr: row.x86,
+            verdict: if kills {
+                Verdict::Kill
+            } else {
+                Verdict::Deny(errno)
+            },
+            by: id.map(|id| sheets.tell(id)),
+        })
     };
     TABLE.iter().filter_map(one).collect()
 }

@@ -98,8 +98,19 @@ pub(super) fn show(sheets: &Sheets, flat: bool) -> Exit {
                 .map(|rule| sheets.sources.place(rule.at))
                 .unwrap_or_default()
         };
-        let root = if sheet.host_root { "host" } else { "empty" };
+        let view = &sheet.view;
+        // Another root stands at / below.
+        let root = if view.host_root { "host" } else { "empty" };
         let _ = writeln!(out, "{whose}sbox = 1\n\n[view]\nroot = \"{root}\"");
+        if let Some(own) = view.own_pids {
+            let pids = if own { "own" } else { "host" };
+            let _ = writeln!(out, "pids = \"{pids}\"");
+        }
+        for (key, value) in [("hostname", &view.hostname), ("cwd", &view.cwd)] {
+            if let Some(value) = value {
+                let _ = writeln!(out, "{key} = {value:?}");
+            }
+        }
         if !sheet.mounts.is_empty() {
             let _ = writeln!(out, "\n[view.mounts]");
         }

@@ -97,11 +97,13 @@ impl Which {
 }
 
 /// Names that policies may use.
-fn words() -> Words {
+pub(super) fn words() -> Words {
+    use crate::supervisor::view::check_hostname;
     use crate::syscall::table::{Class, TABLE};
     Words {
         calls: TABLE.iter().map(|row| row.name).collect(),
         groups: Class::ALL.iter().map(|class| class.group()).collect(),
+        hostname: Some(|name| check_hostname(name).is_ok()),
     }
 }
 
@@ -163,12 +165,25 @@ fn format(file: &std::path::Path, check: bool) -> Exit {
         );
         return Exit::Refused;
     }
-    // Beside it first, so that the policy is never half a one.
+    replace(file, &tidied).map_or_else(|error| fail(error.to_string()), |()| Exit::Ok)
+}
+
+/// Puts a policy in the place of one, or where none is: beside it first, so that it is never half a one.
+pub(super) fn replace(file: &std::path::Path, text: &str) -> std::io::Result<()> {
+    // A link's target is meant, not the link.
+    let file = match fs::canonicalize(file) {
+        Ok(file) => file,
+        Err(_) => file.to_owned(),
+    };
+    let mode = match fs::metadata(&file) {
+        Ok(meta) => Some(meta.permissions()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
     let beside = file.with_extension("toml.new");
-    let kept = fs::metadata(file).map(|meta| meta.permissions());
-    let written = kept
-        .and_then(|mode| fs::write(&beside, tidied).map(|()| mode))
-        .and_then(|mode| fs::set_permissions(&beside, mode))
-        .and_then(|()| fs::rename(&beside, file));
-    written.map_or_else(|error| fail(error.to_string()), |()| Exit::Ok)
+    fs::write(&beside, text)?;
+    if let Some(mode) = mode {
+        fs::set_permissions(&beside, mode)?;
+    }
+    fs::rename(&beside, &file)
 }

@@ -10,6 +10,8 @@ pub struct CallRule {
     pub key: String,
     /// Refused with this; `None`: allowed, as far as sbox can.
     pub refuse: Option<Errno>,
+    /// The refusal kills.
+    pub kill: bool,
     /// It is of `[forbid]`.
     pub forbid: bool,
     /// The rule.

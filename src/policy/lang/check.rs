@@ -6,7 +6,7 @@ use super::merge::Merged;
 use super::read::{Raw, Setting};
 use super::value::{ACTIONS, Says, WORDS};
 use super::vars::{Vars, World};
-use super::{Env, Gap, RuleInfo, Sheet, Sheets, Words};
+use super::{Env, Gap, RuleInfo, Sheet, Sheets, ViewKeys, Words};
 use crate::policy::files::{Effect, FileRule, Files};
 use crate::policy::glob::{self, Pattern};
 use crate::policy::{Access, RuleId};
@@ -219,19 +219,19 @@ impl Checker<'_> {
         let mut mounts = Vec::new();
         let mut env = Env::default();
         let mut calls = Calls::default();
-        let (mut host_root, mut cwd, mut net) = (true, None, false);
+        let mut view = ViewKeys {
+            host_root: true,
+            ..ViewKeys::default()
+        };
+        let mut net = false;
+        let mut best_effort = false;
         let mut default = Effect::Hide;
         for setting in merged.settings.values() {
             match (setting.section, setting.key.as_str()) {
                 ("", "name" | "description") => {
                     self.or_fault(setting.text());
                 }
-                ("view", key) => {
-                    if let Some((root, start)) = self.view(setting, key) {
-                        host_root = root.unwrap_or(host_root);
-                        cwd = start.or(cwd);
-                    }
-                }
+                ("view", key) => self.view(setting, key, &mut view, &mut mounts),
                 ("view.mounts", _) => self.mount(setting, &mut mounts),
                 ("files", _) => self.file(setting, &mut files),
                 ("exec", _) => self.exec(setting, &mut exec),
@@ -252,6 +252,7 @@ impl Checker<'_> {
                     Some(Says::Later(word)) => self.later(setting, word),
                     _ => {}
                 },
+                ("default", "enforce") => best_effort = self.best_effort(setting),
                 ("default", key) => self.only(setting, key),
                 ("limits", _) => {
                     let id = self.rule(setting);
@@ -262,6 +263,25 @@ impl Checker<'_> {
         }
         for setting in &merged.forbid {
             self.forbid(setting, &mut files, &mut calls);
+        }
+        let tops: Vec<RuleId> = mounts
+            .iter()
+            .filter(|m| m.at == "/")
+            .map(|m| m.id)
+            .collect();
+        if let [first, second, ..] = tops[..]
+            && let (Some(first), Some(second)) = (
+                self.rules.get(first.0 as usize),
+                self.rules.get(second.0 as usize),
+            )
+        {
+            let what = format!(
+                "{} stands at / as well ({})",
+                first.name,
+                self.sources.place(first.at)
+            );
+            self.faults
+                .push(Fault::at(second.at, what).hint("keep one of them"));
         }
         let files = Files::new(files, default);
         for (a, b) in files.equals() {
@@ -286,11 +306,11 @@ impl Checker<'_> {
             files,
             exec: Files::new(exec, Effect::Grant(Access::ALL)),
             mounts,
-            host_root,
-            cwd,
+            view,
             env,
             calls,
             net,
+            best_effort,
         }
     }
 
@@ -337,6 +357,7 @@ impl Checker<'_> {
             Says::Grant(access) => Effect::Grant(access),
             Says::Deny(errno) => Effect::Deny(errno.unwrap_or(Errno::EACCES)),
             Says::Hide | Says::Allow => Effect::Hide,
+            Says::Later("ask") => Effect::Ask(Access::ALL),
             Says::Later(word) => {
                 self.gap(
                     id,

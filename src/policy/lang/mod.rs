@@ -26,6 +26,7 @@ pub use fmt::tidy;
 pub use merge::{Loader, Merged, Reader};
 pub use read::{Raw, Setting};
 pub use schema::schema;
+pub use value::rights as rights_of;
 pub use vars::World;
 
 use super::RuleId;
@@ -39,6 +40,8 @@ pub struct Words {
     pub calls: Vec<&'static str>,
     /// Groups of them, with the `@`.
     pub groups: Vec<&'static str>,
+    /// Whether a machine can be called so.
+    pub hostname: Option<fn(&str) -> bool>,
 }
 
 /// A rule, for people.
@@ -76,6 +79,21 @@ pub struct MountRule {
     pub what: Stands,
     /// The rule.
     pub id: RuleId,
+}
+
+/// `[view]`, beside its mounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ViewKeys {
+    /// The host's tree is shown, as far as `[files]` lists it.
+    pub host_root: bool,
+    /// Another directory of the host is the root, which is the mount at `/`.
+    pub other_root: Option<String>,
+    /// Where the program starts.
+    pub cwd: Option<String>,
+    /// Processes have numbers of their own; `None`: nothing is said.
+    pub own_pids: Option<bool>,
+    /// What the machine is called.
+    pub hostname: Option<String>,
 }
 
 /// `[env]`
@@ -117,16 +135,16 @@ pub struct Sheet {
     pub exec: Files,
     /// `[view.mounts]`
     pub mounts: Vec<MountRule>,
-    /// The host's tree is shown, as far as `[files]` lists it.
-    pub host_root: bool,
-    /// Where the program starts.
-    pub cwd: Option<String>,
+    /// What else `[view]` says.
+    pub view: ViewKeys,
     /// Variables.
     pub env: Env,
     /// System calls.
     pub calls: Calls,
     /// The host's network.
     pub net: bool,
+    /// Gaps are told, and the run begins all the same.
+    pub best_effort: bool,
 }
 
 /// A policy: what it says, and its ceilings.

@@ -5,8 +5,9 @@ use super::check::Checker;
 use super::fault::{Fault, Where};
 use super::read::{Raw, Setting};
 use super::value::{ACTIONS, Says};
-use super::{Env, MountRule, Stands};
+use super::{Env, MountRule, Stands, ViewKeys};
 use crate::policy::files::{Effect, FileRule};
+use crate::similar;
 use crate::sys::Errno;
 
 impl Checker<'_> {
@@ -14,21 +15,19 @@ impl Checker<'_> {
         &mut self,
         setting: &Setting,
         key: &str,
-    ) -> Option<(Option<bool>, Option<String>)> {
+        view: &mut ViewKeys,
+        mounts: &mut Vec<MountRule>,
+    ) {
         let text = setting.text().map(str::to_owned);
-        let text = self.or_fault(text)?;
+        let Some(text) = self.or_fault(text) else {
+            return;
+        };
         match (key, text.as_str()) {
-            ("root", "host") => return Some((Some(true), None)),
-            ("root", "empty") => return Some((Some(false), None)),
-            ("root", _) => self.fault(
-                Fault::at(setting.value_at, format!("'{text}' is no root"))
-                    .nearest(&text, ["host", "empty"]),
-            ),
-            ("pids", "host") | ("user", "keep") => {}
-            ("pids", "own") | ("user", "root") | ("hostname", _) => {
-                let id = self.rule(setting);
-                self.gap(id, format!("view.{key} = \"{text}\" is not enforced yet"));
-            }
+            ("root", "host") => view.host_root = true,
+            ("root", "empty") => view.host_root = false,
+            ("root", _) => self.root(setting, &text, view, mounts),
+            ("pids", "own") => view.own_pids = Some(true),
+            ("pids", "host") => view.own_pids = Some(false),
             ("pids", _) => self.fault(
                 Fault::at(
                     setting.value_at,
@@ -36,23 +35,79 @@ impl Checker<'_> {
                 )
                 .nearest(&text, ["host", "own"]),
             ),
+            ("hostname", _) => match self.words.hostname {
+                Some(is_name) if !is_name(&text) => self.fault(
+                    Fault::at(
+                        setting.value_at,
+                        format!("no machine can be called '{text}'"),
+                    )
+                    .hint("letters, digits and hyphens, with dots between them, 64 bytes at most"),
+                ),
+                _ => view.hostname = Some(text),
+            },
+            ("user", "keep") => {}
+            ("user", "root") => {
+                let id = self.rule(setting);
+                self.gap(id, "view.user = \"root\" is not enforced yet");
+            }
             ("user", _) => self.fault(
                 Fault::at(setting.value_at, format!("'{text}' is no user of a view"))
                     .nearest(&text, ["keep", "root"]),
             ),
             _ => {
                 let path = self.vars.expand(&text, setting.value_at, false);
-                let path = self.or_fault(path)?.into_iter().next()?;
-                if path.starts_with('/') {
-                    return Some((None, Some(path)));
+                let path = self.or_fault(path).and_then(|all| all.into_iter().next());
+                match path {
+                    Some(path) if path.starts_with('/') => view.cwd = Some(path),
+                    Some(_) => self.fault(Fault::at(
+                        setting.value_at,
+                        "the program starts at an absolute path of the view",
+                    )),
+                    None => {}
                 }
-                self.fault(Fault::at(
-                    setting.value_at,
-                    "the program starts at an absolute path of the view",
-                ));
             }
         }
-        None
+    }
+
+    /// `root = "/srv/trixie"`, with `:ro` or `:rw` behind it: that directory stands at `/`.
+    fn root(
+        &mut self,
+        setting: &Setting,
+        text: &str,
+        view: &mut ViewKeys,
+        mounts: &mut Vec<MountRule>,
+    ) {
+        let (dir, how) = match (text.strip_suffix(":ro"), text.strip_suffix(":rw")) {
+            (Some(dir), _) => (dir, Some(true)),
+            (_, Some(dir)) => (dir, Some(false)),
+            _ => (text, None),
+        };
+        let all = self.vars.expand(dir, setting.value_at, false);
+        let Some(dir) = self.or_fault(all).and_then(|all| all.into_iter().next()) else {
+            return;
+        };
+        if !dir.starts_with('/') || dir == "/" {
+            let fault = Fault::at(setting.value_at, format!("'{text}' is no root"));
+            let fault = match dir.as_str() {
+                "/" => fault.hint("\"host\" is the host's own"),
+                _ if similar::nearest(text, ["host", "empty"]).is_some() => {
+                    fault.nearest(text, ["host", "empty"])
+                }
+                _ => fault.hint("\"host\", \"empty\", or a directory by its absolute path"),
+            };
+            return self.fault(fault);
+        }
+        let id = self.rule(setting);
+        view.host_root = false;
+        view.other_root = Some(dir.clone());
+        mounts.push(MountRule {
+            at: "/".into(),
+            what: match how {
+                None => Stands::Cow(dir),
+                Some(ro) => Stands::Bind(dir, ro),
+            },
+            id,
+        });
     }
 
     pub(super) fn mount(&mut self, setting: &Setting, mounts: &mut Vec<MountRule>) {
@@ -217,6 +272,7 @@ impl Checker<'_> {
         }
         let refuse = match says {
             Says::Allow => None,
+            Says::Later("kill") => Some(Errno::EPERM),
             Says::Deny(errno) => Some(errno.unwrap_or(Errno::EPERM)),
             Says::Later(word) => {
                 self.gap(
@@ -230,6 +286,7 @@ impl Checker<'_> {
         calls.rules.push(CallRule {
             key: name.to_owned(),
             refuse,
+            kill: says == Says::Later("kill"),
             forbid: false,
             id,
         });
@@ -272,8 +329,7 @@ impl Checker<'_> {
             "ptrace" => ("none", &["own"]),
             "signals" => ("own", &["children", "none"]),
             "stdin" => ("inherit", &["null"]),
-            "unknown-syscalls" => ("deny ENOSYS", &[]),
-            _ => ("strict", &["best-effort"]),
+            _ => ("deny ENOSYS", &[]),
         };
         let text = setting.text().map(str::to_owned);
         let Some(text) = self.or_fault(text) else {
@@ -290,6 +346,21 @@ impl Checker<'_> {
         let fault = Fault::at(setting.value_at, format!("'{text}' is no value of '{key}'"))
             .nearest(&text, known);
         self.fault(fault);
+    }
+
+    /// `enforce = "best-effort"`: what can't be enforced is told rather than refused.
+    pub(super) fn best_effort(&mut self, setting: &Setting) -> bool {
+        let text = setting.text().map(str::to_owned);
+        match self.or_fault(text).as_deref() {
+            Some("best-effort") => true,
+            Some("strict") | None => false,
+            Some(text) => {
+                let what = format!("'{text}' is no value of 'enforce'");
+                let known = ["strict", "best-effort"];
+                self.fault(Fault::at(setting.value_at, what).nearest(text, known));
+                false
+            }
+        }
     }
 
     pub(super) fn forbid(
@@ -327,6 +398,7 @@ impl Checker<'_> {
                 calls.rules.push(CallRule {
                     key: text,
                     refuse: Some(Errno::EPERM),
+                    kill: false,
                     forbid: true,
                     id,
                 });

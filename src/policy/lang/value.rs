@@ -112,8 +112,8 @@ impl Checker<'_> {
     }
 }
 
-/// Rights as the language writes them.
-fn rights(word: &str) -> Option<Access> {
+/// The rights that a word of the language stands for.
+pub fn rights(word: &str) -> Option<Access> {
     match word {
         "ro" => return rights("r"),
         "rw" => return rights("rwcdm"),

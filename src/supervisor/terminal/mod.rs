@@ -46,8 +46,11 @@ use nix::unistd::{
     tcsetpgrp,
 };
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// What the caller's terminal, or its shell, tells sbox; the relay reads them from a descriptor.
 const TOLD: [Signal; 5] = [
@@ -172,6 +175,7 @@ impl Terminals {
         let blocked: SigSet = TOLD.iter().chain(&STOPPING).copied().collect();
         pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&blocked), None)?;
         let (news, teller) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        let desk = Arc::<Desk>::default();
         let relay = relay::Relay::new(relay::Ends {
             caller,
             master,
@@ -183,6 +187,7 @@ impl Terminals {
             given,
             tells_there,
             modes,
+            desk: Arc::clone(&desk),
         })?;
         let thread = std::thread::spawn(move || {
             let _guard = super::spawn::FailClosed;
@@ -192,7 +197,54 @@ impl Terminals {
             attendant: attendant_pid,
             teller,
             thread: Mutex::new(Some(thread)),
+            desk,
+            asking: Mutex::default(),
         })
+    }
+}
+
+/// Where the relay and whoever asks the user meet.
+#[derive(Default)]
+struct Desk {
+    /// What is typed comes to the relay.
+    given: AtomicBool,
+    question: Mutex<Option<Asked>>,
+}
+
+/// A question that stands.
+struct Asked {
+    since: Instant,
+    answer: SyncSender<u8>,
+}
+
+/// What is typed sooner was not meant as an answer: it is the guests'.
+const TYPED_AHEAD: Duration = Duration::from_millis(200);
+/// Between two looks whether there is still somebody to answer.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Desk {
+    fn question(&self) -> MutexGuard<'_, Option<Asked>> {
+        self.question.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A question stands, so that guests write nothing over it.
+    fn is_asked(&self) -> bool {
+        self.question().is_some()
+    }
+
+    /// Takes a key for the answer. False: there is no question, or it was typed before.
+    fn takes_keys(&self) -> bool {
+        let question = self.question();
+        question
+            .as_ref()
+            .is_some_and(|asked| asked.since.elapsed() >= TYPED_AHEAD)
+    }
+
+    fn answer(&self, key: u8) {
+        if let Some(asked) = self.question().take() {
+            // Nobody waits any more.
+            let _ = asked.answer.try_send(key);
+        }
     }
 }
 
@@ -202,9 +254,36 @@ pub(super) struct Terminal {
     pub(super) attendant: i32,
     teller: OwnedFd,
     thread: Mutex<Option<JoinHandle<()>>>,
+    desk: Arc<Desk>,
+    /// One question at a time.
+    asking: Mutex<()>,
 }
 
 impl Terminal {
+    /// Shows a text and waits for a key. `None`: what is typed doesn't come to sbox, or no longer.
+    pub(super) fn ask(&self, text: &str) -> Option<u8> {
+        let _one = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.desk.given.load(Ordering::Acquire) {
+            return None;
+        }
+        let (answer, answered) = sync_channel(1);
+        let since = Instant::now();
+        *self.desk.question() = Some(Asked { since, answer });
+        // The relay leaves out the guests' output from now on.
+        let _ = nix::unistd::write(&self.teller, &[relay::LOOK_AGAIN]);
+        crate::trace::tell(text);
+        loop {
+            match answered.recv_timeout(LOOK) {
+                Ok(key) => return Some(key),
+                Err(RecvTimeoutError::Timeout) if self.desk.given.load(Ordering::Acquire) => {}
+                Err(_) => {
+                    self.desk.question().take();
+                    return None;
+                }
+            }
+        }
+    }
+
     /// The first guest has stopped, by this signal.
     pub(super) fn first_stopped(&self, signal: i32) {
         // A full pipe holds news of stops already, and one look serves all.

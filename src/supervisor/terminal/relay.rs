@@ -6,7 +6,7 @@
 
 use super::attendant::{Attendant, Order};
 use super::buffer::{Buffer, Came, Lines};
-use super::{STOPPING, TOLD, in_foreground, modes};
+use super::{Desk, STOPPING, TOLD, in_foreground, modes};
 use crate::sys::process as sp;
 use crate::sys::{self, Errno};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -16,10 +16,15 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{OutputFlags, Termios, tcgetattr};
 use nix::unistd::{Pid, getpgid, getpgrp, tcgetpgrp};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Among the news, which are numbers of signals otherwise: no guest runs any more.
 pub(super) const THE_END: u8 = 0;
+
+/// Among the news: a question stands.
+pub(super) const LOOK_AGAIN: u8 = 255;
 
 /// A screen or more; a pty gives out at most a page at once.
 const OUTPUT_BYTES: usize = 64 << 10;
@@ -48,9 +53,12 @@ pub(super) struct Ends {
     pub(super) tells_there: bool,
     /// The modes that both terminals have.
     pub(super) modes: Termios,
+    /// Questions to the user.
+    pub(super) desk: Arc<Desk>,
 }
 
 pub(super) struct Relay {
+    desk: Arc<Desk>,
     /// `None` when it has hung up.
     caller: Option<OwnedFd>,
     /// Reading and writing the caller's terminal never waits.
@@ -94,6 +102,7 @@ impl Relay {
         let signals = SignalFd::with_flags(&told, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let flags = OFlag::from_bits_truncate(fcntl(&ends.caller, FcntlArg::F_GETFL)?);
         let mut relay = Self {
+            desk: ends.desk,
             caller: Some(ends.caller),
             never_waits: flags.contains(OFlag::O_NONBLOCK),
             master: Some(ends.master),
@@ -149,6 +158,7 @@ impl Relay {
                 self.first_stopped(signal);
             }
         }
+        self.desk.given.store(false, Ordering::Release);
         self.output.complete();
         self.show();
         // The attendant goes with the socket, and finds nothing to do.
@@ -157,6 +167,7 @@ impl Relay {
 
     /// Waits until something happens. The last look doesn't wait.
     fn wait(&self, last_look: bool) -> sys::Result<Happened> {
+        self.desk.given.store(self.given, Ordering::Release);
         let when = |condition, flag| if condition { flag } else { PollFlags::empty() };
         let mut fds = vec![
             PollFd::new(self.news.as_fd(), PollFlags::POLLIN),
@@ -168,7 +179,8 @@ impl Relay {
             fds.push(PollFd::new(caller.as_fd(), input | output));
         }
         if let Some(master) = &self.master {
-            let output = when(self.output.has_room(), PollFlags::POLLIN);
+            let shows = self.output.has_room() && !self.desk.is_asked();
+            let output = when(shows, PollFlags::POLLIN);
             let input = when(self.input.is_ready(), PollFlags::POLLOUT);
             fds.push(PollFd::new(master.as_fd(), output | input));
         }
@@ -202,6 +214,16 @@ impl Relay {
     fn carry(&mut self, happened: &Happened) {
         let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
         if let Some(caller) = &self.caller
+            && happened.caller.contains(PollFlags::POLLIN)
+            && self.desk.takes_keys()
+        {
+            // Keys after the first are no answer to anything.
+            let mut keys = [0u8; 64];
+            if let Ok(1..) = nix::unistd::read(caller, &mut keys) {
+                let [key, ..] = keys;
+                self.desk.answer(key);
+            }
+        } else if let Some(caller) = &self.caller
             && happened.caller.contains(PollFlags::POLLIN)
             && self
                 .input
@@ -274,7 +296,10 @@ impl Relay {
             return false;
         };
         let news = news.get(..n).unwrap_or_default();
-        let stop = news.iter().rev().find(|&&signal| signal != THE_END);
+        let stop = news
+            .iter()
+            .rev()
+            .find(|&&signal| ![THE_END, LOOK_AGAIN].contains(&signal));
         if let Some(signal) = stop.and_then(|&s| Signal::try_from(i32::from(s)).ok()) {
             self.first_stopped(signal);
         }

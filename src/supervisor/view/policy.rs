@@ -4,7 +4,7 @@
 //! is renamed, linked, entered or opened again, the walk meets the mount point. What can't be a mount is a
 //! [`Gap`]; nothing is passed over. What holds at each place is what [`Sheets::decide`] says.
 
-use super::{Builder, Identity, Stores, View, ViewError};
+use super::{Builder, Changes, Identity, Root, Stores, View, ViewError};
 use crate::policy::files::Effect;
 use crate::policy::lang::{Gap, MountRule, Sheets, Stands};
 use crate::policy::{Access, RuleId};
@@ -173,7 +173,9 @@ impl<'s> Planner<'s> {
             .max_by_key(|m| m.at.len());
         let rest = |m: &MountRule| below(&at, top(m)).unwrap_or_default().to_vec();
         let explicit = mount.is_some_and(|m| rest(m).is_empty());
-        let own = |name: &str| mount.is_none() && below(&at, name.as_bytes()).is_some();
+        // A mount of the whole tree leaves these to sbox.
+        let whole = mount.is_none_or(|m| top(m).is_empty());
+        let own = |name: &str| whole && below(&at, name.as_bytes()).is_some();
         let ours = own("/dev") || own("/proc");
         let host = match mount {
             Some(MountRule {
@@ -186,7 +188,7 @@ impl<'s> Planner<'s> {
                     &mount.map(rest).unwrap_or_default(),
                 ))
             }
-            None if self.sheets.all.first().is_some_and(|s| s.host_root) && !ours => {
+            None if self.sheets.all.first().is_some_and(|s| s.view.host_root) && !ours => {
                 Some(join(b"", &at))
             }
             _ => None,
@@ -473,6 +475,12 @@ impl View {
         planner.plan();
         let mut b = Builder::new(layers)?;
         let synthetic = b.rule(Access::READ_ONLY, "the view's own directories".into());
+        let keys = sheets.all.first().map(|sheet| &sheet.view);
+        let root = keys.and_then(|keys| keys.other_root.as_ref());
+        let root = root.map(|dir| Root {
+            dir: dir.into(),
+            changes: Changes::Kept,
+        });
         // Who the machine is, for whoever may read it.
         let readable = |path: &str| {
             let ruling = sheets.decide(path.as_bytes());
@@ -482,20 +490,24 @@ impl View {
             .into_iter()
             .all(readable)
         {
-            b.identity(&machine, None, net)?;
+            b.identity(&machine, root.as_ref(), net)?;
         }
         for placed in &planner.placed {
             b.put(placed, sheets, stores)?;
         }
         if net == Net::Host {
-            b.resolver()?;
+            match root {
+                None => b.resolver()?,
+                Some(_) => b.name_servers()?,
+            }
         }
-        b.hide_own();
+        b.hide_own(&stores.own);
         let start = sheets
             .all
             .first()
-            .and_then(|sheet| sheet.cwd.as_deref().map(Path::new));
-        let here = std::env::current_dir().ok();
+            .and_then(|sheet| sheet.view.cwd.as_deref().map(Path::new));
+        // In another root it is another directory, if it is there at all.
+        let here = std::env::current_dir().ok().filter(|_| root.is_none());
         let visible = |path: &&Path| {
             let ruling = sheets.decide(path.as_os_str().as_bytes());
             ruling.effect.granted().has(Access::LOOK) || ruling.leads
@@ -581,6 +593,9 @@ impl Builder {
             };
             for Mount { rule, .. } in self.mounts.iter().skip(before) {
                 self.policy.set(*rule, placed.effect.granted(), refusal);
+                if let Effect::Ask(access) = placed.effect {
+                    self.policy.ask(*rule, access);
+                }
             }
         }
         Ok(())

@@ -1,0 +1,129 @@
+//! A policy that decides nothing: what it would have said of the calls of a run (`--mode audit`, `--shadow`).
+
+use super::calls::can_be_heard;
+use super::hear::{self, Heard, Want, Witness};
+use crate::policy::Access;
+use crate::policy::lang::Sheets;
+use crate::syscall::table::{TABLE, row};
+use crate::trace::{Incident, Kind, Ledger};
+use crate::vfs::Met;
+use std::sync::Arc;
+
+/// It, and where its answers are entered.
+pub struct Second {
+    sheets: Arc<Sheets>,
+    ledger: Arc<Ledger>,
+    /// Calls that it refuses.
+    refused: Vec<u32>,
+    /// What it refuses is entered so.
+    denies: Kind,
+}
+
+impl Second {
+    /// The policy of an audit. Calls in `never` it can't refuse.
+    pub fn audit(sheets: Arc<Sheets>, ledger: Arc<Ledger>, never: &[&str]) -> Self {
+        Self::new(sheets, ledger, never, Kind::WouldDeny)
+    }
+
+    /// A shadow of the policy that is enforced.
+    pub fn shadow(sheets: Arc<Sheets>, ledger: Arc<Ledger>, never: &[&str]) -> Self {
+        Self::new(sheets, ledger, never, Kind::ShadowDenies)
+    }
+
+    fn new(sheets: Arc<Sheets>, ledger: Arc<Ledger>, never: &[&str], denies: Kind) -> Self {
+        let rows = TABLE.iter().filter(|row| {
+            !never.contains(&row.name) && sheets.refuses(row.name, row.class.group()).is_some()
+        });
+        let refused = rows.map(|row| row.x86).collect();
+        Self {
+            sheets,
+            ledger,
+            refused,
+            denies,
+        }
+    }
+
+    /// Calls that it refuses, and that nobody can hear of.
+    pub fn silent(&self) -> Vec<&'static str> {
+        let unheard = self.refused.iter().filter(|nr| !can_be_heard(nr));
+        unheard.filter_map(|nr| Some(row(*nr)?.name)).collect()
+    }
+
+    /// Whether it lets a file be used so; if not, by which rule.
+    #[expect(
+        clippy::option_option,
+        reason = "refused or not, and by a rule or by none"
+    )]
+    fn refuses(&self, want: &Want) -> Option<Option<String>> {
+        let missing = want.met == Met::Nothing && want.access == Access::LOOK;
+        if missing {
+            return None;
+        }
+        hear::refuses(&self.sheets, want)
+    }
+
+    /// It would have allowed what was refused.
+    fn allows(&self, heard: &Heard<'_>, want: Option<&Want>) {
+        if self.denies != Kind::ShadowDenies {
+            return;
+        }
+        let ruling = want.map(|want| self.sheets.decide(&want.path));
+        let id = ruling.and_then(|ruling| ruling.because.first().copied());
+        let by = id.map_or_else(|| "its default".into(), |id| self.sheets.tell(id));
+        self.enter(heard, Kind::ShadowAllows, want, Some(&by));
+    }
+
+    fn enter(&self, heard: &Heard<'_>, kind: Kind, want: Option<&Want>, by: Option<&str>) {
+        self.ledger.enter(&Incident {
+            kind,
+            task: heard.task,
+            call: heard.row.name,
+            arguments: heard.arguments,
+            answer: heard.answer,
+            wanted: want.map(|want| want.access),
+            path: want.map(|want| &*want.path),
+            by,
+        });
+    }
+}
+
+impl Witness for Second {
+    fn calls(&self) -> Vec<u32> {
+        self.refused.clone()
+    }
+
+    fn hear(&self, heard: &Heard<'_>) {
+        let row = heard.row;
+        let call = self.refused.contains(&row.x86);
+        let rule = call
+            .then(|| self.sheets.refuses(row.name, row.class.group()))
+            .flatten();
+        if heard.denied {
+            let allowed = rule.is_none() && heard.wants.iter().all(|w| self.refuses(w).is_none());
+            if allowed {
+                self.allows(heard, heard.wants.last());
+            }
+            return;
+        }
+        if let Some((_, id)) = rule {
+            let by = id.map(|id| self.sheets.tell(id));
+            return self.enter(heard, self.denies, None, by.as_deref());
+        }
+        // What did not succeed was not there, or not the caller's to have.
+        if heard.failed {
+            let enforced = self.ledger.sheets();
+            for want in heard.wants.iter().filter(|w| w.met == Met::Nothing) {
+                let hidden = enforced.is_some_and(|e| hear::hides(e, want).is_some());
+                if hidden && hear::hides(&self.sheets, want).is_none() {
+                    self.allows(heard, Some(want));
+                }
+            }
+            return;
+        }
+        for want in heard.wants {
+            if let Some(by) = self.refuses(want) {
+                self.enter(heard, self.denies, Some(want), by.as_deref());
+            }
+        }
+    }
+}

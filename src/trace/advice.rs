@@ -1,0 +1,65 @@
+//! The smallest rule that would allow what was refused.
+
+use super::Incident;
+use crate::policy::Access;
+use crate::policy::files::{Effect, letters};
+use crate::policy::glob;
+use crate::policy::lang::Sheets;
+
+/// What to write where, in the words of the policy, or of the flags where there is none.
+pub(super) fn smallest(sheets: Option<&Sheets>, incident: &Incident<'_>) -> Option<String> {
+    let Some(access) = incident.wanted else {
+        return sheets.map(|_| format!("[syscalls] \"{}\" = \"allow\"", incident.call));
+    };
+    let path = String::from_utf8(incident.path?.to_vec()).ok()?;
+    let Some(sheets) = sheets else {
+        let reads = Access::READ_ONLY.has(access);
+        let flag = if reads { "--ro" } else { "--rw" };
+        return Some(format!("{flag} {}", path.escape_debug()));
+    };
+    // The rules of the policy come first; where they allow it, it is a ceiling that doesn't.
+    for (number, sheet) in sheets.all.iter().enumerate() {
+        let whose = if number == 0 { "" } else { "in its ceiling: " };
+        let key = format!("{:?}", glob::escape(&path));
+        let files = sheet.files.decide_once(path.as_bytes());
+        let forbidden = |rules: &crate::policy::files::Files| {
+            let all = rules.candidates(path.as_bytes());
+            all.iter().any(|candidate| candidate.rule.forbid)
+        };
+        if !files.effect.granted().has(access) {
+            if forbidden(&sheet.files) {
+                return Some("none: what [forbid] lists no rule opens again".into());
+            }
+            let held = match files.effect {
+                Effect::Grant(held) => held,
+                _ => Access::NONE,
+            };
+            let needed = held.and(access).and(Access::LOOK);
+            // There is no smaller right that is enforced.
+            let looks = needed == Access::LOOK;
+            let needed = if looks { "r".into() } else { rights(needed) };
+            return Some(format!("{whose}[files] {key} = \"{needed}\""));
+        }
+        if !sheet
+            .exec
+            .decide_once(path.as_bytes())
+            .effect
+            .granted()
+            .has(access)
+        {
+            return Some(format!("{whose}[exec] {key} = \"allow\""));
+        }
+    }
+    None
+}
+
+/// Rights in the letters of the language; `rw` and `rwx` are words that mean more than their letters.
+pub fn rights(access: Access) -> String {
+    match letters(access) {
+        all if all == "rw" => "wr".into(),
+        all if all == "rwx" && !access.has(Access::CREATE) => "rxw".into(),
+        all if all == "rwcdm" => "rw".into(),
+        all if all == "rwcdxm" => "rwx".into(),
+        all => all,
+    }
+}

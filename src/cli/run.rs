@@ -342,11 +342,11 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
 fn prepare(
     args: &Args,
     matches: &ArgMatches,
-    sheets: Option<&Sheets>,
+    sheets: Option<&Arc<Sheets>>,
     keeper: &mut Keeper,
 ) -> Result<Setup, String> {
     refuse_datagram_stdio()?;
-    let net = match (sheets.map(Sheets::net), args.net) {
+    let net = match (sheets.map(|sheets| sheets.net()), args.net) {
         (Some(false), _) | (None, NetArg::None) => Net::None,
         (Some(true), _) | (None, NetArg::Host) => Net::Host,
     };
@@ -407,7 +407,7 @@ fn prepare(
         argv,
         env,
         cwd,
-        refused: sheets.map_or_else(Vec::new, enforce::refused),
+        refused: sheets.map_or_else(Vec::new, |sheets| enforce::refused(sheets)),
         denials: sheets.map(|_| Arc::default()),
         log,
         tell_denials: args.verbose,

@@ -129,7 +129,7 @@ struct Cache {
 /// A set of positions in all patterns. Patterns of which only literal text has been seen are a range of the
 /// sorted list, and cost nothing each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
-struct State {
+pub(super) struct State {
     low: u32,
     high: u32,
     depth: u32,
@@ -227,7 +227,7 @@ impl Files {
         id
     }
 
-    fn start(&self) -> State {
+    pub(super) fn start(&self) -> State {
         let mut state = State {
             low: 0,
             high: u32::try_from(self.rules.len()).unwrap_or(UNKNOWN),
@@ -256,7 +256,7 @@ impl Files {
         state.at.dedup();
     }
 
-    fn advance(&self, state: &State, byte: u8) -> State {
+    pub(super) fn advance(&self, state: &State, byte: u8) -> State {
         let mut next = State::default();
         let mut places = Vec::new();
         for &(rule, at) in &state.at {
@@ -301,7 +301,7 @@ impl Files {
         ended.collect()
     }
 
-    fn rule_at(&self, state: &State) -> Ruling {
+    pub(super) fn rule_at(&self, state: &State) -> Ruling {
         let matching = self.matching(state);
         let deciding = deciding(&matching);
         let effects = deciding.iter().map(|rule| rule.effect);
@@ -324,13 +324,14 @@ impl Files {
         }
     }
 
-    /// The same for a path that is asked about once: no state of the way to it is kept.
-    pub fn decide_once(&self, path: &[u8]) -> Ruling {
-        let mut state = self.start();
-        for &byte in as_text(path) {
-            state = self.advance(&state, byte);
-        }
-        self.rule_at(&state)
+    /// True if some rule that may still match behind `state`, or the default, is of a sort.
+    pub(super) fn some_alive(&self, state: &State, sort: impl Fn(&FileRule) -> bool) -> bool {
+        let range = self.rules.get(state.low as usize..state.high as usize);
+        range.unwrap_or_default().iter().any(&sort)
+            || state.at.iter().any(|&(rule, at)| {
+                let rule = self.rules.get(rule as usize);
+                rule.is_some_and(|rule| sort(rule) && !rule.pattern.ends(at))
+            })
     }
 
     /// The rules that match `path`, and for each the narrower ones that beat it.

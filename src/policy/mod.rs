@@ -6,9 +6,12 @@
 pub mod files;
 pub mod glob;
 pub mod lang;
+pub mod names;
 
 use crate::sys::Errno;
+use names::Names;
 use std::fmt;
+use std::sync::Arc;
 
 /// Names a rule of the policy; stable for the life of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -136,6 +139,8 @@ pub struct Policy {
     rules: Vec<Rule>,
     /// What some rules refuse with, where it is not what a read-only mount says.
     refusals: Vec<(RuleId, Errno)>,
+    /// The rulings of a policy file about paths.
+    names: Option<Arc<Names>>,
 }
 
 impl Policy {
@@ -153,12 +158,26 @@ impl Policy {
         self.refusals.extend(refusal.map(|errno| (id, errno)));
     }
 
+    /// Takes in the rulings of a policy file about paths.
+    pub fn rule_by(&mut self, names: Arc<Names>) {
+        self.names = Some(names);
+    }
+
+    fn rule(&self, id: RuleId) -> Option<(&Rule, Option<Errno>)> {
+        if let Some(rule) = self.rules.get(id.0 as usize) {
+            let refusal = self.refusals.iter().find(|(of, _)| *of == id);
+            return Some((rule, refusal.map(|(_, errno)| *errno)));
+        }
+        let ruled = self.names.as_ref()?.ruled(id)?;
+        Some((&ruled.rule, ruled.refusal))
+    }
+
     /// Decides one question. The only place where the sandbox says yes or no to an access.
     ///
     /// A write where only reading is granted answers EROFS, as a read-only mount does
     /// (mount(2), `MS_RDONLY`); anything else that is not granted answers EACCES.
     pub fn decide(&self, ask: Ask) -> Decision<'_> {
-        let Some(rule) = self.rules.get(ask.rule.0 as usize) else {
+        let Some((rule, refusal)) = self.rule(ask.rule) else {
             return Decision {
                 verdict: Verdict::Deny(Errno::EACCES),
                 because: None,
@@ -167,8 +186,8 @@ impl Policy {
         let missing = ask.access.beyond(rule.grants);
         let verdict = if missing.is_empty() {
             Verdict::Allow
-        } else if let Some((_, errno)) = self.refusals.iter().find(|(id, _)| *id == ask.rule) {
-            Verdict::Deny(*errno)
+        } else if let Some(errno) = refusal {
+            Verdict::Deny(errno)
         } else if missing
             .beyond(Access::READ_ONLY.and(Access::CONNECT))
             .is_empty()

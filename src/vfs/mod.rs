@@ -29,6 +29,7 @@ pub mod mount;
 pub mod path;
 mod readdir;
 mod resolve;
+mod ruled;
 mod scratch;
 mod tasks;
 
@@ -43,6 +44,7 @@ pub use scratch::Scratch;
 pub use tasks::{Caller, Tasks};
 
 use crate::policy::RuleId;
+use crate::policy::names::Names;
 use crate::sys::{self, Errno};
 use cache::Cache;
 use dir::DirKind;
@@ -99,6 +101,8 @@ pub struct Vfs {
     next_id: AtomicU64,
     /// The tasks, where their numbers are the view's own.
     tasks: OnceLock<Arc<dyn Tasks>>,
+    /// The file rules of a policy file.
+    names: Option<Arc<Names>>,
 }
 
 impl Vfs {
@@ -138,6 +142,7 @@ impl Vfs {
                     mount: Some(id),
                     generation: ALWAYS,
                     seen: Mutex::new(Instant::now()),
+                    standing: OnceLock::new(),
                 }
             }
             Some((id, mount)) if matches!(mount.source, Source::Cow(_)) => {
@@ -153,6 +158,7 @@ impl Vfs {
                     mount: Some(id),
                     generation: ALWAYS,
                     seen: Mutex::new(Instant::now()),
+                    standing: OnceLock::new(),
                 }
             }
             _ => Dir {
@@ -167,6 +173,7 @@ impl Vfs {
                 mount: None,
                 generation: ALWAYS,
                 seen: Mutex::new(Instant::now()),
+                standing: OnceLock::new(),
             },
         };
         let metered = table.meters().next().is_some();
@@ -196,6 +203,7 @@ impl Vfs {
             metered,
             next_id,
             tasks: OnceLock::new(),
+            names: None,
         })
     }
 
@@ -220,7 +228,11 @@ impl Vfs {
         } else {
             &host.0
         };
-        let id = match self.table.to_view(text) {
+        let path = self.table.to_view(text);
+        if let Some(rule) = self.ruled_path(path.as_ref()) {
+            return Some(rule);
+        }
+        let id = match path {
             Some(path) => self.table.covering(&path)?,
             // A part of a copy-on-write mount that has no place in the view: its removed files.
             None => self.table.layer_of(text)?.0,
@@ -408,6 +420,7 @@ impl Vfs {
             mount: Some(mount),
             generation,
             seen: Mutex::new(Instant::now()),
+            standing: OnceLock::new(),
         });
         if !removed {
             self.cache.adopt(&dir, (stat.st_dev, stat.st_ino));

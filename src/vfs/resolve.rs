@@ -355,6 +355,13 @@ impl<'v> Walk<'v> {
         {
             return Ok(place);
         }
+        let ruled = !matches!(dir.synth(), Some(SynthDir::Ancestor(_)));
+        if self.vfs.names.is_some() && ruled && self.vfs.hides(dir, bare) {
+            return Ok(Place::Absent {
+                dir: Arc::clone(dir),
+                hidden: true,
+            });
+        }
         match dir.synth() {
             None => Ok(Place::Name {
                 dir: Arc::clone(dir),
@@ -481,6 +488,7 @@ impl<'v> Walk<'v> {
             mount,
             generation,
             seen: Mutex::new(Instant::now()),
+            standing: OnceLock::new(),
         }))
     }
 
@@ -501,6 +509,7 @@ impl<'v> Walk<'v> {
             mount,
             generation: self.generation,
             seen: Mutex::new(Instant::now()),
+            standing: OnceLock::new(),
         })
     }
 
@@ -778,6 +787,7 @@ impl Vfs {
             mount: None,
             generation: super::ALWAYS,
             seen: Mutex::new(Instant::now()),
+            standing: OnceLock::new(),
         }))
     }
 

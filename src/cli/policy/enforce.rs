@@ -8,6 +8,7 @@ use crate::supervisor::view::policy;
 use crate::sys::Errno;
 use crate::syscall::table::{Mechanism, TABLE, by_name};
 use std::ffi::{CString, OsString};
+use std::sync::Arc;
 
 /// Calls that sbox makes in the program itself: between the filter and the first instruction, at the
 /// hand-over of descriptors, and for the guard of datagram sockets.
@@ -27,8 +28,8 @@ const NEEDED: [&str; 12] = [
 ];
 
 /// Reads the policy of a run, and refuses what can't be enforced.
-pub fn load(which: &Which) -> Result<Sheets, Exit> {
-    let sheets = which.load()?;
+pub fn load(which: &Which) -> Result<Arc<Sheets>, Exit> {
+    let sheets = Arc::new(which.load()?);
     let gaps = gaps(&sheets);
     for gap in &gaps {
         term::message(
@@ -48,7 +49,7 @@ pub fn load(which: &Which) -> Result<Sheets, Exit> {
 }
 
 /// All that nobody enforces here.
-pub(super) fn gaps(sheets: &Sheets) -> Vec<Gap> {
+pub(super) fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
     let mut all = policy::gaps(sheets);
     for sheet in &sheets.all {
         for rule in sheet

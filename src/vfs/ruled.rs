@@ -21,6 +21,11 @@ impl Vfs {
         self.names = Some(names);
     }
 
+    /// True if a policy file decides about names.
+    pub fn is_ruled(&self) -> bool {
+        self.names.is_some()
+    }
+
     /// The rules, and where a directory stands in them. A directory of our own that only leads to mounts has
     /// no standing: the mount table decides what is there.
     pub(super) fn standing<'v>(&'v self, dir: &Dir) -> Option<(&'v Names, Standing)> {

@@ -141,7 +141,7 @@ impl<'s> Planner<'s> {
         // A place sorts before what is below it.
         let mut places: BTreeMap<Vec<u8>, (Option<RuleId>, bool)> = BTreeMap::new();
         for name in ["/dev", "/proc"] {
-            places.insert(name.into(), (None, true));
+            places.insert(name.into(), (None, false));
         }
         let rules = self.sheets.all.iter().flat_map(|s| s.files.rules());
         for rule in rules {
@@ -164,23 +164,25 @@ impl<'s> Planner<'s> {
             let is_place = rule.pattern.place().is_some();
             places
                 .entry(begins.to_vec())
-                .and_modify(|(_, place)| *place |= is_place)
-                .or_insert((Some(rule.id), is_place));
+                .and_modify(|(_, leads)| *leads |= !is_place)
+                .or_insert((Some(rule.id), !is_place));
         }
         // What [exec] takes away needs a place only where no walk asks the rules.
         let programs = self.sheets.all.iter().flat_map(|s| s.exec.rules());
         for rule in programs {
             if let Some((path, _)) = rule.pattern.place() {
-                places.entry(path.to_vec()).or_insert((Some(rule.id), true));
+                places
+                    .entry(path.to_vec())
+                    .or_insert((Some(rule.id), false));
             }
         }
         for mount in self.mounts() {
             places
                 .entry(top(mount).into())
-                .or_insert((Some(mount.id), true));
+                .or_insert((Some(mount.id), false));
         }
-        for (at, (id, is_place)) in places {
-            self.place(at, id, is_place);
+        for (at, (id, leads)) in places {
+            self.place(at, id, leads);
         }
         self.second_names();
     }
@@ -218,12 +220,13 @@ impl<'s> Planner<'s> {
         let rest = at.get(above.len()..).unwrap_or_default();
         let host = join(self.real(host).as_os_str().as_bytes(), rest);
         self.asked.push((at.to_vec(), host.clone(), id));
-        self.leads_through_link(&host, at, id);
+        self.leads_through_link(Some(&host), at, id);
     }
 
     /// Whether the directory of a path of the host lies behind a symbolic link, which is a gap.
-    fn leads_through_link(&mut self, path: &Path, at: &[u8], id: Option<RuleId>) -> bool {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+    fn leads_through_link(&mut self, path: Option<&Path>, at: &[u8], id: Option<RuleId>) -> bool {
+        let parts = path.and_then(|path| path.parent().zip(path.file_name()));
+        let Some((parent, name)) = parts else {
             return false;
         };
         if !self.has_link(parent) {
@@ -265,13 +268,13 @@ impl<'s> Planner<'s> {
         found == Some(true)
     }
 
-    fn place(&mut self, at: Vec<u8>, asked_by: Option<RuleId>, is_place: bool) {
+    fn place(&mut self, at: Vec<u8>, asked_by: Option<RuleId>, leads: bool) {
         let stands_here = self.mount_points.contains(&at[..]);
         let in_ours = |name: &[u8]| below(&at, name).is_some();
         let walked = self.around(&at).is_some_and(|p| p.what.is_walked());
         if walked && !stands_here && !in_ours(b"/dev") && !in_ours(b"/proc") {
             // The walk asks the rules there.
-            if is_place {
+            if !leads {
                 self.seen_by_walks(&at, asked_by);
             }
             return;
@@ -304,22 +307,14 @@ impl<'s> Planner<'s> {
             }
             _ => None,
         };
-        let is_dir = |path: &Path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
-        let only_leads = ruling.effect == Effect::Hide && !ours;
-        if let Some(path) = host.as_deref().filter(|path| {
-            only_leads
-                && (!is_place && !explicit || ruling.leads && inner.effect != Effect::Hide)
-                && is_dir(path)
-        }) && !self.leads_through_link(path, &at, id)
+        if ruling.effect == Effect::Hide
+            && !ours
+            && (explicit || leads || inner.effect != Effect::Hide)
+            && self.names.leads(&self.names.at(&at))
+            && let Some(what) = leading(mount.filter(|_| explicit), host.as_deref())
+            && (explicit || !self.leads_through_link(host.as_deref(), &at, id))
         {
             // Hidden itself, but something below is shown.
-            let what = match mount {
-                Some(MountRule {
-                    what: Stands::Cow(dir),
-                    ..
-                }) if explicit => What::Cow(dir.into()),
-                _ => What::Host(path.to_owned()),
-            };
             self.shown.insert(at.clone(), self.placed.len());
             self.placed.push(Placed {
                 at,
@@ -630,6 +625,17 @@ impl<'s> Planner<'s> {
         for (id, why) in found {
             self.gap(id, why);
         }
+    }
+}
+
+/// What stands at a directory of which only something below is shown.
+fn leading(mount: Option<&MountRule>, host: Option<&Path>) -> Option<What> {
+    let is_dir = |path: &&Path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+    match mount.map(|mount| &mount.what) {
+        Some(Stands::Cow(dir)) => Some(What::Cow(dir.into())),
+        Some(Stands::Tmpfs(size)) => Some(What::Tmpfs(Some(*size).filter(|&size| size > 0))),
+        Some(Stands::Text(_)) => None,
+        Some(Stands::Bind(..)) | None => Some(What::Host(host.filter(is_dir)?.to_owned())),
     }
 }
 

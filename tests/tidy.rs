@@ -35,7 +35,7 @@ const MAY_KNOW: [(&str, &[&str]); 12] = [
     ("mechanism", &["sys"]),
     ("similar", &[]),
     ("policy", &["sys::Errno", "similar"]),
-    ("vfs", &["sys", "policy::RuleId"]),
+    ("vfs", &["sys", "policy::RuleId", "policy::names"]),
     ("task", &["sys", "vfs::Dir", "vfs::Image", "vfs::Tasks"]),
     (
         "syscall",

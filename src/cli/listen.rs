@@ -97,7 +97,6 @@ impl Listen {
         };
         if !self.is_audit() {
             let (sheets, gaps) = enforce::load(which)?;
-            let sheets = Arc::new(sheets);
             return Ok(Policies {
                 answers: Arc::new(Answers::new(Arc::clone(&sheets))),
                 enforced: Arc::clone(&sheets),
@@ -116,7 +115,6 @@ impl Listen {
             Exit::Internal
         })?;
         let (enforced, gaps) = enforce::without_gaps(enforced)?;
-        let enforced = Arc::new(enforced);
         Ok(Policies {
             answers: Arc::new(Answers::new(Arc::clone(&enforced))),
             enforced,

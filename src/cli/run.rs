@@ -5,7 +5,6 @@ use super::keep::Keeper;
 use super::listen::{Listen, Policies};
 use super::policy::{Which, enforce};
 use crate::layers::{Layers, check_name};
-use crate::policy::lang::Sheets;
 use crate::supervisor::ask::Asker;
 use crate::supervisor::view::{Changes, Identity, Root, Stores, View, Wish, check_hostname};
 use crate::supervisor::{self, Error, Outcome, Pids, Setup};
@@ -397,9 +396,9 @@ fn prepare(
     keeper: &mut Keeper,
 ) -> Result<Setup, String> {
     refuse_datagram_stdio()?;
-    let sheets = policies.map(|policies| &*policies.enforced);
+    let sheets = policies.map(|policies| &policies.enforced);
     // Beside a policy that speaks of it the flag can't be given.
-    let net = match (sheets.is_some_and(Sheets::net), args.net) {
+    let net = match (sheets.is_some_and(|sheets| sheets.net()), args.net) {
         (false, NetArg::None) => Net::None,
         (true, _) | (_, NetArg::Host) => Net::Host,
     };
@@ -483,7 +482,7 @@ fn prepare(
         argv,
         env,
         cwd,
-        refused: sheets.map_or_else(Vec::new, enforce::refused),
+        refused: sheets.map_or_else(Vec::new, |sheets| enforce::refused(sheets)),
         ledger,
         witness,
         asker: asker.map(|asker| asker as Arc<dyn Asker>),

@@ -49,6 +49,14 @@ impl Effect {
             Self::Hide => Access::NONE,
         }
     }
+
+    /// The accesses that may come to be allowed: those that are, and those for which the user is asked.
+    pub fn at_most(self) -> Access {
+        match self {
+            Self::Ask(access) => self.granted().and(access),
+            _ => self.granted(),
+        }
+    }
 }
 
 impl fmt::Display for Effect {
@@ -135,7 +143,7 @@ struct Cache {
 /// A set of positions in all patterns. Patterns of which only literal text has been seen are a range of the
 /// sorted list, and cost nothing each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
-struct State {
+pub(super) struct State {
     low: u32,
     high: u32,
     depth: u32,
@@ -233,7 +241,7 @@ impl Files {
         id
     }
 
-    fn start(&self) -> State {
+    pub(super) fn start(&self) -> State {
         let mut state = State {
             low: 0,
             high: u32::try_from(self.rules.len()).unwrap_or(UNKNOWN),
@@ -262,7 +270,7 @@ impl Files {
         state.at.dedup();
     }
 
-    fn advance(&self, state: &State, byte: u8) -> State {
+    pub(super) fn advance(&self, state: &State, byte: u8) -> State {
         let mut next = State::default();
         let mut places = Vec::new();
         for &(rule, at) in &state.at {
@@ -307,7 +315,7 @@ impl Files {
         ended.collect()
     }
 
-    fn rule_at(&self, state: &State) -> Ruling {
+    pub(super) fn rule_at(&self, state: &State) -> Ruling {
         let matching = self.matching(state);
         let deciding = deciding(&matching);
         let effects = deciding.iter().map(|rule| rule.effect);
@@ -337,6 +345,16 @@ impl Files {
             state = self.advance(&state, byte);
         }
         self.rule_at(&state)
+    }
+
+    /// True if some rule that may still match behind `state`, or the default, is of a sort.
+    pub(super) fn some_alive(&self, state: &State, sort: impl Fn(&FileRule) -> bool) -> bool {
+        let range = self.rules.get(state.low as usize..state.high as usize);
+        range.unwrap_or_default().iter().any(&sort)
+            || state.at.iter().any(|&(rule, at)| {
+                let rule = self.rules.get(rule as usize);
+                rule.is_some_and(|rule| sort(rule) && !rule.pattern.ends(at))
+            })
     }
 
     /// The rules that match `path`, and for each the narrower ones that beat it.

@@ -170,7 +170,7 @@ impl Pattern {
     }
 
     /// What all that it matches begins with.
-    pub(super) fn literal(&self) -> &[u8] {
+    pub fn literal(&self) -> &[u8] {
         &self.literal
     }
 

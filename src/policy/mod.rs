@@ -6,9 +6,12 @@
 pub mod files;
 pub mod glob;
 pub mod lang;
+pub mod names;
 
 use crate::sys::Errno;
+use names::Names;
 use std::fmt;
+use std::sync::Arc;
 
 /// Names a rule of the policy; stable for the life of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,6 +143,8 @@ pub struct Policy {
     refusals: Vec<(RuleId, Errno)>,
     /// For what some rules have the user asked.
     asked: Vec<(RuleId, Access)>,
+    /// The rulings of a policy file about paths.
+    names: Option<Arc<Names>>,
 }
 
 impl Policy {
@@ -164,7 +169,27 @@ impl Policy {
 
     /// True if there is a rule for which the user is asked.
     pub fn asks(&self) -> bool {
-        !self.asked.is_empty()
+        !self.asked.is_empty() || self.names.as_ref().is_some_and(|names| names.asks())
+    }
+
+    /// Takes in the rulings of a policy file about paths.
+    pub fn rule_by(&mut self, names: Arc<Names>) {
+        self.names = Some(names);
+    }
+
+    /// A rule, what it refuses with, and for which accesses the user is asked.
+    fn rule(&self, id: RuleId) -> Option<(&Rule, Option<Errno>, Access)> {
+        if let Some(rule) = self.rules.get(id.0 as usize) {
+            let refusal = self.refusals.iter().find(|(of, _)| *of == id);
+            let asked = self.asked.iter().find(|(of, _)| *of == id);
+            return Some((
+                rule,
+                refusal.map(|(_, errno)| *errno),
+                asked.map_or(Access::NONE, |(_, access)| *access),
+            ));
+        }
+        let ruled = self.names.as_ref()?.ruled(id)?;
+        Some((&ruled.rule, ruled.refusal, ruled.asked))
     }
 
     /// Decides one question. The only place where the sandbox says yes or no to an access.
@@ -172,7 +197,7 @@ impl Policy {
     /// A write where only reading is granted answers EROFS, as a read-only mount does
     /// (mount(2), `MS_RDONLY`); anything else that is not granted answers EACCES.
     pub fn decide(&self, ask: Ask) -> Decision<'_> {
-        let Some(rule) = self.rules.get(ask.rule.0 as usize) else {
+        let Some((rule, refusal, asked)) = self.rule(ask.rule) else {
             return Decision {
                 verdict: Verdict::Deny(Errno::EACCES),
                 because: None,
@@ -181,14 +206,10 @@ impl Policy {
         let missing = ask.access.beyond(rule.grants);
         let verdict = if missing.is_empty() {
             Verdict::Allow
-        } else if self
-            .asked
-            .iter()
-            .any(|(id, access)| *id == ask.rule && access.has(missing))
-        {
+        } else if asked.has(missing) {
             Verdict::Ask(Errno::EACCES)
-        } else if let Some((_, errno)) = self.refusals.iter().find(|(id, _)| *id == ask.rule) {
-            Verdict::Deny(*errno)
+        } else if let Some(errno) = refusal {
+            Verdict::Deny(errno)
         } else if missing
             .beyond(Access::READ_ONLY.and(Access::CONNECT))
             .is_empty()

@@ -221,7 +221,10 @@ pub fn linkat<'a>(
     }
     let rule = cx.vfs.rule(&to);
     let errno = match (&from, &to) {
-        (Place::Name { dir: a, .. }, Place::Name { dir: b, .. }) if a.same_mount(b) => None,
+        (Place::Name { dir: a, .. }, Place::Name { dir: b, .. }) if a.same_mount(b) => {
+            let may = cx.vfs.may_carry(&from, &to, false)?;
+            (!may).then_some(Errno::EXDEV)
+        }
         (Place::Open(_), _) if cx.vfs.rule(&from) == rule => None,
         (Place::Dir(a, _), Place::Name { dir: b, .. }) if a.same_mount(b) => Some(Errno::EPERM),
         _ => Some(Errno::EXDEV),
@@ -339,6 +342,7 @@ pub fn renameat2<'a>(
         (Place::Name { pinned: true, .. }, _) | (_, Place::Name { pinned: true, .. }) => {
             Act::Fail(busy(cx, &from, &to, flags.0)?)
         }
+        _ if !cx.vfs.may_carry(&from, &to, exchange)? => Act::Fail(Errno::EXDEV),
         (Place::Name { .. }, Place::Name { .. }) => Act::Rename {
             from,
             to,

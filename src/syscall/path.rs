@@ -262,6 +262,11 @@ pub fn faccessat<'a>(
     faccessat2(cx, dir, path, mode, AtFlags(0))
 }
 
+fn is_directory(cx: &Cx<'_>, place: &Place<'_>) -> Result<bool, Errno> {
+    let stat = cx.vfs.stat(place)?;
+    Ok(stat.is_some_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR))
+}
+
 /// faccessat2(2).
 pub fn faccessat2<'a>(
     cx: &Cx<'a>,
@@ -286,11 +291,18 @@ pub fn faccessat2<'a>(
         place,
         Place::Synth(_) | Place::Magic(_) | Place::Link { .. }
     );
-    let wanted = if mode.0 & libc::W_OK != 0 && !own {
-        Access::WRITE
-    } else {
-        Access::LOOK
+    let asks = |bit: i32| mode.0 & bit != 0 && !own;
+    let mut wanted = match asks(libc::W_OK) {
+        true => Access::WRITE,
+        false => Access::LOOK,
     };
+    if asks(libc::R_OK) {
+        wanted = wanted.and(Access::READ);
+    }
+    // Of a directory it means searching, which is looking.
+    if asks(libc::X_OK) && cx.vfs.is_ruled() && !is_directory(cx, &place)? {
+        wanted = wanted.and(Access::EXEC);
+    }
     let rule = cx.vfs.rule(&place);
     let flags = flags.0 & libc::AT_EACCESS;
     Ok(Plan::ask(

@@ -9,7 +9,7 @@ use crate::sys::{self, Errno};
 use bumpalo::Bump;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 impl Vfs {
@@ -35,6 +35,7 @@ impl Vfs {
             mount: like.mount,
             generation: self.cache.generation(),
             seen: Mutex::new(Instant::now()),
+            standing: OnceLock::new(),
         })
     }
 
@@ -116,6 +117,7 @@ impl Vfs {
             mount: Some(id),
             generation: self.cache.generation(),
             seen: Mutex::new(Instant::now()),
+            standing: OnceLock::new(),
         }))
     }
 

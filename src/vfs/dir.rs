@@ -5,6 +5,7 @@ use super::fs::SynthDir;
 use super::mount::NodeId;
 use super::path::VPath;
 use crate::policy::RuleId;
+use crate::policy::names::Standing;
 use crate::sys::{self, Errno};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,6 +31,8 @@ pub struct Dir {
     pub(super) generation: u64,
     /// When `path` was last seen to be true.
     pub(super) seen: Mutex<Instant>,
+    /// Where `path` stands in the rules of a policy file, once somebody has asked.
+    pub(super) standing: OnceLock<Standing>,
 }
 
 #[derive(Debug)]

@@ -29,6 +29,7 @@ pub mod mount;
 pub mod path;
 mod readdir;
 mod resolve;
+mod ruled;
 mod scratch;
 mod sight;
 mod tasks;
@@ -45,6 +46,7 @@ pub use sight::{Met, Sight, Sighting};
 pub use tasks::{Caller, Tasks};
 
 use crate::policy::RuleId;
+use crate::policy::names::Names;
 use crate::sys::{self, Errno};
 use cache::Cache;
 use dir::DirKind;
@@ -101,6 +103,8 @@ pub struct Vfs {
     next_id: AtomicU64,
     /// The tasks, where their numbers are the view's own.
     tasks: OnceLock<Arc<dyn Tasks>>,
+    /// The file rules of a policy file.
+    names: Option<Arc<Names>>,
 }
 
 impl Vfs {
@@ -140,6 +144,7 @@ impl Vfs {
                     mount: Some(id),
                     generation: ALWAYS,
                     seen: Mutex::new(Instant::now()),
+                    standing: OnceLock::new(),
                 }
             }
             Some((id, mount)) if matches!(mount.source, Source::Cow(_)) => {
@@ -155,6 +160,7 @@ impl Vfs {
                     mount: Some(id),
                     generation: ALWAYS,
                     seen: Mutex::new(Instant::now()),
+                    standing: OnceLock::new(),
                 }
             }
             _ => Dir {
@@ -169,6 +175,7 @@ impl Vfs {
                 mount: None,
                 generation: ALWAYS,
                 seen: Mutex::new(Instant::now()),
+                standing: OnceLock::new(),
             },
         };
         let metered = table.meters().next().is_some();
@@ -198,6 +205,7 @@ impl Vfs {
             metered,
             next_id,
             tasks: OnceLock::new(),
+            names: None,
         })
     }
 
@@ -222,7 +230,11 @@ impl Vfs {
         } else {
             &host.0
         };
-        let id = match self.table.to_view(text) {
+        let path = self.table.to_view(text);
+        if let Some(rule) = self.ruled_path(path.as_ref()) {
+            return Some(rule);
+        }
+        let id = match path {
             Some(path) => self.table.covering(&path)?,
             // A part of a copy-on-write mount that has no place in the view: its removed files.
             None => self.table.layer_of(text)?.0,
@@ -410,6 +422,7 @@ impl Vfs {
             mount: Some(mount),
             generation,
             seen: Mutex::new(Instant::now()),
+            standing: OnceLock::new(),
         });
         if !removed {
             self.cache.adopt(&dir, (stat.st_dev, stat.st_ino));

@@ -88,6 +88,12 @@ impl Draft {
         self.entries.push((rank, entry));
     }
 
+    /// Drops names.
+    fn keep(&mut self, shown: impl Fn(&[u8]) -> bool) {
+        let names = &self.names;
+        self.entries.retain(|(_, entry)| shown(entry.name(names)));
+    }
+
     pub(super) fn hide(&mut self, name: &[u8], rank: u16) {
         self.add(name, 0, HIDDEN, rank);
     }
@@ -236,6 +242,12 @@ impl Vfs {
         }
         match self.cow_dir_held(fd, inode)? {
             Some(dir) => self.listing_from(&dir, inode, position, who),
+            None if self.names.is_some() => match self.dir_of(sys::fs::dup_above(fd, 0)?) {
+                Ok(dir) => self.listing_from(&dir, inode, position, who),
+                // Passed in from outside, as a whole.
+                Err(Errno::ENOENT) => Ok(None),
+                Err(errno) => Err(errno),
+            },
             None => Ok(None),
         }
     }
@@ -286,7 +298,8 @@ impl Vfs {
             Some(cow) => cow.plain()?.is_some(),
             None => dir.host().is_some(),
         };
-        if as_the_kernel_says && !has_mounts {
+        let in_part = self.lists_in_part(dir);
+        if as_the_kernel_says && !has_mounts && !in_part {
             return Ok(None);
         }
         let mut listing = match dir.cow() {
@@ -305,6 +318,9 @@ impl Vfs {
                 self.add_synth_names(&mut listing, what, own, who);
             }
             (None, None) => {}
+        }
+        if in_part {
+            listing.keep(|name| matches!(name, b"." | b"..") || !self.hides(dir, name));
         }
         if let Some(node) = dir.node {
             for (name, child) in self.table.children(node) {

@@ -381,6 +381,14 @@ impl<'v> Walk<'v> {
             }
             return Ok(place);
         }
+        let ruled = !matches!(dir.synth(), Some(SynthDir::Ancestor(_)));
+        if self.vfs.names.is_some() && ruled && self.vfs.hides(dir, bare) {
+            self.tell(dir, bare, Met::Nothing);
+            return Ok(Place::Absent {
+                dir: Arc::clone(dir),
+                hidden: true,
+            });
+        }
         match dir.synth() {
             None => Ok(Place::Name {
                 dir: Arc::clone(dir),
@@ -517,6 +525,7 @@ impl<'v> Walk<'v> {
             mount,
             generation,
             seen: Mutex::new(Instant::now()),
+            standing: OnceLock::new(),
         }))
     }
 
@@ -537,6 +546,7 @@ impl<'v> Walk<'v> {
             mount,
             generation: self.generation,
             seen: Mutex::new(Instant::now()),
+            standing: OnceLock::new(),
         })
     }
 
@@ -820,6 +830,7 @@ impl Vfs {
             mount: None,
             generation: super::ALWAYS,
             seen: Mutex::new(Instant::now()),
+            standing: OnceLock::new(),
         }))
     }
 

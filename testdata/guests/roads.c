@@ -49,7 +49,7 @@ static void roads(const char *top, const char *name) {
     if (link(path, other) == 0) { say("link", name, leaks(open(other, O_RDONLY))); unlink(other); }
     if (rename(path, other) == 0) { say("rename", name, leaks(open(other, O_RDONLY))); rename(other, path); }
 
-    char in[1024], out[1024];
+    char in[1024], out[2048];
     snprintf(in, sizeof in, "%s/in", top);
     snprintf(out, sizeof out, "%s/out", top);
     if (rename(in, out) == 0) {
@@ -71,6 +71,40 @@ static void roads(const char *top, const char *name) {
     for (struct dirent *entry; list && (entry = readdir(list));)
         if (strcmp(entry->d_name, name) == 0) printf("listed %s\n", name);
     if (list) closedir(list);
+
+    /* Names and parents at another depth, where a wildcard may not reach. */
+    char deep[1100];
+    snprintf(deep, sizeof deep, "%s/deep", top);
+    snprintf(out, sizeof out, "%s/in", deep);
+    if (mkdir(deep, 0700) == 0) {
+        if (rename(in, out) == 0) {
+            snprintf(other, sizeof other, "%s/%s", out, name);
+            say("deeper", name, leaks(open(other, O_RDONLY)));
+            rename(out, in);
+        }
+        rmdir(deep);
+    }
+    int held = open(in, O_PATH | O_DIRECTORY);
+    if (mkdir(deep, 0700) == 0) {
+        if (renameat2(AT_FDCWD, in, AT_FDCWD, deep, RENAME_EXCHANGE) == 0) {
+            snprintf(other, sizeof other, "%s/%s", deep, name);
+            say("exchange", name, leaks(open(other, O_RDONLY)));
+            say("exchange-held", name, leaks(openat(held, name, O_RDONLY)));
+            renameat2(AT_FDCWD, in, AT_FDCWD, deep, RENAME_EXCHANGE);
+        }
+        rmdir(deep);
+    }
+    close(held);
+    int file = open(path, O_PATH);
+    snprintf(out, sizeof out, "%s/hard", top);
+    snprintf(other, sizeof other, "/proc/self/fd/%d", file);
+    if (linkat(AT_FDCWD, other, AT_FDCWD, out, AT_SYMLINK_FOLLOW) == 0) {
+        say("link-fd", name, leaks(open(out, O_RDONLY)));
+        unlink(out);
+    }
+    say("reopen", name, leaks(open(other, O_RDONLY)));
+    close(file);
+    if (access(path, X_OK) == 0) printf("execute %s\n", name);
 
     say("truncate", name, truncate(path, 6) == 0);
     say("chmod", name, chmod(path, 0700) == 0);

@@ -8,6 +8,7 @@ use crate::supervisor::calls::{Refused, Verdict};
 use crate::supervisor::view::policy;
 use crate::syscall::table::{Mechanism, TABLE, by_name};
 use std::ffi::{CString, OsString};
+use std::sync::Arc;
 
 /// Calls that sbox makes in the program itself: between the filter and the first instruction, at the
 /// hand-over of descriptors, and for the guard of datagram sockets.
@@ -27,12 +28,13 @@ pub const NEEDED: [&str; 12] = [
 ];
 
 /// Reads the policy of a run, and refuses what can't be enforced. With it the gaps that it takes on.
-pub fn load(which: &Which) -> Result<(Sheets, Vec<String>), Exit> {
+pub fn load(which: &Which) -> Result<(Arc<Sheets>, Vec<String>), Exit> {
     without_gaps(which.load()?)
 }
 
 /// Refuses a policy with gaps, unless it takes them on.
-pub fn without_gaps(sheets: Sheets) -> Result<(Sheets, Vec<String>), Exit> {
+pub fn without_gaps(sheets: Sheets) -> Result<(Arc<Sheets>, Vec<String>), Exit> {
+    let sheets = Arc::new(sheets);
     let gaps = gaps(&sheets);
     let best_effort = sheets.all.iter().all(|sheet| sheet.best_effort);
     let kind = if best_effort {
@@ -58,7 +60,7 @@ pub fn without_gaps(sheets: Sheets) -> Result<(Sheets, Vec<String>), Exit> {
 }
 
 /// All that nobody enforces here.
-pub(super) fn gaps(sheets: &Sheets) -> Vec<Gap> {
+pub(super) fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
     let mut all = policy::gaps(sheets);
     for sheet in &sheets.all {
         for rule in sheet

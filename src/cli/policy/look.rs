@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 const MOST: usize = 1 << 18;
 
 /// What every path of a policy gets is looked at, so nothing is missed.
-pub(super) fn check(sheets: &Sheets) -> Exit {
+pub(super) fn check(sheets: &std::sync::Arc<Sheets>) -> Exit {
     let mut out = String::new();
     for sheet in &sheets.all {
         for files in [&sheet.files, &sheet.exec] {

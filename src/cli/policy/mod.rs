@@ -118,7 +118,9 @@ fn complain(faults: &[Fault], sources: &Sources) -> Exit {
 /// Runs the verb.
 pub fn run(args: &Args) -> Exit {
     let done = match &args.verb {
-        Verb::Check { of } => of.load().map(|sheets| look::check(&sheets)),
+        Verb::Check { of } => of
+            .load()
+            .map(|sheets| look::check(&std::sync::Arc::new(sheets))),
         Verb::Explain { of, operations } => of
             .load()
             .map(|sheets| explain::explain(&sheets, operations)),

@@ -30,7 +30,7 @@ pub use value::rights as rights_of;
 pub use vars::World;
 
 use super::RuleId;
-use super::files::{Effect, Files, Ruling};
+use super::files::{Effect, FileRule, Files, Ruling, State};
 use crate::sys::Errno;
 
 /// Names that the language can't know by itself.
@@ -186,30 +186,61 @@ impl Sheets {
         check::check(&merged, world, words, loader.sources)
     }
 
-    /// What holds at a path, and by which rules. The one decision about files.
+    fn lists(&self) -> impl Iterator<Item = (&Files, bool)> {
+        let all = self.all.iter();
+        all.flat_map(|sheet| [(&sheet.files, false), (&sheet.exec, true)])
+    }
+
+    /// Where all rules stand before a path.
+    pub(super) fn start(&self) -> Vec<State> {
+        self.lists().map(|(files, _)| files.start()).collect()
+    }
+
+    /// Where they stand one byte further.
+    pub(super) fn advance(&self, states: &[State], byte: u8) -> Vec<State> {
+        let lists = self.lists().zip(states);
+        lists
+            .map(|((files, _), state)| files.advance(state, byte))
+            .collect()
+    }
+
+    /// True if some rule that may still match behind these states is of a sort.
+    pub(super) fn some_alive(&self, states: &[State], sort: impl Fn(&FileRule) -> bool) -> bool {
+        let mut lists = self.lists().zip(states);
+        lists.any(|((files, _), state)| files.some_alive(state, &sort))
+    }
+
+    /// What holds at a path, and by which rules.
     pub fn decide(&self, path: &[u8]) -> Ruling {
+        let mut states = self.start();
+        for &byte in path.strip_suffix(b"/").unwrap_or(path) {
+            states = self.advance(&states, byte);
+        }
+        self.ruling(&states)
+    }
+
+    /// What holds where rules stand so. The one decision about files.
+    pub(super) fn ruling(&self, states: &[State]) -> Ruling {
         let mut all: Option<Ruling> = None;
-        for sheet in &self.all {
-            for files in [&sheet.files, &sheet.exec] {
-                let one = files.decide_once(path);
-                all = Some(match all {
-                    None => one,
-                    Some(mut all) => {
-                        let met = all.effect.meet(one.effect);
-                        // First those who took something away: a refusal is told as theirs.
-                        let at = if met == all.effect {
-                            all.because.len()
-                        } else {
-                            0
-                        };
-                        all.because.splice(at..at, one.because.iter().copied());
-                        all.effect = met;
-                        // Programs are no way down: only what is shown leads anywhere.
-                        all.leads &= one.leads || std::ptr::eq(files, &sheet.exec);
-                        all
-                    }
-                });
-            }
+        for ((files, is_exec), state) in self.lists().zip(states) {
+            let one = files.rule_at(state);
+            all = Some(match all {
+                None => one,
+                Some(mut all) => {
+                    let met = all.effect.meet(one.effect);
+                    // First those who took something away: a refusal is told as theirs.
+                    let at = if met == all.effect {
+                        all.because.len()
+                    } else {
+                        0
+                    };
+                    all.because.splice(at..at, one.because.iter().copied());
+                    all.effect = met;
+                    // Programs are no way down: only what is shown leads anywhere.
+                    all.leads &= one.leads || is_exec;
+                    all
+                }
+            });
         }
         all.unwrap_or(Ruling {
             effect: Effect::Hide,

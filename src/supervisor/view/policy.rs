@@ -7,16 +7,18 @@
 use super::{Builder, Changes, Identity, Root, Stores, View, ViewError};
 use crate::policy::files::Effect;
 use crate::policy::lang::{Gap, MountRule, Sheets, Stands};
+use crate::policy::names::Names;
 use crate::policy::{Access, RuleId};
 use crate::syscall::rules::Net;
 use crate::vfs::mount::{Mount, PrivateDir, Source};
 use crate::vfs::path::VPath;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What stands at a place.
 enum What {
@@ -30,6 +32,13 @@ enum What {
     Proc,
     /// What the place above shows, with the same rights.
     Nothing,
+}
+
+impl What {
+    /// A directory in which each step of a walk asks the rules.
+    fn is_walked(&self) -> bool {
+        matches!(self, Self::Host(_) | Self::Cow(_) | Self::Tmpfs(_))
+    }
 }
 
 /// A place of the view where something begins.
@@ -46,7 +55,7 @@ struct Placed {
 }
 
 /// All that can't be enforced: what the language knows, and what no mount can do.
-pub fn gaps(sheets: &Sheets) -> Vec<Gap> {
+pub fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
     let mut planner = Planner::new(sheets);
     planner.plan();
     planner.gaps
@@ -54,12 +63,19 @@ pub fn gaps(sheets: &Sheets) -> Vec<Gap> {
 
 struct Planner<'s> {
     sheets: &'s Sheets,
+    names: Names,
     gaps: Vec<Gap>,
     placed: Vec<Placed>,
+    /// Places that rules are about and walks ask for: in the view, on the host.
+    asked: Vec<(Vec<u8>, PathBuf, Option<RuleId>)>,
+    /// Where `[view.mounts]` says that something stands.
+    mount_points: HashSet<&'s [u8]>,
     /// Where something stands, in `placed`.
     shown: HashMap<Vec<u8>, usize>,
     /// Where directories of the host really are.
     real: RefCell<HashMap<PathBuf, PathBuf>>,
+    /// Whether directories of the host lie behind links; `None`: there is none.
+    links: RefCell<HashMap<PathBuf, Option<bool>>>,
 }
 
 /// A path and all above it, the nearest first; the root is the empty text.
@@ -90,13 +106,23 @@ fn shown(path: &[u8]) -> String {
 }
 
 impl<'s> Planner<'s> {
-    fn new(sheets: &'s Sheets) -> Self {
+    fn new(sheets: &'s Arc<Sheets>) -> Self {
         Self {
             sheets,
+            names: Names::new(Arc::clone(sheets)),
             gaps: sheets.gaps.clone(),
             placed: Vec::new(),
+            asked: Vec::new(),
+            mount_points: sheets
+                .all
+                .first()
+                .into_iter()
+                .flat_map(|s| &s.mounts)
+                .map(top)
+                .collect(),
             shown: HashMap::new(),
             real: RefCell::default(),
+            links: RefCell::default(),
         }
     }
 
@@ -113,34 +139,50 @@ impl<'s> Planner<'s> {
 
     fn plan(&mut self) {
         // A place sorts before what is below it.
-        let mut places: BTreeMap<Vec<u8>, Option<RuleId>> = BTreeMap::new();
+        let mut places: BTreeMap<Vec<u8>, (Option<RuleId>, bool)> = BTreeMap::new();
         for name in ["/dev", "/proc"] {
-            places.insert(name.into(), None);
+            places.insert(name.into(), (None, false));
         }
-        for rule in self
-            .sheets
-            .all
-            .iter()
-            .flat_map(|s| s.files.rules().iter().chain(s.exec.rules()))
-        {
-            match rule.pattern.place() {
-                Some((path, _)) => {
-                    places.insert(path.to_vec(), Some(rule.id));
-                }
-                None => {
-                    let why = format!(
-                        "{}: wildcards other than /** at the end are not enforced yet",
-                        rule.pattern.text()
-                    );
-                    self.gap(Some(rule.id), why);
-                }
+        let rules = self.sheets.all.iter().flat_map(|s| s.files.rules());
+        for rule in rules {
+            let begins = match rule.pattern.place() {
+                Some((path, _)) => path,
+                // What it shows lies below the last whole name before a wildcard.
+                None if rule.effect != Effect::Hide => match rule.pattern.literal() {
+                    literal
+                        if below(literal, b"/dev")
+                            .or(below(literal, b"/proc"))
+                            .is_some() =>
+                    {
+                        self.gap(Some(rule.id), format!("{}: what sbox makes can be hidden by a wildcard, but gets no rights of its own", rule.pattern.text()));
+                        continue;
+                    }
+                    literal => upwards(literal).nth(1).unwrap_or_default(),
+                },
+                None => continue,
+            };
+            let is_place = rule.pattern.place().is_some();
+            places
+                .entry(begins.to_vec())
+                .and_modify(|(_, leads)| *leads |= !is_place)
+                .or_insert((Some(rule.id), !is_place));
+        }
+        // What [exec] takes away needs a place only where no walk asks the rules.
+        let programs = self.sheets.all.iter().flat_map(|s| s.exec.rules());
+        for rule in programs {
+            if let Some((path, _)) = rule.pattern.place() {
+                places
+                    .entry(path.to_vec())
+                    .or_insert((Some(rule.id), false));
             }
         }
         for mount in self.mounts() {
-            places.entry(top(mount).into()).or_insert(Some(mount.id));
+            places
+                .entry(top(mount).into())
+                .or_insert((Some(mount.id), false));
         }
-        for (at, id) in places {
-            self.place(at, id);
+        for (at, (id, leads)) in places {
+            self.place(at, id, leads);
         }
         self.second_names();
     }
@@ -162,7 +204,81 @@ impl<'s> Planner<'s> {
         real
     }
 
-    fn place(&mut self, at: Vec<u8>, asked_by: Option<RuleId>) {
+    /// What a rule about one place needs so that walks find it: they ask about paths without links.
+    fn seen_by_walks(&mut self, at: &[u8], id: Option<RuleId>) {
+        let shown =
+            upwards(at).find_map(|above| Some((above, self.placed.get(*self.shown.get(above)?)?)));
+        let Some((
+            above,
+            Placed {
+                host: Some(host), ..
+            },
+        )) = shown
+        else {
+            return;
+        };
+        let rest = at.get(above.len()..).unwrap_or_default();
+        let host = join(self.real(host).as_os_str().as_bytes(), rest);
+        self.asked.push((at.to_vec(), host.clone(), id));
+        self.leads_through_link(Some(&host), at, id);
+    }
+
+    /// Whether the directory of a path of the host lies behind a symbolic link, which is a gap.
+    fn leads_through_link(&mut self, path: Option<&Path>, at: &[u8], id: Option<RuleId>) -> bool {
+        let parts = path.and_then(|path| path.parent().zip(path.file_name()));
+        let Some((parent, name)) = parts else {
+            return false;
+        };
+        if !self.has_link(parent) {
+            return false;
+        }
+        let real = self.real(parent).join(name);
+        let why = format!(
+            "{} leads through a symbolic link: the rule must say {}",
+            shown(at),
+            real.display()
+        );
+        self.gap(id, why);
+        true
+    }
+
+    /// Whether a directory of the host, or one above, is a symbolic link.
+    fn has_link(&self, dir: &Path) -> bool {
+        let Some(above) = dir.parent() else {
+            return false;
+        };
+        if let Some(&known) = self.links.borrow().get(dir) {
+            return known == Some(true);
+        }
+        let over = if self.has_link(above) {
+            Some(true)
+        } else {
+            self.links
+                .borrow()
+                .get(above)
+                .copied()
+                .unwrap_or(Some(false))
+        };
+        // Below what is not there is nothing.
+        let found = match over {
+            Some(false) => fs::symlink_metadata(dir).ok().map(|meta| meta.is_symlink()),
+            other => other,
+        };
+        self.links.borrow_mut().insert(dir.to_owned(), found);
+        found == Some(true)
+    }
+
+    fn place(&mut self, at: Vec<u8>, asked_by: Option<RuleId>, leads: bool) {
+        let stands_here = self.mount_points.contains(&at[..]);
+        let in_ours = |name: &[u8]| below(&at, name).is_some();
+        let walked = self.around(&at).is_some_and(|p| p.what.is_walked());
+        if walked && !stands_here && !in_ours(b"/dev") && !in_ours(b"/proc") {
+            // The walk asks the rules there.
+            if !leads {
+                self.seen_by_walks(&at, asked_by);
+            }
+            return;
+        }
         let ruling = self.sheets.decide(&at);
         let id = ruling.because.first().copied().or(asked_by);
         let inner = self.sheets.decide(&[&at[..], b"/\x01"].concat());
@@ -193,6 +309,25 @@ impl<'s> Planner<'s> {
             }
             _ => None,
         };
+        if ruling.effect == Effect::Hide
+            && !ours
+            && (explicit || leads || inner.effect != Effect::Hide)
+            && self.names.leads(&self.names.at(&at))
+            && let Some(what) = leading(mount.filter(|_| explicit), host.as_deref())
+            && (explicit || !self.leads_through_link(host.as_deref(), &at, id))
+        {
+            // Hidden itself, but something below is shown.
+            self.shown.insert(at.clone(), self.placed.len());
+            self.placed.push(Placed {
+                at,
+                effect: Effect::Grant(Access::LOOK.and(Access::READ)),
+                id,
+                what,
+                host,
+                explicit,
+            });
+            return;
+        }
         let made = self.stands(
             &at,
             mount,
@@ -249,7 +384,7 @@ impl<'s> Planner<'s> {
             ) => false,
             (None, _) => true,
         };
-        if is_dir && top != inner && (meta.is_some() || explicit || ours) {
+        if is_dir && top != inner && ours {
             return Err(format!(
                 "{} is a directory, and the rights of itself ({top}) and of what is below ({inner}) differ: {}/** means both",
                 shown(at),
@@ -344,7 +479,13 @@ impl<'s> Planner<'s> {
                     ..
                 }),
                 _,
-            ) if changes => {
+            ) if changes
+                || explicit
+                    && self.names.grants_beyond(
+                        &self.names.at(at),
+                        Access::READ_ONLY.and(Access::CONNECT),
+                    ) =>
+            {
                 return Err(format!(
                     "{} is bound with ro = true, but the rights are {top}",
                     shown(at)
@@ -401,8 +542,8 @@ impl<'s> Planner<'s> {
 
     /// One directory may be shown at two places. What a rule takes away at the one must not be had at the other.
     fn second_names(&mut self) {
-        let mut roots: HashMap<PathBuf, Vec<&[u8]>> = HashMap::new();
-        for placed in &self.placed {
+        let mut roots: HashMap<Vec<u8>, Vec<&[u8]>> = HashMap::new();
+        for placed in self.placed.iter().filter(|p| p.what.is_walked()) {
             if let What::Host(path) | What::Cow(path) = &placed.what {
                 // Where a place lies through links its own name is a gap; what a mount binds may be one.
                 let path = if placed.explicit {
@@ -410,42 +551,75 @@ impl<'s> Planner<'s> {
                 } else {
                     path.clone()
                 };
-                roots.entry(path).or_default().push(&placed.at);
+                let path = path.as_os_str().as_bytes();
+                let path = path.strip_suffix(b"/").unwrap_or(path);
+                roots.entry(path.to_vec()).or_default().push(&placed.at);
             }
         }
+        let others = |at: &[u8], host: &[u8]| -> Vec<Vec<u8>> {
+            let all = upwards(host).filter_map(|above| Some((above, roots.get(above)?)));
+            let places = all.flat_map(|(above, tops)| {
+                let rest = host.get(above.len()..).unwrap_or_default();
+                tops.iter().map(move |top| [top, rest].concat())
+            });
+            places.filter(|other| other != at).collect()
+        };
         let mut found = Vec::new();
-        for one in self
+        let places = self
             .placed
             .iter()
-            .filter(|p| !p.explicit && !matches!(p.what, What::Nothing | What::Link(_)))
-        {
-            let Some(host) = one.host.as_deref() else {
-                continue;
-            };
-            for above in upwards(host.as_os_str().as_bytes()) {
-                let root = Path::new(OsStr::from_bytes(if above.is_empty() {
-                    b"/"
-                } else {
-                    above
-                }));
-                let rest = host
-                    .as_os_str()
-                    .as_bytes()
-                    .get(above.len()..)
-                    .unwrap_or_default();
-                for at in roots.get(root).into_iter().flatten() {
-                    let other = [at, rest].concat();
-                    if other == one.at {
-                        continue;
-                    }
-                    let there = self.sheets.decide(&other).effect;
-                    if !one.effect.granted().has(there.granted()) {
-                        let why = format!(
+            .filter(|p| !p.explicit && !matches!(p.what, What::Nothing | What::Link(_)));
+        let places = places.filter_map(|p| Some((p.at.clone(), p.host.clone()?, p.id)));
+        for (at, host, id) in places.chain(self.asked.iter().cloned()) {
+            for other in others(&at, host.as_os_str().as_bytes()) {
+                let (here, there) = (
+                    self.sheets.decide(&at).effect,
+                    self.sheets.decide(&other).effect,
+                );
+                if !here.granted().has(there.granted()) {
+                    found.push((
+                        id,
+                        format!(
                             "{} is shown as {} too, where {there} holds",
-                            shown(&one.at),
+                            shown(&at),
                             shown(&other)
-                        );
-                        found.push((one.id, why));
+                        ),
+                    ));
+                }
+            }
+        }
+        let rules = self
+            .sheets
+            .all
+            .iter()
+            .flat_map(|s| s.files.rules().iter().chain(s.exec.rules()));
+        let wildcards: Vec<_> = rules
+            .filter(|rule| rule.pattern.place().is_none())
+            .collect();
+        if !wildcards.is_empty() {
+            for (host, tops) in &roots {
+                for at in tops {
+                    for other in others(at, host) {
+                        let reaches = |place: &[u8], literal: &[u8]| {
+                            literal.starts_with(place) || place.starts_with(literal)
+                        };
+                        let here = wildcards.iter().filter(|rule| {
+                            let literal = rule.pattern.literal();
+                            reaches(at, literal) || reaches(&other, literal)
+                        });
+                        if !self.names.same_below(at, &other) {
+                            found.extend(here.map(|rule| {
+                                (
+                                    Some(rule.id),
+                                    format!(
+                                        "{}: {} is shown as {} too, where it may not hold",
+                                        rule.pattern.text(),
+                                        shown(at),
+                                        shown(&other)
+                                    ),
+                                )
+                            }));
+                        }
                     }
                 }
             }
@@ -456,6 +630,45 @@ impl<'s> Planner<'s> {
     }
 }
 
+/// What stands at a directory of which only something below is shown.
+fn leading(mount: Option<&MountRule>, host: Option<&Path>) -> Option<What> {
+    let is_dir = |path: &&Path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+    match mount.map(|mount| &mount.what) {
+        Some(Stands::Cow(dir)) => Some(What::Cow(dir.into())),
+        Some(Stands::Tmpfs(size)) => Some(What::Tmpfs(Some(*size).filter(|&size| size > 0))),
+        Some(Stands::Text(_)) => None,
+        Some(Stands::Bind(..)) | None => Some(What::Host(host.filter(is_dir)?.to_owned())),
+    }
+}
+
+/// The rules of mounts below which guests can change something.
+fn changeable(sheets: &Sheets, mounts: &[Mount]) -> Vec<RuleId> {
+    let only_read = Access::READ_ONLY.and(Access::CONNECT);
+    let rules = sheets
+        .all
+        .first()
+        .into_iter()
+        .flat_map(|sheet| sheet.files.rules());
+    let changing: Vec<&[u8]> = rules
+        .filter(|rule| !only_read.has(rule.effect.granted()))
+        .map(|rule| rule.pattern.literal())
+        .collect();
+    let reached = |mount: &&Mount| {
+        let at = mount.at.as_bytes();
+        let at = at.strip_suffix(b"/").unwrap_or(at);
+        changing
+            .iter()
+            .any(|literal| literal.starts_with(at) || at.starts_with(literal))
+    };
+    let is_walked = |mount: &&Mount| matches!(mount.source, Source::Dir(_));
+    mounts
+        .iter()
+        .filter(is_walked)
+        .filter(reached)
+        .map(|mount| mount.rule)
+        .collect()
+}
+
 fn join(dir: &[u8], rest: &[u8]) -> PathBuf {
     let whole = [dir.strip_suffix(b"/").unwrap_or(dir), rest].concat();
     OsStr::from_bytes(if whole.is_empty() { b"/" } else { &whole }).into()
@@ -464,7 +677,7 @@ fn join(dir: &[u8], rest: &[u8]) -> PathBuf {
 impl View {
     /// Builds the view that a policy without gaps describes.
     pub fn of_policy(
-        sheets: &Sheets,
+        sheets: &Arc<Sheets>,
         machine: Identity,
         cwd: Option<&Path>,
         net: Net,
@@ -530,7 +743,13 @@ impl View {
             "policy {name}: {} rules; working directory {start}; {network}",
             sheets.rules.len()
         );
-        b.finish(synthetic, machine, start, summary)
+        let changeable = changeable(sheets, &b.mounts);
+        let mut view = b.finish(synthetic, machine, start, summary)?;
+        let names = Arc::new(Names::new(Arc::clone(sheets)));
+        view.vfs.tell_writable(changeable);
+        view.vfs.rule_by(Arc::clone(&names));
+        view.policy.rule_by(names);
+        Ok(view)
     }
 }
 

@@ -331,8 +331,9 @@ impl Vfs {
     /// The rule that governs a place.
     pub fn rule(&self, place: &Place<'_>) -> Option<crate::policy::RuleId> {
         match place {
-            Place::Name { dir, .. } | Place::Dir(dir, _) => Some(dir.rule),
-            Place::Absent { dir, .. } | Place::Link { dir, .. } => Some(dir.rule),
+            Place::Name { dir, name, .. } => Some(self.rule_of_name(dir, name)),
+            Place::Dir(dir, _) => Some(self.rule_in(dir)),
+            Place::Absent { dir, .. } | Place::Link { dir, .. } => Some(self.rule_in(dir)),
             Place::File(id) => self.table.mount(*id).map(|m| m.rule),
             Place::Open(fd) => self.rule_of(fd.as_fd()),
             Place::Synth(_) | Place::Magic(_) => Some(self.synthetic_rule),

@@ -9,6 +9,8 @@ use crate::sys::Errno;
 pub struct CallRule {
     /// A call's name, a group with its `@`, or `*`.
     pub key: String,
+    /// The key as it was written, with the condition.
+    pub text: String,
     /// It holds for calls with these arguments only.
     pub when: Option<Expr>,
     /// Refused with this; `None`: allowed, as far as sbox can.

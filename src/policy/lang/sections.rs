@@ -290,6 +290,7 @@ impl Checker<'_> {
         };
         calls.rules.push(CallRule {
             key: name.to_owned(),
+            text: setting.key.clone(),
             when,
             refuse,
             kill: says == Says::Later("kill"),
@@ -421,7 +422,8 @@ impl Checker<'_> {
                 }
             } else if self.known_call(&text, at) {
                 calls.rules.push(CallRule {
-                    key: text,
+                    key: text.clone(),
+                    text,
                     when: None,
                     refuse: Some(Errno::EPERM),
                     kill: false,

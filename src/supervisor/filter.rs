@@ -233,7 +233,7 @@ fn hearing(decision: Decision) -> Decision {
     }
 }
 
-/// What [`decision`] comes to for these arguments, in the words of the table.
+/// What the filter of a run without a policy answers to these arguments, in the words of the table.
 pub fn outcome(row: &Row, profile: &Profile, args: &[u64; 6]) -> Outcome {
     let outcome = match row.mechanism {
         Mechanism::Native | Mechanism::Guarded => Outcome::Native,

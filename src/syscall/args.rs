@@ -53,7 +53,7 @@ macro_rules! scalars {
         /// How many bits of a register the kernel takes for a type, and whether they have a sign; `None`: it is none of
         /// these types.
         pub fn width(ty: &str) -> Option<(u32, bool)> {
-            #[expect(unused_comparisons, clippy::absurd_extreme_comparisons, reason = "unsigned types are not below 0")]
+            #[expect(unused_comparisons, reason = "unsigned types are not below 0")]
             match ty {
                 $( stringify!($name) => Some((<$repr>::BITS, <$repr>::MIN < 0)), )*
                 _ => None,

@@ -34,6 +34,9 @@ use super::RuleId;
 use super::files::{Effect, Files, Ruling};
 use crate::sys::Errno;
 
+/// Finds a parameter of a call by its name, or tells what is wrong with it.
+pub type ParamOf = fn(&str, &str) -> Result<predicate::Param, String>;
+
 /// Names that the language can't know by itself.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
@@ -42,7 +45,7 @@ pub struct Words {
     /// Groups of them, with the `@`.
     pub groups: Vec<&'static str>,
     /// A parameter of a call, for conditions; or what is wrong with its name.
-    pub param: Option<fn(&str, &str) -> Result<predicate::Param, String>>,
+    pub param: Option<ParamOf>,
     /// A constant of the kernel's headers.
     pub constant: Option<fn(&str) -> Option<u64>>,
     /// Whether a machine can be called so.

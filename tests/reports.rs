@@ -1,4 +1,6 @@
 //! What is told of refusals: the summary, `-v`, `--report`; and the modes that tell instead of refusing.
+//!
+//! Long because each case brings its policy and its program.
 
 #![allow(
     clippy::expect_used,

@@ -11,9 +11,11 @@ mod bpf;
 
 use bpf::{Call, run};
 use sbox::mechanism::bpf::ARCH_X86_64;
+use sbox::policy::lang::{Sheets, World};
+use sbox::supervisor::calls::Refused;
 use sbox::supervisor::filter::{
     EXEC_PRIVATE, EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, NUMBERS_TRACE_DATA, Net, Profile,
-    SEND_PRIVATE, SENDS, guard, guarded_number, program,
+    SEND_PRIVATE, SENDS, guard, guarded_number, program, program_with,
 };
 use sbox::syscall::rules::{ArgRule, Op, Outcome};
 use sbox::syscall::table::{Mechanism, TABLE, row};
@@ -103,6 +105,167 @@ fn edges(rule: &ArgRule) -> [Vec<u64>; 6] {
         of.dedup();
     }
     edges
+}
+
+/// A policy with random conditions, and what the model says of each call with registers at which it may change its
+/// mind: the filter brings to the supervisor exactly what the policy refuses, and does with all else what it does
+/// without a policy.
+#[test]
+fn conditions_of_a_policy_hold_in_the_filter() {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut below = |n: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % n
+    };
+    let calls = [
+        "socket",
+        "ioctl",
+        "kill",
+        "clone",
+        "mprotect",
+        "lseek",
+        "fcntl",
+        "prctl",
+        "futex",
+        "dup3",
+        "unshare",
+        "getpriority",
+        "accept4",
+    ];
+    let mut refused_some = 0;
+    for round in 0..150 {
+        let mut text = String::from("sbox = 1\n[syscalls]\n");
+        let profile = PROFILES[round % PROFILES.len()];
+        for call in calls {
+            let params = row(sbox::syscall::table::by_name(call).unwrap().x86)
+                .unwrap()
+                .params;
+            let plain: Vec<&str> = params
+                .iter()
+                .filter(|param| {
+                    let pointer = ["Ptr", "OutBuf", "InBuf"].contains(&param.ty);
+                    !pointer && sbox::syscall::args::width(param.ty).is_some()
+                })
+                .map(|param| param.name)
+                .collect();
+            let mut said = std::collections::BTreeSet::new();
+            for _ in 0..below(4) {
+                let mut test = || {
+                    let name = plain[below(plain.len() as u64) as usize];
+                    let value = below(20);
+                    match below(9) {
+                        0 => format!("{name} == {value}"),
+                        1 => format!("{name} != {value}"),
+                        2 => format!("{name} <= {value}"),
+                        3 => format!("{name} > {value}"),
+                        4 => format!("{name} & {}", value + 1),
+                        5 => format!("{name} in [1, {value}]"),
+                        6 => format!("!({name} & {value} == 0)"),
+                        7 => format!("{name} < -{}", value + 1),
+                        _ => format!("{name} & 15 == {}", value % 16),
+                    }
+                };
+                let condition = [test(), test()].join([" && ", " || "][round % 2]);
+                // Comparisons with what is below the least number are refused when they are read.
+                if said.insert(condition.clone()) {
+                    let action = ["deny", "allow", "kill"][below(3) as usize];
+                    text += &format!("\"{call}({condition})\" = \"{action}\"\n");
+                }
+            }
+            if below(3) == 0 {
+                text += &format!("{call} = \"{}\"\n", ["deny", "allow"][below(2) as usize]);
+            }
+        }
+        let words = sbox::cli::policy::words();
+        let read = |_: &std::path::Path| Ok(text.clone());
+        let sheets = Sheets::load("p", &[], &World::default(), &words, &read);
+        let sheets = match sheets {
+            Ok(sheets) => sheets,
+            // `n < -3` of an unsigned number.
+            Err((faults, sources)) => {
+                assert!(
+                    faults.iter().all(|f| f.what.contains("bits")),
+                    "{text}{}",
+                    faults[0].show(&sources)
+                );
+                continue;
+            }
+        };
+        let refused: Vec<Refused> = TABLE
+            .iter()
+            .filter_map(|row| Refused::of(&sheets, row).ok().flatten())
+            .collect();
+        let listed: Vec<_> = refused.iter().map(|one| (one.nr, one.cases())).collect();
+        let filter = program_with(&profile, &listed, &[]).unwrap();
+        let plain = program(&profile).unwrap();
+        for call in calls {
+            let nr = sbox::syscall::table::by_name(call).unwrap().x86;
+            let by_policy = refused.iter().find(|one| one.nr == nr);
+            for _ in 0..400 {
+                let args = [(); 6].map(|()| {
+                    let low = [
+                        below(24),
+                        u64::from(u32::MAX) - below(24),
+                        1 << below(32),
+                        0x7fff_ffff + below(3),
+                    ];
+                    let high = [0, 0, u64::MAX << 32, 1 << 32][below(4) as usize];
+                    low[below(4) as usize] | high
+                });
+                let call = Call {
+                    arch: ARCH_X86_64,
+                    nr,
+                    args,
+                };
+                let refuses = by_policy.is_some_and(|one| one.refusal(&args).is_some());
+                let want = if refuses {
+                    libc::SECCOMP_RET_USER_NOTIF
+                } else {
+                    run(&plain, &call).0
+                };
+                assert_eq!(run(&filter, &call).0, want, "{text}\n{call:x?}");
+                refused_some += u32::from(refuses);
+            }
+        }
+    }
+    assert!(refused_some > 50_000, "{refused_some}");
+}
+
+/// What somebody wants to hear of comes to the supervisor where the kernel alone would serve it; nothing else changes.
+#[test]
+fn hearing_changes_nothing_else() {
+    for profile in PROFILES {
+        let all: Vec<u32> = TABLE.iter().map(|row| row.x86).collect();
+        let (hearing, plain) = (
+            program_with(&profile, &[], &all).unwrap(),
+            program(&profile).unwrap(),
+        );
+        for row in TABLE {
+            for low in [0, 1, 2, 3, 9, 0x5401, 0x1000_0000] {
+                let call = Call {
+                    arch: ARCH_X86_64,
+                    nr: row.x86,
+                    args: [low; 6],
+                };
+                let (heard, was) = (run(&hearing, &call).0, run(&plain, &call).0);
+                let is_read = ["read", "readv", "pread64", "preadv", "preadv2"].contains(&row.name);
+                let silent = GUARDED.contains(&row.x86) || is_read && heard == was;
+                let told = was == libc::SECCOMP_RET_ALLOW && !silent;
+                assert_eq!(
+                    heard,
+                    if told {
+                        libc::SECCOMP_RET_USER_NOTIF
+                    } else {
+                        was
+                    },
+                    "{} {low:#x}",
+                    row.name
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -277,10 +277,7 @@ fn what_nobody_enforces_is_refused() -> Test {
         ("[files]\n\"/dev/*\" = \"r\"", "no rights of its own"),
         ("[files]\n\"/usr/**\" = \"kill\"", "'kill'"),
         ("[files]\n\"/usr/**\" = \"list\"", "'list'"),
-        (
-            "[syscalls]\n\"socket(domain == 1)\" = \"deny\"",
-            "conditions",
-        ),
+        ("[syscalls]\n\"mmap(fd == -1)\" = \"deny\"", "itself"),
         ("[syscalls]\n\"ptrace\" = \"allow\"", "always refuses"),
         ("[syscalls]\n\"execve\" = \"deny\"", "itself"),
         ("[net]\n\"connect tcp a:1\" = \"allow\"", "hosts and ports"),

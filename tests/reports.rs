@@ -1,4 +1,6 @@
 //! What is told of refusals: the summary, `-v`, `--report`; and the modes that tell instead of refusing.
+//!
+//! Long because each case brings its policy and its program.
 
 #![allow(
     clippy::expect_used,
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         a_shadow_tells_the_difference,
         a_rule_that_kills_ends_all,
         best_effort_says_what_is_missing,
+        conditions_on_arguments,
     ])
 }
 
@@ -576,5 +579,60 @@ fn best_effort_says_what_is_missing() -> Test {
     fs::write(case.path().join("top.toml"), rules).expect("write");
     let within = case.sh(&["-q", "--within", "top.toml"], "echo ran");
     assert_eq!(within.code(), Some(3), "{}", within.all());
+    Ok(())
+}
+
+/// By what is in the registers, whatever their upper halves say, and the reason is told.
+fn conditions_on_arguments() -> Test {
+    need_sbox()?;
+    support::need(&["/usr/bin/python3"])?;
+    let case = Case::new(
+        "sbox = 1\nextends = \"std/cli\"\n[syscalls]\n\"socket(family == AF_UNIX && kind & SOCK_CLOEXEC)\" = \"deny EXDEV\"\n\
+         \"dup3(flags == O_CLOEXEC || new > 1000)\" = \"deny ENOSYS\"\ndup2 = \"deny EPERM\"\n\"dup2(new in [77, 78])\" = \"allow\"\n\
+         \"kill(sig == SIGUSR2)\" = \"kill\"\n",
+    );
+    let program = "import ctypes, os, signal, socket
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*args):
+    r = libc.syscall(*[ctypes.c_long(a) for a in args])
+    print('ok' if r >= 0 else os.strerror(ctypes.get_errno()))
+call(41, 1, 1 | 0o2000000, 0)
+call(41, 1, 1, 0)
+call(41, 1 | 1 << 32, 1 | 0o2000000, 0)
+call(292, 1, 50, 0o2000000)
+call(292, 1, 50, 0)
+call(33, 1, 77)
+call(33, 1, 79)
+os.kill(os.getpid(), signal.SIGCONT)
+print('alive', flush=True)
+os.kill(os.getpid(), signal.SIGUSR2)
+print('survived')
+";
+    let output = case.run(
+        &["-q", "--report", "r.json"],
+        &["/usr/bin/python3", "-c", program],
+    );
+    assert_eq!(
+        output.stdout_text(),
+        "Invalid cross-device link\nok\nInvalid cross-device link\nFunction not implemented\nok\nok\nOperation not permitted\nalive\n",
+        "{}",
+        output.all()
+    );
+    assert_eq!(output.signal(), Some(libc::SIGSYS), "{}", output.all());
+    let records = case.report("r.json");
+    let denied = of(&records, "denied");
+    let socket = denied
+        .iter()
+        .find(|r| r["call"] == "socket")
+        .expect("socket");
+    assert_eq!(
+        socket["rule"], "syscalls.\"socket(family == AF_UNIX && kind & SOCK_CLOEXEC)\"",
+        "{socket}"
+    );
+    assert_eq!(
+        socket["arguments"], "family: AF_UNIX, kind: SOCK_STREAM|SOCK_CLOEXEC, protocol: 0",
+        "{socket}"
+    );
+    assert_eq!(of(&records, "killed").len(), 1);
     Ok(())
 }

@@ -172,7 +172,7 @@ mod tests {
         let read = with_rule(before, "/a/b*", Access::READ).unwrap();
         assert_eq!(
             read,
-            "# mine\nsbox = 1\n\n[files]\n# ask me\n\"/a/**\" = \"ask\" # why\n\"/a/b\\\\*\" = \"r\"\n\n[env]\nkeep = [\"A\"]\n"
+            "# mine\nsbox = 1\n\n[files]\n# ask me\n\"/a/**\" = \"ask\" # why\n'/a/b\\*' = \"r\"\n\n[env]\nkeep = [\"A\"]\n"
         );
         let read = read.replace("= \"r\"", "= \"r\" # by me");
         let written = with_rule(&read, "/a/b*", Access::WRITE.and(Access::CREATE)).unwrap();

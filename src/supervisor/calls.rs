@@ -8,6 +8,8 @@ use super::filter::{self, GUARDED, Profile};
 use super::hear::{self, Told};
 use super::service::Denial;
 use super::{Shared, ears};
+use crate::policy::lang::predicate::{Expr, Test};
+use crate::policy::lang::{Sheets, Step};
 use crate::sys::Errno;
 use crate::sys::process as sp;
 use crate::syscall::args;
@@ -27,20 +29,100 @@ pub enum Verdict {
     Kill,
 }
 
-/// A call that is refused.
+/// A call that a policy refuses, or may.
 #[derive(Clone, Debug)]
 pub struct Refused {
     /// Its number.
     pub nr: u32,
-    /// With what.
-    pub verdict: Verdict,
-    /// The rule, for people; `None`: no rule allows it.
-    pub by: Option<String>,
+    /// What each sheet says; the first step that holds decides.
+    sheets: Vec<Vec<Decided>>,
+    /// The arguments with which it is refused; `None`: with any.
+    cases: Option<Vec<Vec<Test>>>,
 }
+
+#[derive(Clone, Debug)]
+struct Decided {
+    when: Option<Expr>,
+    verdict: Option<Verdict>,
+    by: Option<String>,
+}
+
+/// Combinations of conditions that are put into the filter for one call.
+const MOST: usize = 64;
+
+impl Refused {
+    /// What a policy says of a call; `None`: it never refuses it. An error: its conditions are too many for the filter.
+    pub fn of(sheets: &Sheets, row: &Row) -> Result<Option<Self>, TooMany> {
+        let decided = |step: &Step| Decided {
+            when: step.when.clone(),
+            verdict: step.refuse.map(|errno| match step.kill {
+                true => Verdict::Kill,
+                false => Verdict::Deny(errno),
+            }),
+            by: step.by.map(|id| sheets.tell(id)),
+        };
+        let steps = sheets.steps(row.name, row.class.group());
+        if steps.iter().flatten().all(|step| step.refuse.is_none()) {
+            return Ok(None);
+        }
+        // Refused where any sheet refuses: a step that holds hides those behind it.
+        let refused = steps.iter().map(|steps| {
+            let never = Expr::Or(Vec::new());
+            steps.iter().rev().fold(never, |rest, step| {
+                let when = step.when.clone().unwrap_or(Expr::And(Vec::new()));
+                match step.refuse {
+                    Some(_) => Expr::Or(vec![when, rest]),
+                    None => Expr::And(vec![Expr::Not(Box::new(when)), rest]),
+                }
+            })
+        });
+        let always = steps.iter().any(|steps| {
+            let first = steps.first();
+            first.is_some_and(|step| step.when.is_none() && step.refuse.is_some())
+        });
+        let cases = match always {
+            true => None,
+            false => Some(Expr::Or(refused.collect()).cases(MOST).ok_or(TooMany)?),
+        };
+        Ok(Some(Self {
+            nr: row.x86,
+            sheets: steps
+                .iter()
+                .map(|steps| steps.iter().map(decided).collect())
+                .collect(),
+            cases,
+        }))
+    }
+
+    /// The arguments with which it is refused; `None`: with any.
+    pub fn cases(&self) -> Option<&[Vec<Test>]> {
+        self.cases.as_deref()
+    }
+
+    /// What becomes of it with these arguments, and by which rule; the strictest sheet decides.
+    pub fn refusal(&self, registers: &[u64; 6]) -> Option<(Verdict, Option<&str>)> {
+        let one = |steps: &'_ Vec<Decided>| -> Option<usize> {
+            let holds =
+                |step: &Decided| step.when.as_ref().is_none_or(|when| when.holds(registers));
+            steps.iter().position(holds)
+        };
+        let decided = self
+            .sheets
+            .iter()
+            .filter_map(|steps| steps.get(one(steps)?));
+        let refusing = decided.filter_map(|step| Some((step.verdict?, step.by.as_deref())));
+        refusing.min_by_key(|(verdict, _)| *verdict != Verdict::Kill)
+    }
+}
+
+/// The conditions on the arguments of a call can't be put into the filter.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("its conditions come to more than {MOST} combinations")]
+pub struct TooMany;
 
 /// All of them, by number.
 pub(super) struct Calls {
-    refused: FxHashMap<u32, (Verdict, Option<String>)>,
+    refused: FxHashMap<u32, Refused>,
     heard: FxHashSet<u32>,
     profile: Profile,
     /// A rule has killed the guests.
@@ -51,7 +133,7 @@ impl Calls {
     pub(super) fn new(profile: Profile, refused: Vec<Refused>, heard: &[u32]) -> Self {
         let refused = refused.into_iter();
         Self {
-            refused: refused.map(|one| (one.nr, (one.verdict, one.by))).collect(),
+            refused: refused.map(|one| (one.nr, one)).collect(),
             heard: heard.iter().copied().filter(can_be_heard).collect(),
             profile,
             killed: AtomicBool::new(false),
@@ -59,25 +141,25 @@ impl Calls {
     }
 
     /// True if the filter brings it here whatever the table says.
-    pub(super) fn is_notified(&self, nr: u32) -> bool {
-        self.refused.contains_key(&nr) || self.heard.contains(&nr)
+    pub(super) fn is_notified(&self, nr: u32, registers: &[u64; 6]) -> bool {
+        self.heard.contains(&nr) || self.refusal(nr, registers).is_some()
     }
 
     /// Numbers that the filter refuses no more, but brings to the supervisor.
-    pub(super) fn refused(&self) -> impl Iterator<Item = u32> {
-        self.refused.keys().copied()
+    pub(super) fn refused(&self) -> impl Iterator<Item = &Refused> {
+        self.refused.values()
     }
 
     /// What a call is refused with, and by which rule.
-    pub(super) fn refusal(&self, nr: u32) -> Option<(Verdict, Denial<'_>)> {
-        let (verdict, by) = self.refused.get(&nr)?;
+    pub(super) fn refusal(&self, nr: u32, registers: &[u64; 6]) -> Option<(Verdict, Denial<'_>)> {
+        let (verdict, by) = self.refused.get(&nr)?.refusal(registers)?;
         let denial = Denial {
             access: None,
-            by: by.as_deref(),
+            by,
             which: 0,
-            kills: *verdict == Verdict::Kill,
+            kills: verdict == Verdict::Kill,
         };
-        Some((*verdict, denial))
+        Some((verdict, denial))
     }
 
     /// What the filter would have answered to a call that is only heard; `None`: the supervisor serves it anyhow.

@@ -7,6 +7,7 @@ use libc::sock_filter;
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
 use crate::mechanism::bpf::{self, Action, Decision, Error};
+use crate::policy::lang::predicate::Test;
 pub use crate::syscall::rules::Net;
 use crate::syscall::rules::{self, ArgRule, Case, Cond, Op, Outcome, Width};
 use crate::syscall::table::{Mechanism, Row, TABLE};
@@ -81,18 +82,25 @@ pub fn program(profile: &Profile) -> Result<Vec<sock_filter>, Error> {
     program_with(profile, &[], &[])
 }
 
-/// The filter, with calls that come to the supervisor whatever their arguments, since a policy refuses them, and
+/// A call that a policy refuses, by its number, and with which arguments; `None`: with any.
+pub type RefusedCall<'c> = (u32, Option<&'c [Vec<Test>]>);
+
+/// The filter, with calls that come to the supervisor since a policy refuses them, and
 /// others that come to it where the kernel alone would serve them, since somebody wants to hear of them.
 pub fn program_with(
     profile: &Profile,
-    refused: &[u32],
+    refused: &[RefusedCall<'_>],
     heard: &[u32],
 ) -> Result<Vec<sock_filter>, Error> {
     let mut calls = Vec::with_capacity(TABLE.len() + 1);
     for row in TABLE {
         let own = decision(row, profile)?;
-        let decision = if refused.contains(&row.x86) {
-            Decision::Always(Action::Notify)
+        let by_policy = refused.iter().find(|(nr, _)| *nr == row.x86);
+        let decision = if let Some((_, cases)) = by_policy {
+            match cases {
+                None => Decision::Always(Action::Notify),
+                Some(cases) => lower(with_cases(row, profile, cases), profile)?,
+            }
         } else if heard.contains(&row.x86) && super::calls::can_be_heard(&row.x86) {
             hearing(own)
         } else {
@@ -151,6 +159,50 @@ pub fn ears(fd: Option<i32>) -> Result<Vec<sock_filter>, Error> {
     bpf::compile(&calls, Action::Allow)
 }
 
+/// The row's rule, behind the arguments with which a policy refuses it.
+fn with_cases(row: &Row, profile: &Profile, cases: &[Vec<Test>]) -> ArgRule {
+    let mut rule = match row.mechanism {
+        Mechanism::Check("ioctl", rule) if profile.metered => rules::no_clones(rule(profile.net)),
+        Mechanism::Check(_, rule) => rule(profile.net),
+        _ => ArgRule {
+            why: "",
+            cases: Vec::new(),
+            otherwise: outcome(row, profile, &[0; 6]),
+        },
+    };
+    let refused = cases.iter().map(|tests| Case {
+        when: tests.iter().copied().map(tested).collect(),
+        then: Outcome::Notify,
+    });
+    rule.cases = refused.chain(rule.cases).collect();
+    rule
+}
+
+/// A test of a policy, in the words of rules.
+fn tested(test: Test) -> Cond {
+    let (arg, bits, op, value) = match test {
+        Test::Ge { arg, bits, value } => (arg, bits, Op::Ge, value),
+        Test::Le { arg, bits, value } => (arg, bits, Op::Le, value),
+        Test::Masked {
+            arg,
+            bits,
+            mask,
+            value,
+        } => match mask {
+            0xffff_ffff if bits == 32 => (arg, bits, Op::Eq, value),
+            u64::MAX => (arg, bits, Op::Eq, value),
+            mask => (arg, bits, Op::Masked(mask), value),
+        },
+    };
+    let width = if bits == 32 { Width::Int } else { Width::Long };
+    Cond {
+        arg,
+        width,
+        op,
+        value,
+    }
+}
+
 /// The same, but the supervisor hears of what the kernel would serve.
 fn hearing(decision: Decision) -> Decision {
     let told = |action| match action {
@@ -181,7 +233,7 @@ fn hearing(decision: Decision) -> Decision {
     }
 }
 
-/// What [`decision`] comes to for these arguments, in the words of the table.
+/// What the filter of a run without a policy answers to these arguments, in the words of the table.
 pub fn outcome(row: &Row, profile: &Profile, args: &[u64; 6]) -> Outcome {
     let outcome = match row.mechanism {
         Mechanism::Native | Mechanism::Guarded => Outcome::Native,

@@ -1,6 +1,6 @@
 //! A policy that decides nothing: what it would have said of the calls of a run (`--mode audit`, `--shadow`).
 
-use super::calls::can_be_heard;
+use super::calls::{Refused, can_be_heard};
 use super::hear::{self, Heard, Want, Witness};
 use crate::policy::Access;
 use crate::policy::lang::Sheets;
@@ -14,7 +14,7 @@ pub struct Second {
     sheets: Arc<Sheets>,
     ledger: Arc<Ledger>,
     /// Calls that it refuses.
-    refused: Vec<u32>,
+    refused: Vec<Refused>,
     /// What it refuses is entered so.
     denies: Kind,
 }
@@ -31,10 +31,9 @@ impl Second {
     }
 
     fn new(sheets: Arc<Sheets>, ledger: Arc<Ledger>, never: &[&str], denies: Kind) -> Self {
-        let rows = TABLE.iter().filter(|row| {
-            !never.contains(&row.name) && sheets.refuses(row.name, row.class.group()).is_some()
-        });
-        let refused = rows.map(|row| row.x86).collect();
+        let rows = TABLE.iter().filter(|row| !never.contains(&row.name));
+        let refused = rows.filter_map(|row| Refused::of(&sheets, row).ok().flatten());
+        let refused = refused.collect();
         Self {
             sheets,
             ledger,
@@ -45,8 +44,8 @@ impl Second {
 
     /// Calls that it refuses, and that nobody can hear of.
     pub fn silent(&self) -> Vec<&'static str> {
-        let unheard = self.refused.iter().filter(|nr| !can_be_heard(nr));
-        unheard.filter_map(|nr| Some(row(*nr)?.name)).collect()
+        let unheard = self.refused.iter().filter(|one| !can_be_heard(&one.nr));
+        unheard.filter_map(|one| Some(row(one.nr)?.name)).collect()
     }
 
     /// Whether it lets a file be used so; if not, by which rule.
@@ -89,15 +88,13 @@ impl Second {
 
 impl Witness for Second {
     fn calls(&self) -> Vec<u32> {
-        self.refused.clone()
+        self.refused.iter().map(|one| one.nr).collect()
     }
 
     fn hear(&self, heard: &Heard<'_>) {
         let row = heard.row;
-        let call = self.refused.contains(&row.x86);
-        let rule = call
-            .then(|| self.sheets.refuses(row.name, row.class.group()))
-            .flatten();
+        let rule = self.refused.iter().find(|one| one.nr == row.x86);
+        let rule = rule.and_then(|one| one.refusal(heard.registers));
         if heard.denied {
             let allowed = rule.is_none() && heard.wants.iter().all(|w| self.refuses(w).is_none());
             if allowed {
@@ -105,9 +102,8 @@ impl Witness for Second {
             }
             return;
         }
-        if let Some((_, id)) = rule {
-            let by = id.map(|id| self.sheets.tell(id));
-            return self.enter(heard, self.denies, None, by.as_deref());
+        if let Some((_, by)) = rule {
+            return self.enter(heard, self.denies, None, by);
         }
         // What did not succeed was not there, or not the caller's to have.
         if heard.failed {

@@ -257,7 +257,7 @@ impl<'s> Worker<'s> {
         registers: &[u64; 6],
     ) -> (Result<Done, Errno>, Option<Denial<'s>>) {
         let shared = self.shared;
-        if let Some((verdict, denial)) = shared.calls.refusal(nr) {
+        if let Some((verdict, denial)) = shared.calls.refusal(nr, registers) {
             note_registers(self.notes.as_ref(), row, registers);
             let errno = match verdict {
                 Verdict::Deny(errno) => errno,

@@ -57,7 +57,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
     };
     let heard = setup.witness.as_ref().map_or_else(Vec::new, |w| w.calls());
     let calls = Calls::new(profile, std::mem::take(&mut setup.refused), &heard);
-    let refused: Vec<u32> = calls.refused().collect();
+    let refused: Vec<_> = calls.refused().map(|one| (one.nr, one.cases())).collect();
     let program = filter::program_with(&profile, &refused, &heard)?;
     // By whom the terminal is opened anew depends on the privileges.
     let mut terminals = Terminals::of_caller().map_err(cannot(

@@ -333,13 +333,13 @@ impl<'s> Tracer<'s> {
 
     fn was_notified(&self, regs: &Regs) -> bool {
         let nr = regs.orig_rax as u32;
-        if guarded_number(nr).is_some() || self.shared.calls.is_notified(nr) {
+        let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
+        if guarded_number(nr).is_some() || self.shared.calls.is_notified(nr, &args) {
             return true;
         }
         let Some(row) = table::row(regs.orig_rax as u32) else {
             return false;
         };
-        let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
         matches!(row.mechanism, Mechanism::Trace)
             || row.is_notified(self.shared.net, self.shared.tasks.renumbers(), &args)
     }

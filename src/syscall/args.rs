@@ -50,6 +50,16 @@ macro_rules! scalars {
             }
         }
     )*
+        /// How many bits of a register the kernel takes for a type, and whether they have a sign; `None`: it is none of
+        /// these types.
+        pub fn width(ty: &str) -> Option<(u32, bool)> {
+            #[expect(unused_comparisons, reason = "unsigned types are not below 0")]
+            match ty {
+                $( stringify!($name) => Some((<$repr>::BITS, <$repr>::MIN < 0)), )*
+                _ => None,
+            }
+        }
+
         /// A register printed as an argument of the type of this name (`Param::ty` of the table), if that type
         /// needs no memory of the guest: for traces of calls that the kernel serves, and for people who read rules.
         pub fn show(ty: &str, raw: u64) -> Option<String> {

@@ -2,6 +2,7 @@
 //! [`rules`](super::rules) compares.
 
 use std::fmt::{self, Formatter};
+use std::str::FromStr;
 
 /// Values and names. Words of several bits stand before their parts.
 pub type Names = &'static [(u32, &'static str)];
@@ -137,6 +138,45 @@ words! {
         ARCH_REQ_XCOMP_PERM = 0x1023, ARCH_SHSTK_STATUS = 0x5005,
     }
 }
+
+/// The value of a name in any of these lists, or of a signal. Names are those of the kernel's headers, so none has two.
+pub fn value(name: &str) -> Option<u64> {
+    const LISTS: [Names; 22] = [
+        OPEN,
+        AT,
+        ACCESS,
+        RENAME,
+        XATTR,
+        CLONE,
+        MSG,
+        PROT,
+        MAP,
+        INOTIFY,
+        FAMILY,
+        SOCKET,
+        SOCKET_BITS,
+        SOCK_LEVEL,
+        PERSONA,
+        WHENCE,
+        CLOCK,
+        IOCTL,
+        FCNTL,
+        PRCTL,
+        ARCH_PRCTL,
+        NOTHING,
+    ];
+    let listed = LISTS.iter().flat_map(|list| list.iter());
+    let found = listed.copied().find(|(_, known)| *known == name);
+    let mode = || ACCMODE.iter().take(3).position(|known| *known == name);
+    let signal = || nix::sys::signal::Signal::from_str(name).ok();
+    found
+        .map(|(value, _)| u64::from(value))
+        .or_else(|| mode().map(|mode| mode as u64))
+        .or_else(|| signal().map(|signal| signal as u64))
+}
+
+/// Names of nothing.
+const NOTHING: Names = &[(0, "PROT_NONE"), (0, "F_OK")];
 
 /// `SIGTERM`, `SIGRT_3`, or the number.
 pub fn signal(v: i32, f: &mut Formatter<'_>) -> fmt::Result {

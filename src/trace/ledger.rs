@@ -1,7 +1,7 @@
 //! What was refused, or would have been: counted, told, reported.
 //!
 //! A guest may be refused a million times, with a million names. So what is kept and written is bounded: equal incidents
-//! are told once and counted, and beyond [`MOST`] different ones all are counted by their rule alone.
+//! are told once and counted, and beyond some thousand different ones all are counted by their rule alone.
 
 use super::advice;
 use super::report::{Body, Record, Report};

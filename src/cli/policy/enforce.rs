@@ -4,7 +4,7 @@ use super::Which;
 use crate::cli::exit::Exit;
 use crate::cli::term::{self, Kind};
 use crate::policy::lang::{Gap, Sheets};
-use crate::supervisor::calls::{Refused, Verdict};
+use crate::supervisor::calls::Refused;
 use crate::supervisor::view::policy;
 use crate::syscall::table::{Mechanism, TABLE, by_name};
 use std::ffi::{CString, OsString};
@@ -82,6 +82,24 @@ pub(super) fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
             }
         }
     }
+    for sheet in &sheets.all {
+        for rule in sheet.calls.rules.iter().filter(|rule| rule.when.is_some()) {
+            let Some(row) = by_name(&rule.key) else {
+                continue;
+            };
+            let why = match Refused::of(sheets, row) {
+                _ if NEEDED.contains(&row.name) => {
+                    format!("sbox itself makes the call {} in the program", row.name)
+                }
+                _ if matches!(row.mechanism, Mechanism::Trace) => {
+                    format!("{} is judged by the program that it names", row.name)
+                }
+                Err(error) => error.to_string(),
+                Ok(_) => continue,
+            };
+            all.push(Gap { id: rule.id, why });
+        }
+    }
     for name in NEEDED {
         let group = by_name(name).map_or("", |row| row.class.group());
         if let Some((_, Some(id))) = sheets.refuses(name, group) {
@@ -92,27 +110,13 @@ pub(super) fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
     all
 }
 
-/// The calls that are refused whatever their arguments.
+/// The calls that are refused.
 pub fn refused(sheets: &Sheets) -> Vec<Refused> {
-    let one = |row: &crate::syscall::table::Row| {
-        // The default reaches only what no program needs to start; sbox's own calls are among those.
-        let refusal = sheets.refuses(row.name, row.class.group());
-        let (errno, id) = refusal.filter(|_| !NEEDED.contains(&row.name))?;
-        let kills = id.is_some_and(|id| {
-            let mut rules = sheets.all.iter().flat_map(|sheet| &sheet.calls.rules);
-            rules.any(|rule| rule.id == id && rule.kill)
-        });
-        Some(Refused {
-            nr: row.x86,
-            verdict: if kills {
-                Verdict::Kill
-            } else {
-                Verdict::Deny(errno)
-            },
-            by: id.map(|id| sheets.tell(id)),
-        })
-    };
-    TABLE.iter().filter_map(one).collect()
+    // The default reaches only what no program needs to start; sbox's own calls are among those.
+    let rows = TABLE.iter().filter(|row| !NEEDED.contains(&row.name));
+    // What can't be put into the filter is a gap: where gaps are taken on it is not refused.
+    rows.filter_map(|row| Refused::of(sheets, row).ok().flatten())
+        .collect()
 }
 
 /// What `[env]` keeps and sets, as flags would.

@@ -150,13 +150,13 @@ pub(super) fn show(sheets: &Sheets, flat: bool) -> Exit {
             .iter()
             .filter(|rule| !rule.forbid)
             .collect();
-        calls.sort_by(|a, b| a.key.cmp(&b.key));
+        calls.sort_by(|a, b| a.text.cmp(&b.text));
         if !calls.is_empty() {
             let _ = writeln!(out, "\n[syscalls]");
         }
         for rule in calls {
             let says = sheets.rule(rule.id).map_or("", |rule| rule.says.as_str());
-            let _ = writeln!(out, "{:?} = {says} # {}", rule.key, origin(rule.id));
+            let _ = writeln!(out, "{:?} = {says} # {}", rule.text, origin(rule.id));
         }
         let env = &sheet.env;
         if *env != crate::policy::lang::Env::default() {
@@ -242,6 +242,16 @@ pub(super) fn diff(before: &Sheets, after: &Sheets) -> Exit {
                 out += &format!("newly denied: the call {}: {errno:?}\n", row.name)
             }
             _ => {}
+        }
+        let conditions = |sheets: &Sheets| -> Vec<_> {
+            let steps = sheets.steps(row.name, group).into_iter().flatten();
+            let conditional = steps.filter(|step| step.when.is_some());
+            conditional
+                .map(|step| (step.when, step.refuse, step.kill))
+                .collect()
+        };
+        if conditions(before) != conditions(after) {
+            let _ = writeln!(out, "other conditions: the call {}", row.name);
         }
     }
     if before.net() != after.net() {

@@ -7,6 +7,7 @@ pub mod world;
 
 use super::exit::Exit;
 use super::term::{self, Kind};
+use crate::policy::lang::predicate::Param;
 use crate::policy::lang::{Fault, Sheets, Sources, Words, schema, tidy};
 use std::fs;
 use std::path::PathBuf;
@@ -97,13 +98,45 @@ impl Which {
 }
 
 /// Names that policies may use.
-pub(super) fn words() -> Words {
+pub fn words() -> Words {
     use crate::supervisor::view::check_hostname;
     use crate::syscall::table::{Class, TABLE};
     Words {
         calls: TABLE.iter().map(|row| row.name).collect(),
         groups: Class::ALL.iter().map(|class| class.group()).collect(),
+        param: Some(param),
+        constant: Some(crate::syscall::flags::value),
         hostname: Some(|name| check_hostname(name).is_ok()),
+    }
+}
+
+/// A parameter of a call, as conditions know it.
+fn param(call: &str, name: &str) -> Result<Param, String> {
+    use crate::syscall::{args, table};
+    let row = table::by_name(call).ok_or_else(|| format!("there is no call '{call}'"))?;
+    let names: Vec<&str> = row.params.iter().map(|param| param.name).collect();
+    let at = names.iter().position(|known| *known == name);
+    let Some((at, param)) = at.and_then(|at| Some((at, row.params.get(at)?))) else {
+        return Err(match names[..] {
+            [] => format!("{call} has no arguments"),
+            _ => format!(
+                "'{name}' is no argument of {call}: known: {}",
+                names.join(", ")
+            ),
+        });
+    };
+    // What is behind an address can change after the look.
+    let address = ["Ptr", "OutBuf", "InBuf", "ResolveHow"].contains(&param.ty);
+    match args::width(param.ty).filter(|_| !address) {
+        Some((bits, signed)) => Ok(Param {
+            arg: u8::try_from(at).map_err(|e| e.to_string())?,
+            bits,
+            signed,
+        }),
+        None => Err(format!(
+            "'{name}' is an address or no plain number, and what is there can change after the look: [files] and [net] are \
+             about what it names"
+        )),
     }
 }
 

@@ -431,12 +431,12 @@ mod tests {
         let seen = [
             ("/home/u/proj/src/a.c", Access::READ),
             ("/home/u/proj/out/new", Access::CREATE.and(Access::WRITE)),
-            ("/home/u/.cache/app/x/new", Access::CREATE),
-            ("/home/u/.cache/app/x/old.x", Access::DELETE),
+            ("/home/u/cache/app/x/new", Access::CREATE),
+            ("/home/u/cache/app/x/old.x", Access::DELETE),
         ];
         assert_eq!(
             proposed(&seen, &[]),
-            ["/home/u/.cache/app/x/** rcd cow", "/home/u/proj/** wrc cow"]
+            ["/home/u/cache/app/x/** rcd cow", "/home/u/proj/** wrc cow"]
                 .map(|rule| rule.replace("wrc", "rwc"))
         );
     }

@@ -12,6 +12,7 @@ mod check;
 mod fault;
 mod fmt;
 mod merge;
+pub mod predicate;
 pub mod presets;
 mod read;
 mod schema;
@@ -19,7 +20,7 @@ mod sections;
 mod value;
 mod vars;
 
-pub use calls::{CallRule, Calls};
+pub use calls::{CallRule, Calls, Step};
 pub use check::parse_operation;
 pub use fault::{Fault, Source, Sources, Where};
 pub use fmt::tidy;
@@ -33,6 +34,9 @@ use super::RuleId;
 use super::files::{Effect, FileRule, Files, Ruling, State};
 use crate::sys::Errno;
 
+/// Finds a parameter of a call by its name, or tells what is wrong with it.
+pub type ParamOf = fn(&str, &str) -> Result<predicate::Param, String>;
+
 /// Names that the language can't know by itself.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
@@ -40,6 +44,10 @@ pub struct Words {
     pub calls: Vec<&'static str>,
     /// Groups of them, with the `@`.
     pub groups: Vec<&'static str>,
+    /// A parameter of a call, for conditions; or what is wrong with its name.
+    pub param: Option<ParamOf>,
+    /// A constant of the kernel's headers.
+    pub constant: Option<fn(&str) -> Option<u64>>,
     /// Whether a machine can be called so.
     pub hostname: Option<fn(&str) -> bool>,
 }
@@ -261,6 +269,12 @@ impl Sheets {
             .iter()
             .filter_map(|sheet| sheet.calls.refuses(call, group));
         refusals.next()
+    }
+
+    /// What each sheet says of a call, in order: of its steps the first whose condition holds decides.
+    pub fn steps(&self, call: &str, group: &str) -> Vec<Vec<Step>> {
+        let all = self.all.iter();
+        all.map(|sheet| sheet.calls.steps(call, group)).collect()
     }
 
     /// The rule of an id.

@@ -3,6 +3,7 @@
 use super::calls::{CallRule, Calls};
 use super::check::Checker;
 use super::fault::{Fault, Where};
+use super::predicate::{self, Expr, Names};
 use super::read::{Raw, Setting};
 use super::value::{ACTIONS, Says};
 use super::{Env, MountRule, Stands, ViewKeys};
@@ -259,17 +260,21 @@ impl Checker<'_> {
         let Some(says) = self.says(setting, &ACTIONS) else {
             return;
         };
-        let (name, predicate) = match setting.key.split_once('(') {
-            Some((name, _)) => (name, true),
-            None => (setting.key.as_str(), false),
+        let (name, condition) = match setting.key.split_once('(') {
+            Some((name, rest)) => (name.trim(), Some(rest)),
+            None => (setting.key.as_str(), None),
         };
         if !self.known_call(name, setting.at) {
             return;
         }
+        let when = match condition.map(|text| self.condition(name, text)) {
+            None => None,
+            Some(Ok(expr)) => Some(expr),
+            Some(Err(why)) => {
+                return self.fault(Fault::at(setting.at, format!("'{}': {why}", setting.key)));
+            }
+        };
         let id = self.rule(setting);
-        if predicate {
-            return self.gap(id, "conditions on arguments are not enforced yet");
-        }
         let refuse = match says {
             Says::Allow => None,
             Says::Later("kill") => Some(Errno::EPERM),
@@ -285,11 +290,32 @@ impl Checker<'_> {
         };
         calls.rules.push(CallRule {
             key: name.to_owned(),
+            text: setting.key.clone(),
+            when,
             refuse,
             kill: says == Says::Later("kill"),
             forbid: false,
             id,
         });
+    }
+
+    /// What stands in the parentheses behind a call's name.
+    fn condition(&self, call: &str, text: &str) -> Result<Expr, String> {
+        if call.starts_with(['@', '*']) {
+            return Err("a condition is about one call".into());
+        }
+        let text = text.trim_end().strip_suffix(')');
+        let text = text.ok_or("the parenthesis is never closed")?;
+        let param = |name: &str| match self.words.param {
+            Some(param) => param(call, name),
+            None => Err(format!("nothing is known of '{name}'")),
+        };
+        let constant = |name: &str| self.words.constant.and_then(|constant| constant(name));
+        let names = Names {
+            param: &param,
+            constant: &constant,
+        };
+        predicate::parse(text, &names)
     }
 
     pub(super) fn net(&mut self, setting: &Setting) -> Option<bool> {
@@ -396,7 +422,9 @@ impl Checker<'_> {
                 }
             } else if self.known_call(&text, at) {
                 calls.rules.push(CallRule {
-                    key: text,
+                    key: text.clone(),
+                    text,
+                    when: None,
                     refuse: Some(Errno::EPERM),
                     kill: false,
                     forbid: true,

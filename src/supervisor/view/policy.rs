@@ -4,7 +4,7 @@
 //! is renamed, linked, entered or opened again, the walk meets the mount point. What can't be a mount is a
 //! [`Gap`]; nothing is passed over. What holds at each place is what [`Sheets::decide`] says.
 
-use super::{Builder, Changes, Identity, Root, Stores, View, ViewError};
+use super::{Builder, Identity, Root, Stores, View, ViewError};
 use crate::policy::files::Effect;
 use crate::policy::lang::{Gap, MountRule, Sheets, Stands};
 use crate::policy::names::Names;
@@ -688,12 +688,7 @@ impl View {
         planner.plan();
         let mut b = Builder::new(layers)?;
         let synthetic = b.rule(Access::READ_ONLY, "the view's own directories".into());
-        let keys = sheets.all.first().map(|sheet| &sheet.view);
-        let root = keys.and_then(|keys| keys.other_root.as_ref());
-        let root = root.map(|dir| Root {
-            dir: dir.into(),
-            changes: Changes::Kept,
-        });
+        let root = Root::of_policy(sheets);
         // Who the machine is, for whoever may read it.
         let readable = |path: &str| {
             let ruling = sheets.decide(path.as_bytes());

@@ -5,6 +5,7 @@
 
 use super::{Builder, Stores, ViewError};
 use crate::policy::Access;
+use crate::policy::lang::Sheets;
 use crate::sys::Errno;
 use crate::vfs::mount::Source;
 use crate::vfs::path::VPath;
@@ -32,6 +33,15 @@ pub enum Changes {
 }
 
 impl Root {
+    /// The root of a policy, if it is another one than the host's. Who may change it the policy says.
+    pub(super) fn of_policy(sheets: &Sheets) -> Option<Self> {
+        let dir = sheets.all.first()?.view.other_root.as_ref()?;
+        Some(Self {
+            dir: dir.into(),
+            changes: Changes::Kept,
+        })
+    }
+
     /// How the user wrote it.
     fn origin(&self) -> String {
         let tail = match self.changes {

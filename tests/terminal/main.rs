@@ -14,6 +14,7 @@ mod lives;
 mod modes;
 mod pty;
 mod screens;
+mod signals;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut all = lives::tests();
     all.extend(modes::tests());
+    all.extend(signals::tests());
     all.extend(screens::tests());
     support::main(all)
 }

@@ -96,6 +96,38 @@ pub fn ptrace_set_signal_info(tid: i32, info: &SignalInfo) -> Result<()> {
     check(unsafe { libc::ptrace(libc::PTRACE_SETSIGINFO, tid, 0, info.as_ptr()) }).map(drop)
 }
 
+/// True if a filter has answered the call that a task is at the end of with a signal instead of letting it be made (seccomp(2),
+/// `SECCOMP_RET_TRAP`): it waits among those for this thread alone (ptrace(2), `PTRACE_PEEKSIGINFO`).
+pub fn is_trapped(tid: i32) -> bool {
+    // <asm-generic/siginfo.h>
+    const SYS_SECCOMP: i32 = 1;
+    const AT_ONCE: usize = 32;
+    let mut infos = [[0u8; 128]; AT_ONCE];
+    let args = libc::ptrace_peeksiginfo_args {
+        off: 0,
+        flags: 0,
+        nr: AT_ONCE as i32,
+    };
+    // SAFETY: the kernel reads `args`, and writes at most `nr` siginfo_t of 128 bytes each.
+    let n = unsafe {
+        libc::ptrace(
+            libc::PTRACE_PEEKSIGINFO,
+            tid,
+            &raw const args,
+            infos.as_mut_ptr(),
+        )
+    };
+    let word = |info: &[u8; 128], at: usize| {
+        let bytes = info.get(at..).and_then(|b| b.first_chunk());
+        bytes.map(|b| i32::from_ne_bytes(*b))
+    };
+    // One that was not trapped is told of no siginfo by an error: n is -1.
+    let there = infos.iter().take(usize::try_from(n).unwrap_or(0));
+    there
+        .into_iter()
+        .any(|info| (word(info, 0), word(info, 8)) == (Some(libc::SIGSYS), Some(SYS_SECCOMP)))
+}
+
 /// prctl(2) with integer arguments only.
 pub fn prctl(option: i32, arg2: u64, arg3: u64) -> Result<usize> {
     // SAFETY: callers of this module pass options whose arguments are plain integers.

@@ -316,6 +316,9 @@ mod tests {
         fn zombies(&self) -> Vec<i32> {
             Vec::new()
         }
+        fn is_zombie(&self, _: i32) -> bool {
+            false
+        }
         fn threads(&self, _: i32) -> Vec<i32> {
             Vec::new()
         }

@@ -271,7 +271,7 @@ fn group_of(tid: i32, who: Caller<'_>) -> Option<i32> {
     groups
         .into_iter()
         .find(|&tgid| who.tasks.threads(tgid).contains(&tid))
-        .or_else(|| who.tasks.zombies().contains(&tid).then_some(tid))
+        .or_else(|| who.tasks.is_zombie(tid).then_some(tid))
 }
 
 fn task_child(tgid: i32, relative: &str, name: &str, who: Caller<'_>) -> SynthNode {

@@ -83,11 +83,7 @@ fn children(pid: u32) -> (usize, usize) {
     let (mut all, mut ended) = (0, 0);
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
         let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let mut fields = stat
-            .rsplit(") ")
-            .next()
-            .unwrap_or_default()
-            .split(' ');
+        let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
         let (state, parent) = (fields.next(), fields.next());
         if parent == Some(&pid.to_string()) {
             all += 1;

@@ -93,6 +93,9 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with = "pids", hide_short_help = true,
           value_parser = clap::value_parser!(i32).range(i64::from(Pids::MIN)..=i64::from(Pids::MAX)))]
     pid_max: Option<i32>,
+    /// End with the last program that is left, not with the first; the status stays the first one's
+    #[arg(long)]
+    wait_all: bool,
     /// Tell each refusal on standard error
     #[arg(short, long)]
     verbose: bool,
@@ -403,6 +406,7 @@ fn prepare(
                 max: args.pid_max.unwrap_or(Pids::MAX),
             },
         },
+        wait_all: args.wait_all,
         program,
         argv,
         env,

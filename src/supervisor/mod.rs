@@ -24,6 +24,7 @@ mod exec;
 pub mod filter;
 mod guard;
 mod inject;
+mod last;
 mod mailbox;
 mod metered;
 mod others;
@@ -61,6 +62,8 @@ pub struct Setup {
     pub policy: Policy,
     /// Which network there is.
     pub net: Net,
+    /// The run ends with the last program, not with the first.
+    pub wait_all: bool,
     /// How processes are numbered.
     pub pids: Pids,
     /// The program: searched in the guest's PATH if it has no slash.
@@ -151,6 +154,8 @@ struct Shared {
     imaging: Mutex<()>,
     /// The guests' own, if the caller has one.
     terminal: Option<terminal::Terminal>,
+    /// The run ends with the last guest, not with the first.
+    wait_all: bool,
 }
 
 /// Runs a program in a sandbox to its end.

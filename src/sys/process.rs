@@ -380,51 +380,6 @@ pub fn wait_take(tid: i32) -> Result<i32> {
     })
 }
 
-/// The process that [`forward_signals`] forwards to.
-static FORWARD_TO: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
-
-/// From now on each of `signals` that this process gets goes to `pid`, and the calling thread takes
-/// them. The process must be a child that is not reaped before this process ends, or soon before.
-pub fn forward_signals(pid: i32, signals: &[i32]) -> Result<()> {
-    extern "C" fn forward(signal: libc::c_int) {
-        let pid = FORWARD_TO.load(std::sync::atomic::Ordering::Relaxed);
-        // SAFETY: kill(2) is async-signal-safe (signal-safety(7)) and takes no memory. It may set
-        // errno, which the interrupted code might be about to read: it is put back.
-        unsafe {
-            let errno = *libc::__errno_location();
-            libc::kill(pid, signal);
-            *libc::__errno_location() = errno;
-        }
-    }
-    FORWARD_TO.store(pid, std::sync::atomic::Ordering::Relaxed);
-    // SAFETY: all-zero is a valid sigaction and a valid, empty sigset_t.
-    let (mut action, mut set) = unsafe {
-        (
-            std::mem::zeroed::<libc::sigaction>(),
-            std::mem::zeroed::<libc::sigset_t>(),
-        )
-    };
-    action.sa_sigaction = forward as *const () as usize;
-    action.sa_flags = libc::SA_RESTART;
-    for &signal in signals {
-        // SAFETY: the handler is async-signal-safe, as said there; `set` is a local set.
-        unsafe {
-            check_int(libc::sigaction(
-                signal,
-                &raw const action,
-                std::ptr::null_mut(),
-            ))?;
-            libc::sigaddset(&raw mut set, signal);
-        }
-    }
-    // SAFETY: `set` is initialised.
-    match unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) }
-    {
-        0 => Ok(()),
-        errno => Err(Errno::from_raw(errno)),
-    }
-}
-
 /// Makes `signal` interrupt system calls of the thread that gets it, and do nothing else.
 pub fn install_interrupter(signal: i32) -> Result<()> {
     extern "C" fn nothing(_: libc::c_int) {}

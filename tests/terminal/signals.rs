@@ -14,6 +14,7 @@ pub(crate) fn tests() -> Vec<Named> {
     tests![
         a_signal_reaches_the_group_in_front_alone,
         a_signal_for_an_ended_group_reaches_nobody,
+        the_terminal_is_the_callers_when_the_first_has_ended,
     ]
 }
 
@@ -78,5 +79,21 @@ fn a_signal_for_an_ended_group_reaches_nobody() -> Test {
     taker.wait().expect("wait");
     let hits: Vec<String> = said.map_while(Result::ok).collect();
     assert!(hits.is_empty(), "{hits:?}");
+    Ok(())
+}
+
+/// With `--wait-all`: its modes are put back, what is left can write there, and its keys end the run.
+fn the_terminal_is_the_callers_when_the_first_has_ended() -> Test {
+    need_sbox()?;
+    let mut command = shell("(trap '' HUP INT; echo left; sleep 0.5; echo on; sleep 100) & exit 4");
+    command.insert(2, "--wait-all".into());
+    let mut pty = Pty::start(command);
+    let before = pty.first_modes().clone();
+    pty.wait_for_modes(&before, false);
+    pty.see("on");
+    pty.wait_for_modes(&before, true);
+    pty.send("\x03");
+    assert_eq!(pty.end().code(), Some(4), "{}", pty.text());
+    assert_eq!(pty.modes(), before);
     Ok(())
 }

@@ -207,6 +207,7 @@ impl<'s> Tracer<'s> {
             terminal.first_stopped(signal);
         }
         if let Some(task) = self.shared.tasks.get(tid) {
+            task.set_stopped(stopped);
             match task.take_errand() {
                 Some(Errand::Take(handover)) => inject::take_descriptor(tid, handover)?,
                 Some(Errand::Guard) => guard::put(self.shared, &task)?,

@@ -24,6 +24,10 @@ impl Tasks for Registry {
         !self.lives(tgid) && self.is_member(tgid)
     }
 
+    fn is_stopped(&self, tid: i32) -> bool {
+        self.get(tid).is_some_and(|task| task.is_stopped())
+    }
+
     fn threads(&self, tgid: i32) -> Vec<i32> {
         let mut all: Vec<i32> = self
             .map()

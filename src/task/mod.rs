@@ -44,6 +44,8 @@ pub struct Task {
     /// can't come to mean another process under a worker's hands.
     service: Mutex<()>,
     dead: AtomicBool,
+    /// A signal has stopped it, until it is continued (signal(7), "Stop").
+    stopped: AtomicBool,
     /// A sleeping call of this task was answered with "restart": its EINTR is meant.
     restarting: AtomicBool,
     /// What the tracer is to do at the end of the call.
@@ -237,6 +239,7 @@ impl Task {
             pidfd: OnceLock::new(),
             service: Mutex::default(),
             dead: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             restarting: AtomicBool::new(false),
             errand: Mutex::default(),
             receipts: Mutex::default(),
@@ -280,6 +283,16 @@ impl Task {
     /// True once the kernel has reported its death.
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Acquire)
+    }
+
+    /// True if a signal has stopped it.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether one has.
+    pub fn set_stopped(&self, stopped: bool) {
+        self.stopped.store(stopped, Ordering::Relaxed);
     }
 
     /// Notes that the call is being answered with "restart".

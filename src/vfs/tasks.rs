@@ -14,6 +14,8 @@ pub trait Tasks: Send + Sync {
 
     /// True if this is one of them.
     fn is_zombie(&self, tgid: i32) -> bool;
+    /// True if a signal has stopped this thread.
+    fn is_stopped(&self, tid: i32) -> bool;
     /// Thread ids of group `tgid`; empty if there is no such group.
     fn threads(&self, tgid: i32) -> Vec<i32>;
     /// The working directory of a group.

@@ -94,6 +94,9 @@ impl Vfs {
             }
             _ => {
                 let text = retold(file, &self.host_text(relative)?, tasks);
+                let text = untraced(file, text, || {
+                    thread_of(relative).is_some_and(|tid| tasks.is_stopped(tid))
+                });
                 match caller.is_some_and(|tid| is_of(relative, tid)) {
                     true => running(file, text),
                     false => text,
@@ -128,9 +131,33 @@ impl Vfs {
 
 /// True for a file of this thread, or of the process that it leads.
 fn is_of(relative: &str, tid: i32) -> bool {
-    let mut parts = relative.rsplit('/').skip(1);
-    parts.next().and_then(number) == Some(tid)
+    thread_of(relative) == Some(tid)
 }
+
+/// Whose file this is, by the host's number.
+fn thread_of(relative: &str) -> Option<i32> {
+    relative.rsplit('/').nth(1).and_then(number)
+}
+
+/// What the kernel calls stopped by a tracer is stopped by a signal, or runs: it waits for us.
+fn untraced(file: NumbersFile, text: String, is_stopped: impl Fn() -> bool) -> String {
+    let state = || match is_stopped() {
+        true => ("T", "T (stopped)"),
+        false => ("R", "R (running)"),
+    };
+    match file {
+        NumbersFile::Stat => match text.rsplit_once(") t") {
+            Some((name, rest)) => format!("{name}) {}{rest}", state().0),
+            None => text,
+        },
+        NumbersFile::Status if text.contains(TRACED) => {
+            text.replacen(TRACED, &format!("\nState:\t{}\n", state().1), 1)
+        }
+        _ => text,
+    }
+}
+
+const TRACED: &str = "\nState:\tt (tracing stop)\n";
 
 /// Its text, where it doesn't sleep.
 fn running(file: NumbersFile, text: String) -> String {
@@ -319,6 +346,9 @@ mod tests {
         fn is_zombie(&self, _: i32) -> bool {
             false
         }
+        fn is_stopped(&self, _: i32) -> bool {
+            false
+        }
         fn threads(&self, _: i32) -> Vec<i32> {
             Vec::new()
         }
@@ -450,5 +480,23 @@ mod tests {
         let fields: Vec<&str> = stat.split_whitespace().collect();
         assert_eq!(fields.len(), 52);
         assert_eq!((fields[21], fields[37]), ("4711", "17"));
+    }
+
+    #[test]
+    fn nobody_is_seen_to_be_traced() {
+        let stat = "7 (a) t) t 1 2 3";
+        for (stopped, state) in [(true, "T (stopped)"), (false, "R (running)")] {
+            let told = |file, text: &str| untraced(file, text.to_owned(), || stopped);
+            let letter = &state[..1];
+            assert_eq!(
+                told(NumbersFile::Stat, stat),
+                format!("7 (a) t) {letter} 1 2 3")
+            );
+            let status = format!("Name:\tt{TRACED}Pid:\t7\n");
+            let wanted = format!("Name:\tt\nState:\t{state}\nPid:\t7\n");
+            assert_eq!(told(NumbersFile::Status, &status), wanted);
+            let asleep = "7 (a) S 1 2 3";
+            assert_eq!(told(NumbersFile::Stat, asleep), asleep);
+        }
     }
 }

@@ -23,6 +23,9 @@ pub enum NumbersFile {
     Children,
     /// `/proc/PID/fdinfo/N`
     FdInfo,
+    /// `/proc/PID/cgroup`, `/proc/PID/cpuset`: groups have names, and the view has but one, as a namespace of its own would
+    /// (cgroup_namespaces(7)). What the file says.
+    Group(&'static str),
     /// `/proc/loadavg`
     LoadAvg,
     /// `/proc/sys/kernel/pid_max`
@@ -49,8 +52,15 @@ impl NumbersFile {
             ("status", _) => Some(Self::Status),
             ("sched", _) => Some(Self::Sched),
             ("children", _) => Some(Self::Children),
+            ("cgroup", _) => Some(Self::Group("0::/\n")),
+            ("cpuset", _) => Some(Self::Group("/\n")),
             _ => None,
         }
+    }
+
+    /// True if it is made here also where the view has the host's numbers.
+    pub(super) fn is_always(self) -> bool {
+        matches!(self, Self::Group(_))
     }
 
     pub(super) fn of_init(name: &str) -> Option<Self> {
@@ -83,6 +93,11 @@ impl Vfs {
         relative: &str,
         caller: Option<i32>,
     ) -> sys::Result<OwnedFd> {
+        if let NumbersFile::Group(text) = file {
+            // ENOENT for whoever has ended.
+            self.host_text(relative)?;
+            return made(&self.shown(relative), |out| out.write_all(text.as_bytes()));
+        }
         let tasks = self.tasks().ok_or(sys::Errno::ENOENT)?;
         let text = match file {
             NumbersFile::Init(which) => {
@@ -186,6 +201,7 @@ fn retold(file: NumbersFile, text: &str, tasks: &dyn Tasks) -> String {
         NumbersFile::Stat => stat(text, tasks).unwrap_or_default(),
         NumbersFile::Status => lines(text, |key| status_number(key, tasks)),
         NumbersFile::FdInfo => fdinfo(text, tasks),
+        NumbersFile::Group(text) => text.to_owned(),
         NumbersFile::Sched => sched(text, tasks).unwrap_or_default(),
         NumbersFile::Children => {
             let mut told: Vec<i32> = text

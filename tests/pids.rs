@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         signals_of_the_whole_group_are_sent_by_1,
         tools_show_what_is_there,
         killed_at_any_moment,
+        filters_that_make_signals_of_calls,
         the_hosts_numbers_may_be_small_too,
     ])
 }
@@ -162,6 +163,13 @@ fn killed_at_any_moment() -> Test {
     let job = Job::new([&program]).flags(["--cwd", "/", "--pid-max", "40"]);
     job.native().assert_guest_ok("pids_storm, natively");
     job.run_sbox().assert_guest_ok("pids_storm");
+    Ok(())
+}
+
+/// They see calls as they were made, but for those that name others by number: these they see twice.
+fn filters_that_make_signals_of_calls() -> Test {
+    let job = Job::new([&guest("trapped")?]).flags(["--cwd", "/"]);
+    job.both()?.assert_guest_ok("trapped");
     Ok(())
 }
 

@@ -97,6 +97,9 @@ pub struct Args {
     pid_max: Option<i32>,
     #[command(flatten)]
     listen: Listen,
+    /// End with the last program that is left, not with the first; the status stays the first one's
+    #[arg(long)]
+    wait_all: bool,
     /// Don't say what is enforced
     #[arg(short, long)]
     pub(super) quiet: bool,
@@ -478,6 +481,7 @@ fn prepare(
                 max: args.pid_max.unwrap_or(Pids::MAX),
             },
         },
+        wait_all: args.wait_all,
         program,
         argv,
         env,

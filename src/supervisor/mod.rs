@@ -27,6 +27,7 @@ pub mod filter;
 mod guard;
 pub mod hear;
 mod inject;
+mod last;
 mod mailbox;
 mod metered;
 mod others;
@@ -64,6 +65,8 @@ pub struct Setup {
     pub policy: Policy,
     /// Which network there is.
     pub net: Net,
+    /// The run ends with the last program, not with the first.
+    pub wait_all: bool,
     /// How processes are numbered.
     pub pids: Pids,
     /// The program: searched in the guest's PATH if it has no slash.
@@ -155,6 +158,8 @@ struct Shared {
     imaging: Mutex<()>,
     /// The guests' own, if the caller has one.
     terminal: Option<terminal::Terminal>,
+    /// The run ends with the last guest, not with the first.
+    wait_all: bool,
 }
 
 /// Runs a program in a sandbox to its end.

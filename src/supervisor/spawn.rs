@@ -19,7 +19,7 @@ use super::stats::Stats;
 use super::terminal::{self, Terminals};
 use super::tracer::Tracer;
 use super::watch::{self, Bell};
-use super::{Error, Outcome, Setup, Shared, filter, stats};
+use super::{Error, Outcome, Setup, Shared, filter, last, stats};
 use crate::mechanism::notify::Listener;
 use crate::sys::process::{self as sp, Forked};
 use crate::sys::{self, Errno};
@@ -32,7 +32,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
-fn own(what: &'static str) -> impl Fn(Errno) -> Error {
+pub(super) fn own(what: &'static str) -> impl Fn(Errno) -> Error {
     move |errno| Error::Own { what, errno }
 }
 
@@ -144,6 +144,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
         witness,
         asker,
         count,
+        wait_all,
         ..
     } = setup;
     tasks.add_first(first, FsContext::new(cwd, umask));
@@ -167,11 +168,18 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
         bell: Bell::default(),
         imaging: Mutex::default(),
         terminal,
+        wait_all,
     });
     sp::install_interrupter(wake_signal()).map_err(own("installing a signal handler"))?;
     start_worker(&shared);
     watch::start(&shared);
-    sp::forward_signals(first, &FORWARDED).map_err(own("installing signal handlers"))?;
+    let heir = match shared.wait_all {
+        true => Some(last::start(&shared)?),
+        false => None,
+    };
+    sp::pidfd_open(first)
+        .and_then(|first| sys::forward::forward(first, heir, &FORWARDED))
+        .map_err(own("installing signal handlers"))?;
     nix::unistd::write(&go, b"g").map_err(own("starting the guest"))?;
     drop(go);
 

@@ -110,7 +110,7 @@ impl<'s> Tracer<'s> {
     /// When no guest is left that could write, the terminal's attendant goes: until then it is a child to wait for.
     fn end_terminal(&self) {
         if let Some(terminal) = &self.shared.terminal
-            && self.ending
+            && self.outcome.is_some()
             && self.early.is_empty()
             && self.shared.tasks.all().is_empty()
         {
@@ -130,6 +130,14 @@ impl<'s> Tracer<'s> {
         } else {
             Outcome::Exited(libc::WEXITSTATUS(status))
         });
+        if self.shared.wait_all {
+            // Its number may be another's from now on.
+            self.first = 0;
+            if let Some(terminal) = &self.shared.terminal {
+                terminal.first_ended();
+            }
+            return;
+        }
         // The run ends with the first program: what is left has nobody to work for.
         self.ending = true;
         for task in self.shared.tasks.all() {
@@ -200,6 +208,7 @@ impl<'s> Tracer<'s> {
             terminal.first_stopped(signal);
         }
         if let Some(task) = self.shared.tasks.get(tid) {
+            task.set_stopped(stopped);
             match task.take_errand() {
                 Some(Errand::Take(handover)) => inject::take_descriptor(tid, handover)?,
                 Some(Errand::Guard) => guard::put(self.shared, &task)?,
@@ -388,7 +397,7 @@ fn maker_of(child: i32) -> Option<i32> {
     })
 }
 
-fn kill(task: &Task) {
+pub(super) fn kill(task: &Task) {
     // ESRCH: it was faster.
     let _ = sp::tgkill(task.group.tgid, task.tid, libc::SIGKILL);
 }

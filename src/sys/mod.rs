@@ -6,6 +6,7 @@
 //! or sits on the hot path.
 #![allow(unsafe_code)]
 
+pub mod forward;
 pub mod fs;
 pub mod mem;
 pub mod probe;

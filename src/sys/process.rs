@@ -98,6 +98,38 @@ pub fn ptrace_set_signal_info(tid: i32, info: &SignalInfo) -> Result<()> {
     check(unsafe { libc::ptrace(libc::PTRACE_SETSIGINFO, tid, 0, info.as_ptr()) }).map(drop)
 }
 
+/// True if a filter has answered the call that a task is at the end of with a signal instead of letting it be made (seccomp(2),
+/// `SECCOMP_RET_TRAP`): it waits among those for this thread alone (ptrace(2), `PTRACE_PEEKSIGINFO`).
+pub fn is_trapped(tid: i32) -> bool {
+    // <asm-generic/siginfo.h>
+    const SYS_SECCOMP: i32 = 1;
+    const AT_ONCE: usize = 32;
+    let mut infos = [[0u8; 128]; AT_ONCE];
+    let args = libc::ptrace_peeksiginfo_args {
+        off: 0,
+        flags: 0,
+        nr: AT_ONCE as i32,
+    };
+    // SAFETY: the kernel reads `args`, and writes at most `nr` siginfo_t of 128 bytes each.
+    let n = unsafe {
+        libc::ptrace(
+            libc::PTRACE_PEEKSIGINFO,
+            tid,
+            &raw const args,
+            infos.as_mut_ptr(),
+        )
+    };
+    let word = |info: &[u8; 128], at: usize| {
+        let bytes = info.get(at..).and_then(|b| b.first_chunk());
+        bytes.map(|b| i32::from_ne_bytes(*b))
+    };
+    // One that was not trapped is told of no siginfo by an error: n is -1.
+    let there = infos.iter().take(usize::try_from(n).unwrap_or(0));
+    there
+        .into_iter()
+        .any(|info| (word(info, 0), word(info, 8)) == (Some(libc::SIGSYS), Some(SYS_SECCOMP)))
+}
+
 /// prctl(2) with integer arguments only.
 pub fn prctl(option: i32, arg2: u64, arg3: u64) -> Result<usize> {
     // SAFETY: callers of this module pass options whose arguments are plain integers.
@@ -383,51 +415,6 @@ pub fn wait_take(tid: i32) -> Result<i32> {
             Ok(status)
         }
     })
-}
-
-/// The process that [`forward_signals`] forwards to.
-static FORWARD_TO: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
-
-/// From now on each of `signals` that this process gets goes to `pid`, and the calling thread takes
-/// them. The process must be a child that is not reaped before this process ends, or soon before.
-pub fn forward_signals(pid: i32, signals: &[i32]) -> Result<()> {
-    extern "C" fn forward(signal: libc::c_int) {
-        let pid = FORWARD_TO.load(std::sync::atomic::Ordering::Relaxed);
-        // SAFETY: kill(2) is async-signal-safe (signal-safety(7)) and takes no memory. It may set
-        // errno, which the interrupted code might be about to read: it is put back.
-        unsafe {
-            let errno = *libc::__errno_location();
-            libc::kill(pid, signal);
-            *libc::__errno_location() = errno;
-        }
-    }
-    FORWARD_TO.store(pid, std::sync::atomic::Ordering::Relaxed);
-    // SAFETY: all-zero is a valid sigaction and a valid, empty sigset_t.
-    let (mut action, mut set) = unsafe {
-        (
-            std::mem::zeroed::<libc::sigaction>(),
-            std::mem::zeroed::<libc::sigset_t>(),
-        )
-    };
-    action.sa_sigaction = forward as *const () as usize;
-    action.sa_flags = libc::SA_RESTART;
-    for &signal in signals {
-        // SAFETY: the handler is async-signal-safe, as said there; `set` is a local set.
-        unsafe {
-            check_int(libc::sigaction(
-                signal,
-                &raw const action,
-                std::ptr::null_mut(),
-            ))?;
-            libc::sigaddset(&raw mut set, signal);
-        }
-    }
-    // SAFETY: `set` is initialised.
-    match unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) }
-    {
-        0 => Ok(()),
-        errno => Err(Errno::from_raw(errno)),
-    }
 }
 
 /// Makes `signal` interrupt system calls of the thread that gets it, and do nothing else.

@@ -14,6 +14,11 @@ pub fn set_affinity(tid: i32, mask: &[u8]) -> Result<()> {
 
 /// sched_getaffinity(2): the mask of a task as the kernel writes it where there is room for `room` bytes.
 pub fn affinity(tid: i32, room: usize) -> Result<Vec<u8>> {
+    // The kernel looks whether there is room for all CPUs in 32 bits, as many of which are lost as make a byte of bits.
+    let seen = room & (u32::MAX >> 3) as usize;
+    if seen != room {
+        affinity(tid, seen)?;
+    }
     // It writes no more than it has CPUs, and refuses part of a word.
     let mut mask = vec![0u8; room.min(LONGEST_CPU_MASK | (room % size_of::<usize>()))];
     // SAFETY: the kernel writes at most `len` bytes to the buffer.

@@ -4,7 +4,7 @@ use super::{NOBODY, Names, Registry};
 use crate::sys::{self, Errno};
 use crate::vfs::{Dir, Tasks};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 impl Tasks for Registry {
     fn groups(&self) -> Vec<i32> {
@@ -15,11 +15,17 @@ impl Tasks for Registry {
     }
 
     fn zombies(&self) -> Vec<i32> {
-        let zombies = self.zombies.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<i32> = zombies.iter().copied().collect();
-        drop(zombies);
-        all.retain(|&tgid| !self.lives(tgid) && self.is_member(tgid));
+        let mut all = self.zombies().all();
+        all.retain(|&tgid| self.is_zombie(tgid));
         all
+    }
+
+    fn is_zombie(&self, tgid: i32) -> bool {
+        !self.lives(tgid) && self.is_member(tgid)
+    }
+
+    fn is_stopped(&self, tid: i32) -> bool {
+        self.get(tid).is_some_and(|task| task.is_stopped())
     }
 
     fn threads(&self, tgid: i32) -> Vec<i32> {

@@ -12,6 +12,7 @@ mod listed;
 mod mem;
 mod numbers;
 mod told;
+mod zombies;
 
 pub use exe::Exe;
 pub use exec::{Argv, ExecPlan, ExecState};
@@ -23,10 +24,10 @@ use crate::sys::{self, Errno};
 use crate::vfs::{Dir, Tasks as _};
 use ids::Ids;
 use rustc_hash::FxHashMap;
-use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use zombies::Zombies;
 
 /// A guest thread.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub struct Task {
     /// can't come to mean another process under a worker's hands.
     service: Mutex<()>,
     dead: AtomicBool,
+    /// A signal has stopped it, until it is continued (signal(7), "Stop").
+    stopped: AtomicBool,
     /// A sleeping call of this task was answered with "restart": its EINTR is meant.
     restarting: AtomicBool,
     /// What the tracer is to do at the end of the call.
@@ -236,6 +239,7 @@ impl Task {
             pidfd: OnceLock::new(),
             service: Mutex::default(),
             dead: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             restarting: AtomicBool::new(false),
             errand: Mutex::default(),
             receipts: Mutex::default(),
@@ -279,6 +283,16 @@ impl Task {
     /// True once the kernel has reported its death.
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Acquire)
+    }
+
+    /// True if a signal has stopped it.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether one has.
+    pub fn set_stopped(&self, stopped: bool) {
+        self.stopped.store(stopped, Ordering::Relaxed);
     }
 
     /// Notes that the call is being answered with "restart".
@@ -341,7 +355,7 @@ pub struct Registry {
     tasks: RwLock<FxHashMap<i32, Arc<Task>>>,
     /// Thread groups that have died and may not have been waited for by their parent yet: until
     /// then they can still be signalled and asked about.
-    zombies: Mutex<VecDeque<i32>>,
+    zombies: Mutex<Zombies>,
     numbers: Mutex<numbers::Numbers>,
     pids: Pids,
     ids: Mutex<Ids>,
@@ -354,9 +368,6 @@ impl Default for Registry {
         Self::new(Pids::Host)
     }
 }
-
-/// Zombies that are remembered; the oldest are forgotten first, and then don't exist any more.
-const MAX_ZOMBIES: usize = 1024;
 
 /// How a new task relates to its maker: the clone(2) flags that matter to us.
 #[derive(Clone, Copy, Debug, Default)]
@@ -490,11 +501,7 @@ impl Registry {
             let is_process = task.tid == task.group.tgid;
             self.take_number(tid, is_process);
             if is_process {
-                let mut zombies = self.zombies.lock().unwrap_or_else(PoisonError::into_inner);
-                if zombies.len() == MAX_ZOMBIES {
-                    zombies.pop_front();
-                }
-                zombies.push_back(tid);
+                self.zombies().enter(tid);
             }
             self.tasks
                 .write()
@@ -515,17 +522,12 @@ impl Registry {
         if self.lives(id) {
             return true;
         }
-        let mut zombies = self.zombies.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(at) = zombies.iter().position(|&z| z == id) else {
-            return false;
-        };
         // The id may mean somebody else by now.
-        let stat = procfs::process::Process::new(id).and_then(|p| p.stat());
-        let waits = stat.is_ok_and(|s| s.state == 'Z' && self.lives(s.ppid));
-        if !waits {
-            zombies.remove(at);
-        }
-        waits
+        self.zombies().contains(id) && zombies::parent_of(id).is_some_and(|ppid| self.lives(ppid))
+    }
+
+    fn zombies(&self) -> MutexGuard<'_, Zombies> {
+        self.zombies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True if a guest has or had this number.

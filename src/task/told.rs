@@ -4,6 +4,7 @@
 //! `meant` the view's into the host's. Where the view has the host's numbers, both leave them as they are.
 
 use super::ids::{INIT, Known};
+use super::zombies::parent_of;
 use super::{Ids, Pids, Registry};
 use crate::sys;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -106,7 +107,7 @@ impl Registry {
             named.extend(sys::process::getpgid(tgid));
             named.extend(sys::process::getsid(tgid));
         }
-        let gone = |&&host: &&i32| !named.contains(&host) && !is_zombie(host);
+        let gone = |&&host: &&i32| !named.contains(&host) && parent_of(host).is_none();
         let gone: Vec<i32> = dead.iter().filter(gone).copied().collect();
         let mut ids = self.ids();
         for host in gone {
@@ -200,13 +201,4 @@ impl Registry {
     pub fn is_init(&self, number: i32) -> bool {
         self.renumbers() && number == INIT
     }
-}
-
-/// True if a process has ended and waits for its parent.
-fn is_zombie(host: i32) -> bool {
-    let there = nix::sys::signal::kill(nix::unistd::Pid::from_raw(host), None);
-    there != Err(sys::Errno::ESRCH)
-        && procfs::process::Process::new(host)
-            .and_then(|process| process.stat())
-            .is_ok_and(|stat| stat.state == 'Z')
 }

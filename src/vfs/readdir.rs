@@ -1,7 +1,8 @@
 //! Directory listings, getdents64(2).
 //!
 //! A host directory in which no mount begins is read by the kernel from the guest's own descriptor.
-//! Any other listing is made here: names sorted by a hash, the hash being the position (`d_off`).
+//! Any other listing is made here: names sorted by a hash, the hash being the position (`d_off`), and numbers behind them in
+//! order: so the kernel lists processes, threads and descriptors (proc(5)), and ps(1) shows them.
 //! So the position in the guest's descriptor is all the state there is, and rewinding, seeking,
 //! duplicating and forking keep their meaning.
 
@@ -64,14 +65,31 @@ impl Entry {
     }
 }
 
+/// Where a name stands in a listing.
+fn position(name: &[u8]) -> u32 {
+    /// Far above the greatest number of a process or descriptor.
+    const NUMBERS: u32 = 1 << 28;
+    let number = || match name {
+        [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => {
+            str::from_utf8(name).ok()?.parse().ok()
+        }
+        b"0" => Some(0),
+        _ => None,
+    };
+    match name {
+        b"." => 1,
+        b".." => 2,
+        _ => match number() {
+            Some(number) if number < NUMBERS => NUMBERS + number,
+            // Room for the two above.
+            _ => (name_hash(name) & (NUMBERS - 16)).max(16),
+        },
+    }
+}
+
 impl Draft {
     pub(super) fn add(&mut self, name: &[u8], inode: u64, kind: u8, rank: u16) {
-        let position = match name {
-            b"." => 1,
-            b".." => 2,
-            // Room for the two above.
-            name => (name_hash(name) & 0x7fff_fff0).max(16),
-        };
+        let position = position(name);
         // No file system has longer names, and no directory as many.
         let (Ok(start), Ok(length)) = (u32::try_from(self.names.len()), u16::try_from(name.len()))
         else {
@@ -434,14 +452,38 @@ mod tests {
         // 16 hashes share a position, so among so many names some do.
         let mut draft = Draft::default();
         for n in 0..200_000 {
-            draft.add(format!("{n}").as_bytes(), 1, libc::DT_REG, OWN);
+            draft.add(format!("n{n}").as_bytes(), 1, libc::DT_REG, OWN);
         }
         let listing = draft.finish();
         assert_eq!(listing.entries.len(), 200_000);
-        let wanted = |e: &Entry| (name_hash(e.name(&listing.names)) & 0x7fff_fff0).max(16);
+        let wanted = |e: &Entry| position(e.name(&listing.names));
         let moved = listing.entries.iter().filter(|e| e.position != wanted(e));
         assert!(moved.count() > 10);
         assert!(listing.entries.is_sorted_by(|a, b| a.position < b.position));
+    }
+
+    #[test]
+    fn numbers_stand_in_order_behind_all_other_names() {
+        let mut draft = Draft::default();
+        let names = [
+            "10",
+            "9",
+            "self",
+            "2",
+            "0",
+            "01",
+            "4194303",
+            "99999999999",
+            "3x",
+            "1",
+        ];
+        for name in names {
+            draft.add(name.as_bytes(), 1, libc::DT_DIR, OWN);
+        }
+        let listing = draft.finish();
+        let all: Vec<&[u8]> = listing.entries().map(|(name, ..)| name).collect();
+        let numbers: [&[u8]; 6] = [b"0", b"1", b"2", b"9", b"10", b"4194303"];
+        assert_eq!(all[4..], numbers);
     }
 
     #[test]

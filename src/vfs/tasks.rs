@@ -11,6 +11,11 @@ pub trait Tasks: Send + Sync {
     fn groups(&self) -> Vec<i32>;
     /// Those that have ended and wait for their parent.
     fn zombies(&self) -> Vec<i32>;
+
+    /// True if this is one of them.
+    fn is_zombie(&self, tgid: i32) -> bool;
+    /// True if a signal has stopped this thread.
+    fn is_stopped(&self, tid: i32) -> bool;
     /// Thread ids of group `tgid`; empty if there is no such group.
     fn threads(&self, tgid: i32) -> Vec<i32>;
     /// The working directory of a group.

@@ -48,6 +48,10 @@ static void raw(void) {
     fact("no room", syscall(SYS_sched_getaffinity, 0, 0, mask));
     fact("half a word", syscall(SYS_sched_getaffinity, 0, 12, mask));
     fact("much room, and half a word", syscall(SYS_sched_getaffinity, 0, (1 << 20) + 4, mask));
+    for (int bit = 20; bit < 34; bit++) {
+        fact("a power of two of room", syscall(SYS_sched_getaffinity, 0, 1ul << bit, mask));
+        fact("and a word", syscall(SYS_sched_getaffinity, 0, (1ul << bit) + 8, mask));
+    }
     fact("nowhere", syscall(SYS_sched_getaffinity, 0, 128, NULL));
     fact("nobody", syscall(SYS_sched_getaffinity, 0x7ffffff0, 128, mask));
     fact("a negative number", syscall(SYS_sched_getaffinity, -1, 128, mask));

@@ -16,6 +16,7 @@ mod lives;
 mod modes;
 mod pty;
 mod screens;
+mod signals;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     let mut all = ask::tests();
     all.extend(lives::tests());
     all.extend(modes::tests());
+    all.extend(signals::tests());
     all.extend(screens::tests());
     support::main(all)
 }

@@ -290,6 +290,12 @@ impl Terminal {
         let _ = nix::unistd::write(&self.teller, &[signal as u8]);
     }
 
+    /// The first guest has ended, and others go on.
+    pub(super) fn first_ended(&self) {
+        // The relay reads all news it gets, so there is room for one more.
+        let _ = nix::unistd::write(&self.teller, &[relay::FIRST_ENDED]);
+    }
+
     /// No guest runs any more: waits until what they wrote is out, puts the modes back and lets the attendant go. A
     /// second call does nothing.
     pub(super) fn finish(&self) {

@@ -7,6 +7,7 @@
 use super::attendant::{Attendant, Order};
 use super::buffer::{Buffer, Came, Lines};
 use super::{Desk, STOPPING, TOLD, in_foreground, modes};
+use crate::supervisor::last;
 use crate::sys::process as sp;
 use crate::sys::{self, Errno};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant};
 
 /// Among the news, which are numbers of signals otherwise: no guest runs any more.
 pub(super) const THE_END: u8 = 0;
+/// Nor is this a signal: the first guest has ended, and others go on.
+pub(super) const FIRST_ENDED: u8 = 255;
 
 /// Among the news: a question stands.
 pub(super) const LOOK_AGAIN: u8 = 255;
@@ -296,10 +299,14 @@ impl Relay {
             return false;
         };
         let news = news.get(..n).unwrap_or_default();
-        let stop = news
-            .iter()
-            .rev()
-            .find(|&&signal| ![THE_END, LOOK_AGAIN].contains(&signal));
+        if news.contains(&FIRST_ENDED) {
+            // As when a shell's program ends: the terminal is the caller's again, whose keys mean the run.
+            self.flush();
+            self.take_back();
+            self.eager = false;
+        }
+        let mut stops = news.iter().rev();
+        let stop = stops.find(|&&signal| ![THE_END, FIRST_ENDED, LOOK_AGAIN].contains(&signal));
         if let Some(signal) = stop.and_then(|&s| Signal::try_from(i32::from(s)).ok()) {
             self.first_stopped(signal);
         }
@@ -328,7 +335,10 @@ impl Relay {
                     (Some(master), Some(_)) => {
                         let _ = sys::terminal::signal_foreground(master.as_fd(), signal as i32);
                     }
-                    _ => tell_group(self.first_group(), signal),
+                    _ => match self.first_group() {
+                        None if signal != Signal::SIGTSTP => last::end(),
+                        group => tell_group(group, signal),
+                    },
                 }
             }
         }

@@ -23,6 +23,9 @@ pub enum NumbersFile {
     Children,
     /// `/proc/PID/fdinfo/N`
     FdInfo,
+    /// `/proc/PID/cgroup`, `/proc/PID/cpuset`: groups have names, and the view has but one, as a namespace of its own would
+    /// (cgroup_namespaces(7)). What the file says.
+    Group(&'static str),
     /// `/proc/loadavg`
     LoadAvg,
     /// `/proc/sys/kernel/pid_max`
@@ -49,8 +52,15 @@ impl NumbersFile {
             ("status", _) => Some(Self::Status),
             ("sched", _) => Some(Self::Sched),
             ("children", _) => Some(Self::Children),
+            ("cgroup", _) => Some(Self::Group("0::/\n")),
+            ("cpuset", _) => Some(Self::Group("/\n")),
             _ => None,
         }
+    }
+
+    /// True if it is made here also where the view has the host's numbers.
+    pub(super) fn is_always(self) -> bool {
+        matches!(self, Self::Group(_))
     }
 
     pub(super) fn of_init(name: &str) -> Option<Self> {
@@ -83,6 +93,11 @@ impl Vfs {
         relative: &str,
         caller: Option<i32>,
     ) -> sys::Result<OwnedFd> {
+        if let NumbersFile::Group(text) = file {
+            // ENOENT for whoever has ended.
+            self.host_text(relative)?;
+            return made(&self.shown(relative), |out| out.write_all(text.as_bytes()));
+        }
         let tasks = self.tasks().ok_or(sys::Errno::ENOENT)?;
         let text = match file {
             NumbersFile::Init(which) => {
@@ -94,6 +109,9 @@ impl Vfs {
             }
             _ => {
                 let text = retold(file, &self.host_text(relative)?, tasks);
+                let text = untraced(file, text, || {
+                    thread_of(relative).is_some_and(|tid| tasks.is_stopped(tid))
+                });
                 match caller.is_some_and(|tid| is_of(relative, tid)) {
                     true => running(file, text),
                     false => text,
@@ -128,9 +146,33 @@ impl Vfs {
 
 /// True for a file of this thread, or of the process that it leads.
 fn is_of(relative: &str, tid: i32) -> bool {
-    let mut parts = relative.rsplit('/').skip(1);
-    parts.next().and_then(number) == Some(tid)
+    thread_of(relative) == Some(tid)
 }
+
+/// Whose file this is, by the host's number.
+fn thread_of(relative: &str) -> Option<i32> {
+    relative.rsplit('/').nth(1).and_then(number)
+}
+
+/// What the kernel calls stopped by a tracer is stopped by a signal, or runs: it waits for us.
+fn untraced(file: NumbersFile, text: String, is_stopped: impl Fn() -> bool) -> String {
+    let state = || match is_stopped() {
+        true => ("T", "T (stopped)"),
+        false => ("R", "R (running)"),
+    };
+    match file {
+        NumbersFile::Stat => match text.rsplit_once(") t") {
+            Some((name, rest)) => format!("{name}) {}{rest}", state().0),
+            None => text,
+        },
+        NumbersFile::Status if text.contains(TRACED) => {
+            text.replacen(TRACED, &format!("\nState:\t{}\n", state().1), 1)
+        }
+        _ => text,
+    }
+}
+
+const TRACED: &str = "\nState:\tt (tracing stop)\n";
 
 /// Its text, where it doesn't sleep.
 fn running(file: NumbersFile, text: String) -> String {
@@ -159,6 +201,7 @@ fn retold(file: NumbersFile, text: &str, tasks: &dyn Tasks) -> String {
         NumbersFile::Stat => stat(text, tasks).unwrap_or_default(),
         NumbersFile::Status => lines(text, |key| status_number(key, tasks)),
         NumbersFile::FdInfo => fdinfo(text, tasks),
+        NumbersFile::Group(text) => text.to_owned(),
         NumbersFile::Sched => sched(text, tasks).unwrap_or_default(),
         NumbersFile::Children => {
             let mut told: Vec<i32> = text
@@ -316,6 +359,12 @@ mod tests {
         fn zombies(&self) -> Vec<i32> {
             Vec::new()
         }
+        fn is_zombie(&self, _: i32) -> bool {
+            false
+        }
+        fn is_stopped(&self, _: i32) -> bool {
+            false
+        }
         fn threads(&self, _: i32) -> Vec<i32> {
             Vec::new()
         }
@@ -447,5 +496,23 @@ mod tests {
         let fields: Vec<&str> = stat.split_whitespace().collect();
         assert_eq!(fields.len(), 52);
         assert_eq!((fields[21], fields[37]), ("4711", "17"));
+    }
+
+    #[test]
+    fn nobody_is_seen_to_be_traced() {
+        let stat = "7 (a) t) t 1 2 3";
+        for (stopped, state) in [(true, "T (stopped)"), (false, "R (running)")] {
+            let told = |file, text: &str| untraced(file, text.to_owned(), || stopped);
+            let letter = &state[..1];
+            assert_eq!(
+                told(NumbersFile::Stat, stat),
+                format!("7 (a) t) {letter} 1 2 3")
+            );
+            let status = format!("Name:\tt{TRACED}Pid:\t7\n");
+            let wanted = format!("Name:\tt\nState:\t{state}\nPid:\t7\n");
+            assert_eq!(told(NumbersFile::Status, &status), wanted);
+            let asleep = "7 (a) S 1 2 3";
+            assert_eq!(told(NumbersFile::Stat, asleep), asleep);
+        }
     }
 }

@@ -50,7 +50,7 @@ pub enum Magic {
 }
 
 /// Host-wide files that the view passes on; those of [`IdentityFile`] are its own.
-const HOST_FILES: [&str; 25] = [
+const HOST_FILES: [&str; 26] = [
     "cpuinfo",
     "filesystems",
     "loadavg",
@@ -58,6 +58,7 @@ const HOST_FILES: [&str; 25] = [
     "stat",
     "uptime",
     "version",
+    "vmstat",
     "sys/fs/file-max",
     "sys/fs/nr_open",
     "sys/fs/pipe-max-size",
@@ -82,12 +83,15 @@ const HOST_FILES: [&str; 25] = [
 const HOST_DIRS: [&str; 5] = ["sys", "sys/fs", "sys/kernel", "sys/kernel/random", "sys/vm"];
 
 /// Files of a process that the view passes on, proc(5).
-const TASK_FILES: [&str; 22] = [
+const TASK_FILES: [&str; 27] = [
     "auxv",
+    "cgroup",
     "cmdline",
     "comm",
     "coredump_filter",
+    "cpuset",
     "environ",
+    "gid_map",
     "io",
     "limits",
     "maps",
@@ -98,14 +102,19 @@ const TASK_FILES: [&str; 22] = [
     "personality",
     "sched",
     "schedstat",
+    "setgroups",
     "smaps",
     "smaps_rollup",
     "stat",
     "statm",
     "status",
     "timerslack_ns",
+    "uid_map",
     "wchan",
 ];
+
+/// Those of them that only a process has, and no thread below `task`.
+const OF_PROCESS: [&str; 2] = ["coredump_filter", "timerslack_ns"];
 
 /// Files of a process that it may write to.
 const WRITABLE: [&str; 5] = [
@@ -246,7 +255,8 @@ fn link(text: String) -> SynthNode {
 
 /// A file below the host's `/proc`, whose numbers are the view's.
 fn file(relative: String, who: Caller<'_>) -> SynthNode {
-    let numbers = NumbersFile::of(&relative).filter(|_| who.tasks.numbers().is_some());
+    let numbers = NumbersFile::of(&relative);
+    let numbers = numbers.filter(|file| file.is_always() || who.tasks.numbers().is_some());
     SynthNode::File(match numbers {
         Some(file) => SynthFile::Numbers(file, relative),
         None => SynthFile::Proc(relative),
@@ -271,7 +281,7 @@ fn group_of(tid: i32, who: Caller<'_>) -> Option<i32> {
     groups
         .into_iter()
         .find(|&tgid| who.tasks.threads(tgid).contains(&tid))
-        .or_else(|| who.tasks.zombies().contains(&tid).then_some(tid))
+        .or_else(|| who.tasks.is_zombie(tid).then_some(tid))
 }
 
 fn task_child(tgid: i32, relative: &str, name: &str, who: Caller<'_>) -> SynthNode {
@@ -356,8 +366,10 @@ pub(super) fn names(dir: ProcDir, who: Caller<'_>) -> Vec<(Vec<u8>, u8)> {
             .map(|f| (f.as_bytes().to_vec(), libc::DT_REG))
             .collect(),
         ProcDir::Group(_) | ProcDir::Task(..) => {
+            let is_thread = matches!(dir, ProcDir::Task(..));
             let files = TASK_FILES
                 .iter()
+                .filter(|f| !(is_thread && OF_PROCESS.contains(f)))
                 .chain(&["mountinfo", "mounts"])
                 .map(|f| (f.as_bytes().to_vec(), libc::DT_REG));
             let links = ["exe", "cwd", "root"]

@@ -64,6 +64,9 @@ pub(super) struct Ruled {
     pub(super) refusal: Option<Errno>,
 }
 
+/// Rulings in a row, made when the first of them is.
+type Chunk = Box<[OnceLock<Ruled>]>;
+
 /// Rulings by their number. They stay where they are, so that decisions can name them.
 #[derive(Default)]
 struct Rulings {
@@ -90,7 +93,7 @@ pub struct Names {
     sheets: Arc<Sheets>,
     cache: Mutex<Cache>,
     rulings: Mutex<Rulings>,
-    ruled: Box<[OnceLock<Box<[OnceLock<Ruled>]>>]>,
+    ruled: Box<[OnceLock<Chunk>]>,
     letters: OnceLock<Vec<u8>>,
     next: AtomicU32,
 }

@@ -64,6 +64,8 @@ pub fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
 struct Planner<'s> {
     sheets: &'s Sheets,
     names: Names,
+    /// Gaps are looked for, not only places.
+    checks: bool,
     gaps: Vec<Gap>,
     placed: Vec<Placed>,
     /// Places that rules are about and walks ask for: in the view, on the host.
@@ -110,6 +112,7 @@ impl<'s> Planner<'s> {
         Self {
             sheets,
             names: Names::new(Arc::clone(sheets)),
+            checks: true,
             gaps: sheets.gaps.clone(),
             placed: Vec::new(),
             asked: Vec::new(),
@@ -184,7 +187,9 @@ impl<'s> Planner<'s> {
         for (at, (id, leads)) in places {
             self.place(at, id, leads);
         }
-        self.second_names();
+        if self.checks {
+            self.second_names();
+        }
     }
 
     /// What is shown around a place, and with which rights.
@@ -274,7 +279,7 @@ impl<'s> Planner<'s> {
         let walked = self.around(&at).is_some_and(|p| p.what.is_walked());
         if walked && !stands_here && !in_ours(b"/dev") && !in_ours(b"/proc") {
             // The walk asks the rules there.
-            if !leads {
+            if !leads && self.checks {
                 self.seen_by_walks(&at, asked_by);
             }
             return;
@@ -562,6 +567,13 @@ impl<'s> Planner<'s> {
             });
             places.filter(|other| other != at).collect()
         };
+        // Mostly nothing is shown twice.
+        let shown_twice = roots.iter().any(|(host, tops)| {
+            tops.len() > 1 || upwards(host).skip(1).any(|above| roots.contains_key(above))
+        });
+        if !shown_twice {
+            return;
+        }
         let mut found = Vec::new();
         let places = self
             .placed
@@ -683,6 +695,7 @@ impl View {
         stores: &mut Stores<'_>,
     ) -> Result<Self, ViewError> {
         let mut planner = Planner::new(sheets);
+        planner.checks = false;
         planner.plan();
         let mut b = Builder::new(layers)?;
         let synthetic = b.rule(Access::READ_ONLY, "the view's own directories".into());

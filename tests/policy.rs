@@ -1,5 +1,7 @@
 //! Policies: what is wrong with them is told with its place, what is right is explained, and a run does what
 //! `explain` says.
+//!
+//! Long because it holds all promises of the policy language, one test for each.
 
 #![allow(
     clippy::expect_used,

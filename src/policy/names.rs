@@ -24,9 +24,6 @@ const FIRST: u32 = 1 << 31;
 const CHUNK: usize = 1024;
 const CHUNKS: usize = 128;
 
-/// Rulings that have a number, in a row.
-type Chunk = Box<[OnceLock<Ruled>]>;
-
 /// Where all patterns stand behind a path, one state for each list of rules.
 type States = Vec<State>;
 
@@ -68,6 +65,9 @@ pub(super) struct Ruled {
     /// For these accesses the user is asked.
     pub(super) asked: Access,
 }
+
+/// Rulings in a row, made when the first of them is.
+type Chunk = Box<[OnceLock<Ruled>]>;
 
 /// Rulings by their number. They stay where they are, so that decisions can name them.
 #[derive(Default)]

@@ -89,9 +89,46 @@ fn plan<'a>(
         super::path::Named::Fd(fd) => (Place::Open(Arc::new(fd)), Some(dir.0)),
     };
     let is_name = matches!(place, Place::Name { .. });
-    let path = path.text()?;
-    let mut program = open_program(cx, place)?;
+    let program = open_program(cx, place)?;
     let mut plan = Plan::ask(Access::EXEC, program.rule, Act::Return(0));
+    let given = Given {
+        path: path.text()?,
+        path_at,
+        by_fd,
+        is_name,
+        argv,
+        envp,
+    };
+    // Who may not execute it isn't told what it is.
+    plan.act = look_into(cx, &mut plan, program, &given).unwrap_or_else(Act::Fail);
+    Ok(plan)
+}
+
+/// What a program was named by, and what it gets.
+struct Given<'a> {
+    path: &'a CStr,
+    path_at: u64,
+    by_fd: Option<i32>,
+    is_name: bool,
+    argv: Ptr,
+    envp: Ptr,
+}
+
+/// What it takes to run a program: its interpreters, and what will be mapped.
+fn look_into<'a>(
+    cx: &Cx<'a>,
+    plan: &mut Plan<'a>,
+    mut program: Program,
+    given: &Given<'_>,
+) -> Result<Act<'a>, Errno> {
+    let &Given {
+        path,
+        path_at,
+        by_fd,
+        is_name,
+        argv,
+        envp,
+    } = given;
     let asked = script_name(path, by_fd);
     let mut name = asked.clone();
     // A program given by descriptor alone is called after its file (Linux 6.14).
@@ -132,7 +169,7 @@ fn plan<'a>(
     };
     let loader = match elf::dynamic(&program.file, &head)? {
         None => None,
-        Some(found) => Some(find_loader(cx, &mut plan, found)?),
+        Some(found) => Some(find_loader(cx, plan, found)?),
     };
     let argv = if depth == 0 {
         Argv::Guest(argv.0)
@@ -172,7 +209,7 @@ fn plan<'a>(
         let own = cx.vfs.when_mapped(program.file.as_fd())?;
         Some(iter::once(own).chain(loader).collect())
     };
-    plan.act = Act::Exec {
+    Ok(Act::Exec {
         program: OwnedFd::from(program.file),
         own_loader,
         plan: Box::new(ExecPlan {
@@ -189,8 +226,7 @@ fn plan<'a>(
             comm,
             file_name: program.file_name,
         }),
-    };
-    Ok(plan)
+    })
 }
 
 /// True if the kernel, given the same text, finds this very file: the view shows the host's tree there.

@@ -27,7 +27,7 @@ pub(super) const THE_END: u8 = 0;
 pub(super) const FIRST_ENDED: u8 = 255;
 
 /// Among the news: a question stands.
-pub(super) const LOOK_AGAIN: u8 = 255;
+pub(super) const LOOK_AGAIN: u8 = 254;
 
 /// A screen or more; a pty gives out at most a page at once.
 const OUTPUT_BYTES: usize = 64 << 10;

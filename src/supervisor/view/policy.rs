@@ -1,20 +1,19 @@
 //! The view of a run with a policy file: its rules become mounts, each with the rights that hold there.
 //!
-//! A rule about one path or one tree is a mount, and so holds by every road on which a mount holds: whatever
-//! is renamed, linked, entered or opened again, the walk meets the mount point. What can't be a mount is a
-//! [`Gap`]; nothing is passed over. What holds at each place is what [`Sheets::decide`] says.
+//! What stands where the view begins is a mount: the top of what is shown of the host, and what `[view.mounts]`
+//! says. Below them each step of a walk asks the rules ([`crate::policy::names`]), so a rule costs nothing here. What
+//! neither can do is a [`Gap`]; nothing is passed over. What holds at each place is what [`Sheets::decide`] says.
 
-use super::{Builder, Identity, Root, Stores, View, ViewError};
+mod build;
+mod roads;
+
 use crate::policy::files::Effect;
 use crate::policy::lang::{Gap, MountRule, Sheets, Stands};
 use crate::policy::names::Names;
 use crate::policy::{Access, RuleId};
-use crate::syscall::rules::Net;
-use crate::vfs::mount::{Mount, PrivateDir, Source};
-use crate::vfs::path::VPath;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -64,6 +63,8 @@ pub fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
 struct Planner<'s> {
     sheets: &'s Sheets,
     names: Names,
+    /// Gaps are looked for, not only places.
+    checks: bool,
     gaps: Vec<Gap>,
     placed: Vec<Placed>,
     /// Places that rules are about and walks ask for: in the view, on the host.
@@ -110,6 +111,7 @@ impl<'s> Planner<'s> {
         Self {
             sheets,
             names: Names::new(Arc::clone(sheets)),
+            checks: true,
             gaps: sheets.gaps.clone(),
             placed: Vec::new(),
             asked: Vec::new(),
@@ -184,7 +186,9 @@ impl<'s> Planner<'s> {
         for (at, (id, leads)) in places {
             self.place(at, id, leads);
         }
-        self.second_names();
+        if self.checks {
+            self.second_names();
+        }
     }
 
     /// What is shown around a place, and with which rights.
@@ -204,77 +208,13 @@ impl<'s> Planner<'s> {
         real
     }
 
-    /// What a rule about one place needs so that walks find it: they ask about paths without links.
-    fn seen_by_walks(&mut self, at: &[u8], id: Option<RuleId>) {
-        let shown =
-            upwards(at).find_map(|above| Some((above, self.placed.get(*self.shown.get(above)?)?)));
-        let Some((
-            above,
-            Placed {
-                host: Some(host), ..
-            },
-        )) = shown
-        else {
-            return;
-        };
-        let rest = at.get(above.len()..).unwrap_or_default();
-        let host = join(self.real(host).as_os_str().as_bytes(), rest);
-        self.asked.push((at.to_vec(), host.clone(), id));
-        self.leads_through_link(Some(&host), at, id);
-    }
-
-    /// Whether the directory of a path of the host lies behind a symbolic link, which is a gap.
-    fn leads_through_link(&mut self, path: Option<&Path>, at: &[u8], id: Option<RuleId>) -> bool {
-        let parts = path.and_then(|path| path.parent().zip(path.file_name()));
-        let Some((parent, name)) = parts else {
-            return false;
-        };
-        if !self.has_link(parent) {
-            return false;
-        }
-        let real = self.real(parent).join(name);
-        let why = format!(
-            "{} leads through a symbolic link: the rule must say {}",
-            shown(at),
-            real.display()
-        );
-        self.gap(id, why);
-        true
-    }
-
-    /// Whether a directory of the host, or one above, is a symbolic link.
-    fn has_link(&self, dir: &Path) -> bool {
-        let Some(above) = dir.parent() else {
-            return false;
-        };
-        if let Some(&known) = self.links.borrow().get(dir) {
-            return known == Some(true);
-        }
-        let over = if self.has_link(above) {
-            Some(true)
-        } else {
-            self.links
-                .borrow()
-                .get(above)
-                .copied()
-                .unwrap_or(Some(false))
-        };
-        // Below what is not there is nothing.
-        let found = match over {
-            Some(false) => fs::symlink_metadata(dir).ok().map(|meta| meta.is_symlink()),
-            other => other,
-        };
-        self.links.borrow_mut().insert(dir.to_owned(), found);
-        found == Some(true)
-    }
-
     fn place(&mut self, at: Vec<u8>, asked_by: Option<RuleId>, leads: bool) {
         let stands_here = self.mount_points.contains(&at[..]);
         let in_ours = |name: &[u8]| below(&at, name).is_some();
         let walked = self.around(&at).is_some_and(|p| p.what.is_walked());
         if walked && !stands_here && !in_ours(b"/dev") && !in_ours(b"/proc") {
             // The walk asks the rules there.
-            if !leads {
+            if !leads && self.checks {
                 self.seen_by_walks(&at, asked_by);
             }
             return;
@@ -539,95 +479,6 @@ impl<'s> Planner<'s> {
         }
         Ok((What::Host(path.to_owned()), top))
     }
-
-    /// One directory may be shown at two places. What a rule takes away at the one must not be had at the other.
-    fn second_names(&mut self) {
-        let mut roots: HashMap<Vec<u8>, Vec<&[u8]>> = HashMap::new();
-        for placed in self.placed.iter().filter(|p| p.what.is_walked()) {
-            if let What::Host(path) | What::Cow(path) = &placed.what {
-                // Where a place lies through links its own name is a gap; what a mount binds may be one.
-                let path = if placed.explicit {
-                    self.real(path)
-                } else {
-                    path.clone()
-                };
-                let path = path.as_os_str().as_bytes();
-                let path = path.strip_suffix(b"/").unwrap_or(path);
-                roots.entry(path.to_vec()).or_default().push(&placed.at);
-            }
-        }
-        let others = |at: &[u8], host: &[u8]| -> Vec<Vec<u8>> {
-            let all = upwards(host).filter_map(|above| Some((above, roots.get(above)?)));
-            let places = all.flat_map(|(above, tops)| {
-                let rest = host.get(above.len()..).unwrap_or_default();
-                tops.iter().map(move |top| [top, rest].concat())
-            });
-            places.filter(|other| other != at).collect()
-        };
-        let mut found = Vec::new();
-        let places = self
-            .placed
-            .iter()
-            .filter(|p| !p.explicit && !matches!(p.what, What::Nothing | What::Link(_)));
-        let places = places.filter_map(|p| Some((p.at.clone(), p.host.clone()?, p.id)));
-        for (at, host, id) in places.chain(self.asked.iter().cloned()) {
-            for other in others(&at, host.as_os_str().as_bytes()) {
-                let (here, there) = (
-                    self.sheets.decide(&at).effect,
-                    self.sheets.decide(&other).effect,
-                );
-                if !here.granted().has(there.granted()) {
-                    found.push((
-                        id,
-                        format!(
-                            "{} is shown as {} too, where {there} holds",
-                            shown(&at),
-                            shown(&other)
-                        ),
-                    ));
-                }
-            }
-        }
-        let rules = self
-            .sheets
-            .all
-            .iter()
-            .flat_map(|s| s.files.rules().iter().chain(s.exec.rules()));
-        let wildcards: Vec<_> = rules
-            .filter(|rule| rule.pattern.place().is_none())
-            .collect();
-        if !wildcards.is_empty() {
-            for (host, tops) in &roots {
-                for at in tops {
-                    for other in others(at, host) {
-                        let reaches = |place: &[u8], literal: &[u8]| {
-                            literal.starts_with(place) || place.starts_with(literal)
-                        };
-                        let here = wildcards.iter().filter(|rule| {
-                            let literal = rule.pattern.literal();
-                            reaches(at, literal) || reaches(&other, literal)
-                        });
-                        if !self.names.same_below(at, &other) {
-                            found.extend(here.map(|rule| {
-                                (
-                                    Some(rule.id),
-                                    format!(
-                                        "{}: {} is shown as {} too, where it may not hold",
-                                        rule.pattern.text(),
-                                        shown(at),
-                                        shown(&other)
-                                    ),
-                                )
-                            }));
-                        }
-                    }
-                }
-            }
-        }
-        for (id, why) in found {
-            self.gap(id, why);
-        }
-    }
 }
 
 /// What stands at a directory of which only something below is shown.
@@ -641,177 +492,7 @@ fn leading(mount: Option<&MountRule>, host: Option<&Path>) -> Option<What> {
     }
 }
 
-/// The rules of mounts below which guests can change something.
-fn changeable(sheets: &Sheets, mounts: &[Mount]) -> Vec<RuleId> {
-    let only_read = Access::READ_ONLY.and(Access::CONNECT);
-    let rules = sheets
-        .all
-        .first()
-        .into_iter()
-        .flat_map(|sheet| sheet.files.rules());
-    let changing: Vec<&[u8]> = rules
-        .filter(|rule| !only_read.has(rule.effect.granted()))
-        .map(|rule| rule.pattern.literal())
-        .collect();
-    let reached = |mount: &&Mount| {
-        let at = mount.at.as_bytes();
-        let at = at.strip_suffix(b"/").unwrap_or(at);
-        changing
-            .iter()
-            .any(|literal| literal.starts_with(at) || at.starts_with(literal))
-    };
-    let is_walked = |mount: &&Mount| matches!(mount.source, Source::Dir(_));
-    mounts
-        .iter()
-        .filter(is_walked)
-        .filter(reached)
-        .map(|mount| mount.rule)
-        .collect()
-}
-
 fn join(dir: &[u8], rest: &[u8]) -> PathBuf {
     let whole = [dir.strip_suffix(b"/").unwrap_or(dir), rest].concat();
     OsStr::from_bytes(if whole.is_empty() { b"/" } else { &whole }).into()
-}
-
-impl View {
-    /// Builds the view that a policy without gaps describes.
-    pub fn of_policy(
-        sheets: &Arc<Sheets>,
-        machine: Identity,
-        cwd: Option<&Path>,
-        net: Net,
-        layers: Option<PathBuf>,
-        stores: &mut Stores<'_>,
-    ) -> Result<Self, ViewError> {
-        let mut planner = Planner::new(sheets);
-        planner.plan();
-        let mut b = Builder::new(layers)?;
-        let synthetic = b.rule(Access::READ_ONLY, "the view's own directories".into());
-        let root = Root::of_policy(sheets);
-        // Who the machine is, for whoever may read it.
-        let readable = |path: &str| {
-            let ruling = sheets.decide(path.as_bytes());
-            ruling.effect.granted().has(Access::READ)
-        };
-        if ["/etc/hostname", "/etc/hosts", "/etc/machine-id"]
-            .into_iter()
-            .all(readable)
-        {
-            b.identity(&machine, root.as_ref(), net)?;
-        }
-        for placed in &planner.placed {
-            b.put(placed, sheets, stores)?;
-        }
-        if net == Net::Host {
-            match root {
-                None => b.resolver()?,
-                Some(_) => b.name_servers()?,
-            }
-        }
-        b.hide_own(&stores.own);
-        let start = sheets
-            .all
-            .first()
-            .and_then(|sheet| sheet.view.cwd.as_deref().map(Path::new));
-        // In another root it is another directory, if it is there at all.
-        let here = std::env::current_dir().ok().filter(|_| root.is_none());
-        let visible = |path: &&Path| {
-            let ruling = sheets.decide(path.as_os_str().as_bytes());
-            ruling.effect.granted().has(Access::LOOK) || ruling.leads
-        };
-        let cwd = cwd
-            .or(start)
-            .or(here.as_deref().filter(visible))
-            .unwrap_or(Path::new("/"));
-        let start = VPath::clean(cwd.as_os_str().as_bytes()).ok_or_else(|| ViewError {
-            what: cwd.display().to_string(),
-            why: "the working directory must be an absolute path of the view".into(),
-        })?;
-        let name = sheets.sources.0.first().map_or("", |source| &source.name);
-        let network = if net == Net::Host {
-            "the host's network"
-        } else {
-            "no network"
-        };
-        let summary = format!(
-            "policy {name}: {} rules; working directory {start}; {network}",
-            sheets.rules.len()
-        );
-        let changeable = changeable(sheets, &b.mounts);
-        let mut view = b.finish(synthetic, machine, start, summary)?;
-        let names = Arc::new(Names::new(Arc::clone(sheets)));
-        view.vfs.tell_writable(changeable);
-        view.vfs.rule_by(Arc::clone(&names));
-        view.policy.rule_by(names);
-        Ok(view)
-    }
-}
-
-impl Builder {
-    fn put(
-        &mut self,
-        placed: &Placed,
-        sheets: &Sheets,
-        stores: &mut Stores<'_>,
-    ) -> Result<(), ViewError> {
-        let Some(at) = VPath::clean(if placed.at.is_empty() {
-            b"/"
-        } else {
-            &placed.at
-        }) else {
-            return Ok(());
-        };
-        if matches!(placed.what, What::Nothing) {
-            return Ok(());
-        }
-        let origin = placed
-            .id
-            .map_or_else(|| "the policy's default".into(), |id| sheets.tell(id));
-        let before = self.mounts.len();
-        match &placed.what {
-            What::Nothing => {}
-            What::Hidden => self.mount(at, Source::Hidden, Access::NONE, origin),
-            What::Dev => self.mount(at, Source::Dev, Access::READ_ONLY, origin),
-            What::Proc => self.mount(at, Source::Proc, Access::READ_ONLY, origin),
-            What::Link(text) => self.mount(
-                at,
-                Source::Symlink(text[..].into()),
-                Access::READ_ONLY,
-                origin,
-            ),
-            What::Host(path) => self.host(at, path, true, origin)?,
-            What::Tmpfs(limit) => {
-                self.tmpfs += 1;
-                let name = CString::new(format!("tmp{}", self.tmpfs)).unwrap_or_default();
-                let dir = PrivateDir::new(&self.scratch, &name, 0o1777, *limit);
-                self.mount(at, Source::Private(dir), Access::ALL, origin);
-            }
-            What::Text(text) => self.file(
-                Path::new(OsStr::from_bytes(&placed.at)),
-                text.as_bytes(),
-                &origin,
-            )?,
-            What::Cow(dir) => {
-                let (_, tree) = self.cow_tree(dir, None, &origin, stores)?;
-                self.mount(at, Source::Cow(tree), Access::ALL, origin);
-            }
-        }
-        if !matches!(
-            placed.what,
-            What::Hidden | What::Dev | What::Proc | What::Link(_)
-        ) {
-            let refusal = match placed.effect {
-                Effect::Deny(errno) => Some(errno),
-                _ => None,
-            };
-            for Mount { rule, .. } in self.mounts.iter().skip(before) {
-                self.policy.set(*rule, placed.effect.granted(), refusal);
-                if let Effect::Ask(access) = placed.effect {
-                    self.policy.ask(*rule, access);
-                }
-            }
-        }
-        Ok(())
-    }
 }

@@ -23,13 +23,14 @@ const WALL: Measure = Measure::Ratio(Figure::Wall);
 const CPU: Measure = Measure::Ratio(Figure::Cpu);
 
 /// Row, figure, bound: the whole list.
-const BOUNDS: [(&str, Measure, f64); 19] = [
+const BOUNDS: [(&str, Measure, f64); 20] = [
     ("getuid", WALL, 1.3),
     ("read-4k", WALL, 1.02),
     ("stat", Measure::TimesFloor, 2.0),
     ("open-close", Measure::TimesFloor, 2.3),
     ("spawn-static", WALL, 1.6),
     ("spawn-dynamic", WALL, 2.0),
+    ("thread", WALL, 3.0),
     ("make", WALL, 1.25),
     ("make", CPU, 1.25),
     ("cargo-build", WALL, 1.10),

@@ -8,7 +8,7 @@ use crate::fixtures::{
 use crate::lanes::Job;
 
 /// Names of all rows in the order of the tables; the last two are measured apart (`memory.rs`).
-pub(crate) const ROW_NAMES: [&str; 18] = [
+pub(crate) const ROW_NAMES: [&str; 21] = [
     "getuid",
     "read-zero",
     "read-4k",
@@ -18,6 +18,9 @@ pub(crate) const ROW_NAMES: [&str; 18] = [
     "getdents",
     "spawn-static",
     "spawn-dynamic",
+    "fork",
+    "thread",
+    "ping-pong",
     "start-up",
     "python",
     "find",
@@ -170,6 +173,15 @@ fn micro_rows(fixtures: &Fixtures) -> Vec<Row> {
             "spawn",
             Some(fixtures.bin("noop_dynamic")),
             "fork+exec+wait, dynamic program",
+        ),
+        micro(fixtures, "fork", "fork", None, "fork+wait"),
+        micro(fixtures, "thread", "thread", None, "thread create+join"),
+        micro(
+            fixtures,
+            "ping-pong",
+            "ping-pong",
+            None,
+            "ping-pong by pipes, with a signal",
         ),
     ]
 }

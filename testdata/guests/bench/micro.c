@@ -4,6 +4,8 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -147,6 +149,92 @@ static long long loop_spawn(long n, const char *path)
 	return good;
 }
 
+static long long loop_fork(long n, const char *path)
+{
+	(void)path;
+	for (long i = 0; i < n; i++) {
+		int status = -1;
+		pid_t pid = fork();
+
+		if (pid < 0)
+			die("fork");
+		if (pid == 0)
+			_exit(42);
+		if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 42)
+			die("waitpid");
+	}
+	return n;
+}
+
+static void *add_one(void *sum)
+{
+	++*(long long *)sum;
+	return NULL;
+}
+
+static long long loop_thread(long n, const char *path)
+{
+	long long sum = 0;
+
+	(void)path;
+	for (long i = 0; i < n; i++) {
+		pthread_t thread;
+
+		if (pthread_create(&thread, NULL, add_one, &sum) != 0 || pthread_join(thread, NULL) != 0)
+			die("pthread");
+	}
+	return sum;
+}
+
+static volatile sig_atomic_t signals;
+
+static void count(int signal)
+{
+	(void)signal;
+	signals++;
+}
+
+/* A child that answers each byte with a signal and a byte. */
+static _Noreturn void answer(int from, int to, pid_t parent)
+{
+	char byte;
+
+	while (read(from, &byte, 1) == 1)
+		if (kill(parent, SIGUSR1) != 0 || write(to, &byte, 1) != 1)
+			_exit(1);
+	_exit(0);
+}
+
+static long long loop_ping_pong(long n, const char *path)
+{
+	struct sigaction action = { .sa_handler = count, .sa_flags = SA_RESTART };
+	int there[2], back[2], status;
+	char byte = 1;
+
+	(void)path;
+	signals = 0;
+	if (sigaction(SIGUSR1, &action, NULL) != 0 || pipe(there) != 0 || pipe(back) != 0)
+		die("pipe");
+	pid_t parent = getpid(), child = fork();
+
+	if (child < 0)
+		die("fork");
+	if (child == 0) {
+		close(there[1]);
+		answer(there[0], back[1], parent);
+	}
+	for (long i = 0; i < n; i++)
+		if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1)
+			die("ping");
+	close(there[1]);
+	if (waitpid(child, &status, 0) != child || status != 0)
+		die("pong");
+	close(there[0]);
+	close(back[0]);
+	close(back[1]);
+	return signals;
+}
+
 static const struct {
 	const char *name;
 	long long (*loop)(long n, const char *path);
@@ -159,6 +247,9 @@ static const struct {
 	{ "open-close", loop_open_close, 0 },
 	{ "getdents", loop_getdents, 1 },
 	{ "spawn", loop_spawn, 0 },
+	{ "fork", loop_fork, 0 },
+	{ "thread", loop_thread, 0 },
+	{ "ping-pong", loop_ping_pong, 0 },
 };
 
 int main(int argc, char **argv)

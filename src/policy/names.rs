@@ -194,7 +194,7 @@ impl Names {
         let node = Node {
             id: self.next.fetch_add(1, Ordering::Relaxed),
             effect: ruling.effect,
-            rule: self.number(ruling),
+            rule: self.number(&ruling),
             states: states.clone(),
             hidden,
             leads: OnceLock::new(),
@@ -210,7 +210,7 @@ impl Names {
     }
 
     /// The number of a ruling. When there are too many, nothing is granted.
-    fn number(&self, ruling: Ruling) -> RuleId {
+    fn number(&self, ruling: &Ruling) -> RuleId {
         // What only leads to something can be looked at and listed, so far as something is shown.
         let leads = Access::LOOK.and(Access::READ);
         let (look, none) = (Access::LOOK, Access::NONE);
@@ -222,7 +222,7 @@ impl Names {
         };
         let mut rulings = lock(&self.rulings);
         let next = rulings.known.len();
-        let id = (key, ruling.because);
+        let id = (key, ruling.because.clone());
         if let Some(&known) = rulings.known.get(&id) {
             return RuleId(FIRST + known);
         }
@@ -231,8 +231,8 @@ impl Names {
             return RuleId(u32::MAX);
         };
         let chunk = chunk.get_or_init(|| (0..CHUNK).map(|_| OnceLock::new()).collect());
-        let origin = match id.1.first() {
-            Some(&first) => self.sheets.tell(first),
+        let origin = match self.sheets.culprit(ruling) {
+            Some(id) => self.sheets.tell(id),
             None => "the policy's default".into(),
         };
         let rule = Rule { grants, origin };

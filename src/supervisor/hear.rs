@@ -252,7 +252,7 @@ pub(super) fn refuses(sheets: &Sheets, want: &Want) -> Option<Option<String>> {
     {
         return None;
     }
-    Some(ruling.because.first().map(|id| sheets.tell(*id)))
+    Some(sheets.culprit(&ruling).map(|id| sheets.tell(id)))
 }
 
 /// Whether something below a path may be visible, by a rule that names it.

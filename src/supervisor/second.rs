@@ -67,7 +67,7 @@ impl Second {
             return;
         }
         let ruling = want.map(|want| self.sheets.decide(&want.path));
-        let id = ruling.and_then(|ruling| ruling.because.first().copied());
+        let id = ruling.and_then(|ruling| self.sheets.culprit(&ruling));
         let by = id.map_or_else(|| "its default".into(), |id| self.sheets.tell(id));
         self.enter(heard, Kind::ShadowAllows, want, Some(&by));
     }

@@ -21,7 +21,7 @@ pub(super) fn explain(sheets: &Sheets, operations: &[String]) -> Exit {
             effect if effect.granted().has(access) => "allow".to_owned(),
             Effect::Grant(granted) => format!("deny: {} is granted", Effect::Grant(granted)),
             Effect::Hide if ruling.leads => {
-                "deny: a directory that only leads to what is shown".to_owned()
+                "hide; a directory there only leads to what is shown".to_owned()
             }
             effect => effect.to_string(),
         };

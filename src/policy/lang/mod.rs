@@ -257,6 +257,17 @@ impl Sheets {
         })
     }
 
+    /// The rule that is told of a ruling: one of those that decided together which says what came out.
+    pub fn culprit(&self, ruling: &Ruling) -> Option<RuleId> {
+        let says = |id: &&RuleId| {
+            let rules = self.lists().flat_map(|(files, _)| files.rules());
+            let mut own = rules.filter(|rule| rule.id == **id);
+            own.any(|rule| rule.effect == ruling.effect)
+        };
+        let mut because = ruling.because.iter();
+        because.clone().find(says).or(because.next()).copied()
+    }
+
     /// Whether the network is the host's.
     pub fn net(&self) -> bool {
         self.all.iter().all(|sheet| sheet.net)

@@ -15,6 +15,7 @@ pub(crate) fn tests() -> Vec<Named> {
         any_other_key_is_no,
         what_was_typed_before_is_no_answer,
         programs_are_asked_about_too,
+        several_bytes_at_once_are_no,
         nobody_to_ask_is_no,
     ]
 }
@@ -191,6 +192,19 @@ fn programs_are_asked_about_too() -> Test {
     asked(&mut pty, "execve wants to execute ");
     pty.send("n");
     pty.see("ends=0,126");
+    assert!(pty.end().success());
+    Ok(())
+}
+
+/// What a terminal sends by itself, asked by what the guest has written, begins as it was set up to begin.
+fn several_bytes_at_once_are_no() -> Test {
+    need_sbox()?;
+    let dir = case();
+    let mut pty = start(dir.path(), "cat k/a; echo end=$?");
+    asked(&mut pty, "openat wants to read ");
+    pty.send("ooo");
+    pty.see("end=1");
+    assert_eq!(count(&pty, "text a"), 0, "{}", pty.text());
     assert!(pty.end().success());
     Ok(())
 }

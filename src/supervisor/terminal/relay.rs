@@ -26,6 +26,8 @@ pub(super) const THE_END: u8 = 0;
 /// Nor is this a signal: the first guest has ended, and others go on.
 pub(super) const FIRST_ENDED: u8 = 255;
 
+/// An answer that is no key of a question's.
+const NO_KEY: u8 = 0;
 /// Among the news: a question stands.
 pub(super) const LOOK_AGAIN: u8 = 254;
 
@@ -220,11 +222,12 @@ impl Relay {
             && happened.caller.contains(PollFlags::POLLIN)
             && self.desk.takes_keys()
         {
-            // Keys after the first are no answer to anything.
-            let mut keys = [0u8; 64];
-            if let Ok(1..) = nix::unistd::read(caller, &mut keys) {
-                let [key, ..] = keys;
-                self.desk.answer(key);
+            // A key comes alone. What a terminal answers to something that the guest has written, as a string, is no yes.
+            let mut keys = [0u8; 4096];
+            match nix::unistd::read(caller, &mut keys) {
+                Ok(1) => self.desk.answer(keys.first().copied().unwrap_or(NO_KEY)),
+                Ok(2..) => self.desk.answer(NO_KEY),
+                _ => {}
             }
         } else if let Some(caller) = &self.caller
             && happened.caller.contains(PollFlags::POLLIN)

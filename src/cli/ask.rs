@@ -1,25 +1,30 @@
 //! The action `ask`: what the user is shown, and what becomes of the answers.
 
-use super::policy::replace;
+use super::policy::PolicyFile;
 use super::term;
 use crate::policy::files::Effect;
 use crate::policy::glob;
-use crate::policy::lang::{Sheets, rights_of};
+use crate::policy::lang::{Sheets, Source, rights_of};
 use crate::policy::{Access, RuleId};
 use crate::supervisor::ask::{Asker, Question};
 use crate::trace::advice::rights;
 use crate::trace::tell;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use toml_edit::{DocumentMut, Item, Table, Value, value};
 
+/// How the names of policies begin that come with sbox.
+const SHIPPED: &str = "std/";
 /// What is remembered, at most: who asks for more is asked about each time.
 const MOST: usize = 4096;
 
 /// The answers of a run.
 pub(super) struct Answers {
     sheets: Arc<Sheets>,
+    /// The files of the policy, found before a guest could lead to others.
+    files: Vec<Option<PolicyFile>>,
     book: Mutex<Book>,
     /// Questions that nobody was there to answer.
     unasked: AtomicU64,
@@ -31,11 +36,19 @@ struct Book {
     known: Vec<(Vec<u8>, Access, bool)>,
     /// An exec is judged twice; the answer to the first serves both.
     once: Option<(i32, Vec<u8>)>,
+    /// What we have written to files, by their number.
+    written: HashMap<u32, String>,
 }
 
 impl Answers {
     pub(super) fn new(sheets: Arc<Sheets>) -> Self {
+        let asks = sheets.asks();
+        let find = |source: &Source| {
+            let own = asks && !source.name.starts_with(SHIPPED);
+            own.then(|| PolicyFile::find(Path::new(&source.name)).ok())?
+        };
         Self {
+            files: sheets.sources.0.iter().map(find).collect(),
             sheets,
             book: Mutex::default(),
             unasked: AtomicU64::new(0),
@@ -48,18 +61,33 @@ impl Answers {
     }
 
     /// Adds a rule for one path to the file of the rule that had it asked. What has become of it.
-    fn write(&self, by: RuleId, path: &str, access: Access) -> Result<String, String> {
+    fn write(
+        &self,
+        written: &mut HashMap<u32, String>,
+        by: RuleId,
+        path: &str,
+        access: Access,
+    ) -> Result<String, String> {
         let rule = self.sheets.rule(by).ok_or("the rule is gone")?;
-        let source = self.sheets.sources.0.get(rule.at.file as usize);
-        let name = &source.ok_or("its file is not known")?.name;
-        if name.starts_with("std/") {
+        let number = rule.at.file;
+        let source = self.sheets.sources.0.get(number as usize);
+        let Source { name, text, .. } = source.ok_or("its file is not known")?;
+        if name.starts_with(SHIPPED) {
             return Err(format!(
                 "{name} comes with sbox: a policy that extends it can be written"
             ));
         }
-        let text = std::fs::read_to_string(name).map_err(|e| format!("{name}: {e}"))?;
-        let text = with_rule(&text, path, access).map_err(|why| format!("{name}: {why}"))?;
-        replace(Path::new(name), &text).map_err(|e| format!("{name}: {e}"))?;
+        let fail = |error: std::io::Error| format!("{name}: {error}");
+        let file = self.files.get(number as usize).and_then(Option::as_ref);
+        let file = file.ok_or_else(|| format!("{name}: its directory could not be opened"))?;
+        // Another's words are not made ours.
+        let known = written.get(&number).unwrap_or(text);
+        if file.read().map_err(fail)? != *known {
+            return Err(format!("{name} has been changed since it was read"));
+        }
+        let text = with_rule(known, path, access).map_err(|why| format!("{name}: {why}"))?;
+        file.replace(&text).map_err(fail)?;
+        written.insert(number, text);
         Ok(name.clone())
     }
 }
@@ -101,7 +129,7 @@ fn with_rule(text: &str, path: &str, access: Access) -> Result<String, String> {
 impl Asker for Answers {
     fn may(&self, question: &Question<'_>, prompt: &dyn Fn(&str) -> Option<u8>) -> bool {
         let ruling = self.sheets.decide(question.path);
-        let (Effect::Ask(askable), Some(by)) = (ruling.effect, ruling.because.first()) else {
+        let (Effect::Ask(askable), Some(by)) = (ruling.effect, self.sheets.culprit(&ruling)) else {
             return false;
         };
         if !askable.has(question.access) {
@@ -132,7 +160,7 @@ impl Asker for Answers {
             question.call,
             question.access,
             question.task,
-            self.sheets.tell(*by)
+            self.sheets.tell(by)
         );
         let Some(key) = prompt(&text) else {
             self.unasked.fetch_add(1, Ordering::Relaxed);
@@ -146,7 +174,7 @@ impl Asker for Answers {
         }
         if key == b'a' {
             let written = match std::str::from_utf8(question.path) {
-                Ok(path) => self.write(*by, path, question.access),
+                Ok(path) => self.write(&mut book.written, by, path, question.access),
                 Err(_) => Err("its name is no text".into()),
             };
             match written {

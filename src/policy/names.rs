@@ -115,15 +115,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Names {
     /// True if there is a rule for which the user is asked.
     pub fn asks(&self) -> bool {
-        let lists = self.sheets.all.iter().flat_map(|s| [&s.files, &s.exec]);
-        let mut effects = lists.flat_map(|files| {
-            files
-                .rules()
-                .iter()
-                .map(|rule| rule.effect)
-                .chain([files.default()])
-        });
-        effects.any(|effect| matches!(effect, Effect::Ask(_)))
+        self.sheets.asks()
     }
 
     /// Compiles nothing yet: that happens as paths are walked.

@@ -12,6 +12,7 @@ pub(crate) fn tests() -> Vec<Named> {
         once_is_once,
         this_run_is_all_of_it,
         always_is_written_down,
+        always_writes_to_no_place_of_a_guests,
         any_other_key_is_no,
         what_was_typed_before_is_no_answer,
         programs_are_asked_about_too,
@@ -136,6 +137,40 @@ fn always_is_written_down() -> Test {
         "{}",
         again.text()
     );
+    Ok(())
+}
+
+/// The policy lies where the guest can write: what it puts into the way is neither read nor written.
+fn always_writes_to_no_place_of_a_guests() -> Test {
+    need_sbox()?;
+    let outside = scratch();
+    let other = outside.path().join("other.toml");
+    let other = other.display();
+    for way in [
+        format!("ln -s {other} p.toml.new"),
+        format!("ln -sf {other} p.toml"),
+        format!("mv p.toml q; ln {other} p.toml || cp {other} p.toml"),
+        "rm p.toml; mkfifo p.toml".to_owned(),
+        "echo >> p.toml".to_owned(),
+    ] {
+        let dir = case();
+        let bound = "\n[view.mounts]\n\"${cwd}\" = { bind = \"${cwd}\" }\n";
+        fs::write(dir.path().join("p.toml"), format!("{POLICY}{bound}")).expect("write");
+        fs::write(outside.path().join("other.toml"), "sbox = 1\n").expect("write");
+        let mut pty = start(dir.path(), &format!("{way}; cat k/a; echo end"));
+        asked(&mut pty, "to read ");
+        pty.send("a");
+        pty.see("text a");
+        pty.see("end");
+        assert!(pty.end().success());
+        let now = fs::read_to_string(outside.path().join("other.toml")).expect("read");
+        assert_eq!(now, "sbox = 1\n", "{way}: {}", pty.text());
+        assert!(
+            way.ends_with("new") || pty.text().contains("allowed for this run only: p.toml"),
+            "{way}: {}",
+            pty.text()
+        );
+    }
     Ok(())
 }
 

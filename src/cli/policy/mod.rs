@@ -2,8 +2,11 @@
 
 pub mod enforce;
 mod explain;
+mod file;
 mod look;
 pub mod world;
+
+pub(super) use file::PolicyFile;
 
 use super::exit::Exit;
 use super::term::{self, Kind};
@@ -200,25 +203,6 @@ fn format(file: &std::path::Path, check: bool) -> Exit {
         );
         return Exit::Refused;
     }
-    replace(file, &tidied).map_or_else(|error| fail(error.to_string()), |()| Exit::Ok)
-}
-
-/// Puts a policy in the place of one, or where none is: beside it first, so that it is never half a one.
-pub(super) fn replace(file: &std::path::Path, text: &str) -> std::io::Result<()> {
-    // A link's target is meant, not the link.
-    let file = match fs::canonicalize(file) {
-        Ok(file) => file,
-        Err(_) => file.to_owned(),
-    };
-    let mode = match fs::metadata(&file) {
-        Ok(meta) => Some(meta.permissions()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    let beside = file.with_extension("toml.new");
-    fs::write(&beside, text)?;
-    if let Some(mode) = mode {
-        fs::set_permissions(&beside, mode)?;
-    }
-    fs::rename(&beside, &file)
+    let replaced = PolicyFile::find(file).and_then(|file| file.replace(&tidied));
+    replaced.map_or_else(|error| fail(error.to_string()), |()| Exit::Ok)
 }

@@ -200,7 +200,8 @@ pub fn run(args: &Args) -> Exit {
     if let Err(wrong) = load(&name, &text) {
         return complain(wrong);
     }
-    if let Err(error) = super::policy::replace(&args.output, &text) {
+    let file = super::policy::PolicyFile::find(&args.output);
+    if let Err(error) = file.and_then(|file| file.replace(&text)) {
         return fail(Exit::Internal, format!("{shown}: {error}"));
     }
     for note in &proposal.notes {

@@ -257,6 +257,13 @@ impl Sheets {
         })
     }
 
+    /// True if there is a rule, or a default, for which the user is asked.
+    pub fn asks(&self) -> bool {
+        let asks = |effect: Effect| matches!(effect, Effect::Ask(_));
+        let mut lists = self.lists().map(|(files, _)| files);
+        lists.any(|files| asks(files.default()) || files.rules().iter().any(|r| asks(r.effect)))
+    }
+
     /// The rule that is told of a ruling: one of those that decided together which says what came out.
     pub fn culprit(&self, ruling: &Ruling) -> Option<RuleId> {
         let says = |id: &&RuleId| {

@@ -575,6 +575,19 @@ fn best_effort_says_what_is_missing() -> Test {
             .is_some_and(|gap| gap.contains("limits.\"wall\"")),
         "{gaps}"
     );
+    // Programs go on being judged by what they are.
+    let text = format!(
+        "{rules}[default]\nenforce = \"best-effort\"\n[syscalls]\n\"execveat(flags == 1)\" = \"deny\"\n"
+    );
+    fs::write(case.path().join("p.toml"), text).expect("write");
+    fs::copy("/bin/echo", case.path().join("echo")).expect("copy");
+    let output = case.sh(&["-q"], "./echo ran");
+    assert!(
+        output.stdout_text() == "ran\n" && output.stderr_text().contains("judged by the program"),
+        "{}",
+        output.all()
+    );
+    fs::write(case.path().join("p.toml"), rules).expect("write");
     // A ceiling that is strict is not loosened by who stays within it.
     fs::write(case.path().join("top.toml"), rules).expect("write");
     let within = case.sh(&["-q", "--within", "top.toml"], "echo ran");

@@ -11,11 +11,10 @@ use super::{Shared, ears};
 use crate::policy::lang::predicate::{Expr, Test};
 use crate::policy::lang::{Sheets, Step};
 use crate::sys::Errno;
-use crate::sys::process as sp;
 use crate::syscall::args;
 use crate::syscall::plan::{Act, RegistersOnly};
 use crate::syscall::rules::Outcome;
-use crate::syscall::table::{Row, row};
+use crate::syscall::table::{Mechanism, Row, row};
 use crate::task::Task;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,8 +50,8 @@ struct Decided {
 const MOST: usize = 64;
 
 impl Refused {
-    /// What a policy says of a call; `None`: it never refuses it. An error: its conditions are too many for the filter.
-    pub fn of(sheets: &Sheets, row: &Row) -> Result<Option<Self>, TooMany> {
+    /// What a policy says of a call; `None`: it never refuses it. An error: its conditions can't be put into the filter.
+    pub fn of(sheets: &Sheets, row: &Row) -> Result<Option<Self>, Unfit> {
         let decided = |step: &Step| Decided {
             when: step.when.clone(),
             verdict: step.refuse.map(|errno| match step.kill {
@@ -82,7 +81,13 @@ impl Refused {
         });
         let cases = match always {
             true => None,
-            false => Some(Expr::Or(refused.collect()).cases(MOST).ok_or(TooMany)?),
+            // Its stop at the tracer is no outcome of arguments.
+            false if matches!(row.mechanism, Mechanism::Trace) => return Err(Unfit::Exec),
+            false => Some(
+                Expr::Or(refused.collect())
+                    .cases(MOST)
+                    .ok_or(Unfit::TooMany)?,
+            ),
         };
         Ok(Some(Self {
             nr: row.x86,
@@ -115,10 +120,16 @@ impl Refused {
     }
 }
 
-/// The conditions on the arguments of a call can't be put into the filter.
+/// Why the conditions on the arguments of a call can't be put into the filter.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("its conditions come to more than {MOST} combinations")]
-pub struct TooMany;
+pub enum Unfit {
+    /// Each combination takes instructions.
+    #[error("its conditions come to more than {MOST} combinations")]
+    TooMany,
+    /// The supervisor decides it by what it names.
+    #[error("it is judged by the program that it names")]
+    Exec,
+}
 
 /// All of them, by number.
 pub(super) struct Calls {
@@ -206,8 +217,7 @@ pub(super) fn kill_all(shared: &Shared, caller: &Task) {
     let all = shared.tasks.all();
     let others = all.iter().filter(|task| task.tid != caller.tid);
     for task in others.map(|task| &**task).chain([caller]) {
-        // ESRCH: it is dead already.
-        let _ = sp::tgkill(task.group.tgid, task.tid, libc::SIGKILL);
+        super::tracer::kill(task);
     }
 }
 

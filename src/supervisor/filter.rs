@@ -159,15 +159,20 @@ pub fn ears(fd: Option<i32>) -> Result<Vec<sock_filter>, Error> {
     bpf::compile(&calls, Action::Allow)
 }
 
-/// The row's rule, behind the arguments with which a policy refuses it.
+/// The row's rule, behind the arguments with which a policy refuses it. Of an exec there is none: see
+/// [`Refused::of`](super::calls::Refused::of).
 fn with_cases(row: &Row, profile: &Profile, cases: &[Vec<Test>]) -> ArgRule {
-    let mut rule = match row.mechanism {
-        Mechanism::Check("ioctl", rule) if profile.metered => rules::no_clones(rule(profile.net)),
-        Mechanism::Check(_, rule) => rule(profile.net),
-        _ => ArgRule {
+    let mut rule = match answer(row, profile) {
+        Answer::ByArguments(rule) => rule,
+        Answer::Always(otherwise) => ArgRule {
             why: "",
             cases: Vec::new(),
-            otherwise: outcome(row, profile, &[0; 6]),
+            otherwise,
+        },
+        Answer::Exec => ArgRule {
+            why: "",
+            cases: Vec::new(),
+            otherwise: Outcome::Refuse(libc::EPERM),
         },
     };
     let refused = cases.iter().map(|tests| Case {
@@ -233,47 +238,52 @@ fn hearing(decision: Decision) -> Decision {
     }
 }
 
-/// What the filter of a run without a policy answers to these arguments, in the words of the table.
-pub fn outcome(row: &Row, profile: &Profile, args: &[u64; 6]) -> Outcome {
-    let outcome = match row.mechanism {
+/// What the filter of a run without a policy answers to a call.
+enum Answer {
+    /// Whatever its arguments.
+    Always(Outcome),
+    /// By its arguments.
+    ByArguments(ArgRule),
+    /// A stop of the tracer's that is for exec alone.
+    Exec,
+}
+
+fn answer(row: &Row, profile: &Profile) -> Answer {
+    Answer::Always(match row.mechanism {
         Mechanism::Native | Mechanism::Guarded => Outcome::Native,
         Mechanism::Identify if profile.copies => Outcome::Notify,
         Mechanism::Meter if profile.metered => Outcome::Notify,
         Mechanism::Identify | Mechanism::Meter => Outcome::Native,
         Mechanism::Notify => Outcome::Notify,
-        Mechanism::Trace => Outcome::Trace,
+        Mechanism::Trace => return Answer::Exec,
         Mechanism::Number => Outcome::Number,
         Mechanism::Retell => Outcome::Retell,
         Mechanism::Renumber => Outcome::Renumber,
         Mechanism::Refuse(errno) => Outcome::Refuse(errno as i32),
         Mechanism::Fake => Outcome::Fake,
         Mechanism::Check("ioctl", rule) if profile.metered => {
-            rules::no_clones(rule(profile.net)).decide(args)
+            return Answer::ByArguments(rules::no_clones(rule(profile.net)));
         }
-        Mechanism::Check(_, rule) => rule(profile.net).decide(args),
+        Mechanism::Check(_, rule) => return Answer::ByArguments(rule(profile.net)),
+    })
+}
+
+/// What it answers to these arguments, in the words of the table.
+pub fn outcome(row: &Row, profile: &Profile, args: &[u64; 6]) -> Outcome {
+    let outcome = match answer(row, profile) {
+        Answer::Always(outcome) => outcome,
+        Answer::ByArguments(rule) => rule.decide(args),
+        Answer::Exec => Outcome::Trace,
     };
     outcome.for_numbers(profile.renumbers)
 }
 
 /// What happens to one call.
 fn decision(row: &Row, profile: &Profile) -> Result<Decision, Error> {
-    Ok(Decision::Always(match row.mechanism {
-        Mechanism::Native | Mechanism::Guarded => Action::Allow,
-        Mechanism::Identify if profile.copies => Action::Notify,
-        Mechanism::Identify => Action::Allow,
-        Mechanism::Meter if profile.metered => Action::Notify,
-        Mechanism::Meter => Action::Allow,
-        Mechanism::Notify => Action::Notify,
-        Mechanism::Trace => Action::Trace(EXEC_TRACE_DATA),
-        Mechanism::Refuse(errno) => refuse(errno as i32),
-        Mechanism::Fake => Action::Errno(0),
-        Mechanism::Number => action(Outcome::Number, profile),
-        Mechanism::Retell => action(Outcome::Retell, profile),
-        Mechanism::Renumber => action(Outcome::Renumber, profile),
-        Mechanism::Check("ioctl", rule) if profile.metered => {
-            return lower(rules::no_clones(rule(profile.net)), profile);
-        }
-        Mechanism::Check(_, rule) => return lower(rule(profile.net), profile),
+    Ok(Decision::Always(match answer(row, profile) {
+        Answer::Always(outcome) => action(outcome, profile),
+        Answer::ByArguments(rule) => return lower(rule, profile),
+        Answer::Exec => Action::Trace(EXEC_TRACE_DATA),
     }))
 }
 

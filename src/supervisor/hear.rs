@@ -99,12 +99,16 @@ impl Notebook {
         if count == 0 {
             return self.held.borrow().clone();
         }
-        let from = if self.first.get() {
-            0
-        } else {
-            count.saturating_sub(self.asked.borrow().len())
-        };
-        ends.nth(from + which).map(|seen| seen.path.clone())
+        ends.nth(self.first_asked(count) + which)
+            .map(|seen| seen.path.clone())
+    }
+
+    /// Which of so many ends of walks the first question is about.
+    fn first_asked(&self, ends: usize) -> usize {
+        match self.first.get() {
+            true => 0,
+            false => ends.saturating_sub(self.asked.borrow().len()),
+        }
     }
 
     /// The files of the call with what was wanted of each. The last paths that a call walks are those it asks about: of
@@ -113,12 +117,7 @@ impl Notebook {
         let all = self.sight.all();
         let asks = self.asked.borrow();
         let ends = all.iter().filter(|seen| seen.met != Met::Link).count();
-        // Which of the ends the first ask is about.
-        let from = if self.first.get() {
-            0
-        } else {
-            ends.saturating_sub(asks.len())
-        };
+        let from = self.first_asked(ends);
         let skipped = asks.len().saturating_sub(ends);
         let mut end = 0usize;
         let mut wants: Vec<Want> = Vec::with_capacity(all.len());

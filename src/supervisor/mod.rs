@@ -77,7 +77,7 @@ pub struct Setup {
     pub env: Vec<CString>,
     /// Its working directory, a path of the view.
     pub cwd: CString,
-    /// Calls that the policy refuses whatever their arguments.
+    /// Calls that the policy refuses, with any arguments or with some.
     pub refused: Vec<calls::Refused>,
     /// Where refusals are entered.
     pub ledger: Option<Arc<Ledger>>,

@@ -196,7 +196,10 @@ impl<'s> Worker<'s> {
         start: Option<Instant>,
     ) -> Result<Done, Errno> {
         let row = table::row(nr);
-        let (done, denial) = self.by_itself(nr, row, task, registers);
+        let (done, denial) = match self.refused_by_itself(nr, row, registers) {
+            Some((errno, denial)) => (Err(errno), Some(denial)),
+            None => self.decide_and_do(nr, row, task, registers),
+        };
         if denial.is_some() || self.notebook.is_some() {
             self.tell(row, task, registers, denial.as_ref(), &done);
         }
@@ -248,24 +251,20 @@ impl<'s> Worker<'s> {
         }
     }
 
-    /// Judges a call by itself, and then by what it names.
-    fn by_itself(
-        &mut self,
+    /// What a call is answered about which the policy has a rule whatever it names.
+    fn refused_by_itself(
+        &self,
         nr: u32,
-        row: Option<&'static Row>,
-        task: &Arc<Task>,
+        row: Option<&Row>,
         registers: &[u64; 6],
-    ) -> (Result<Done, Errno>, Option<Denial<'s>>) {
-        let shared = self.shared;
-        if let Some((verdict, denial)) = shared.calls.refusal(nr, registers) {
-            note_registers(self.notes.as_ref(), row, registers);
-            let errno = match verdict {
-                Verdict::Deny(errno) => errno,
-                Verdict::Kill => Errno::EPERM,
-            };
-            return (Err(errno), Some(denial));
-        }
-        self.decide_and_do(nr, row, task, registers)
+    ) -> Option<(Errno, Denial<'s>)> {
+        let (verdict, denial) = self.shared.calls.refusal(nr, registers)?;
+        note_registers(self.notes.as_ref(), row, registers);
+        let errno = match verdict {
+            Verdict::Deny(errno) => errno,
+            Verdict::Kill => Errno::EPERM,
+        };
+        Some((errno, denial))
     }
 
     fn decide_and_do(
@@ -407,7 +406,7 @@ fn refused<'s>(
                             access: wanted.access,
                             path: &path,
                         };
-                        ask::may(shared, &question)
+                        ask::may(shared, task, &question)
                     }) =>
             {
                 None

@@ -2,10 +2,18 @@
 
 use super::{Errno, Result, check_int};
 use std::os::fd::{IntoRawFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 /// The descriptors that [`forward`] forwards to.
 static FORWARD_TO: [AtomicI32; 2] = [const { AtomicI32::new(-1) }; 2];
+
+/// How many of those that were forwarded ask a program to end.
+static ASKED_TO_END: AtomicU32 = AtomicU32::new(0);
+
+/// How often SIGTERM or SIGHUP has been forwarded.
+pub fn asked_to_end() -> u32 {
+    ASKED_TO_END.load(Ordering::Relaxed)
+}
 
 /// From now on each of `signals` that this process gets goes to the process of `pidfd`, and the calling thread takes them. Once
 /// that one has been reaped, its number is written to `heir` as a byte, if there is one. Both stay open for good.
@@ -13,6 +21,9 @@ pub fn forward(pidfd: OwnedFd, heir: Option<OwnedFd>, signals: &[i32]) -> Result
     extern "C" fn handle(signal: libc::c_int) {
         let [pidfd, heir] = FORWARD_TO.each_ref().map(|fd| fd.load(Ordering::Relaxed));
         let byte = signal as u8;
+        if [libc::SIGTERM, libc::SIGHUP].contains(&signal) {
+            ASKED_TO_END.fetch_add(1, Ordering::Relaxed);
+        }
         // SAFETY: both calls are no more than system calls, which is what async-signal-safe means (signal-safety(7)): the
         // first takes no memory, the second reads one byte that is there. They may set errno, which the interrupted code
         // might be about to read: it is put back.

@@ -3,6 +3,7 @@
 use crate::pty::Pty;
 use crate::support::{self, Named, Test, need_sbox, sbox, scratch};
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub(crate) fn tests() -> Vec<Named> {
         programs_are_asked_about_too,
         several_bytes_at_once_are_no,
         nobody_to_ask_is_no,
+        who_ends_waits_for_no_answer,
     ]
 }
 
@@ -275,5 +277,19 @@ fn nobody_to_ask_is_no() -> Test {
         fs::read_to_string(dir.path().join("p.toml")).expect("policy"),
         POLICY
     );
+    Ok(())
+}
+
+fn who_ends_waits_for_no_answer() -> Test {
+    use nix::sys::signal::Signal;
+    need_sbox()?;
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let dir = case();
+        let mut pty = start(dir.path(), "exec cat k/a");
+        asked(&mut pty, "openat wants to read ");
+        crate::lives::signal(pty.pid(), signal);
+        assert_eq!(pty.end().signal(), Some(signal as i32), "{}", pty.text());
+        assert_eq!(count(&pty, "text a"), 0, "{}", pty.text());
+    }
     Ok(())
 }

@@ -91,9 +91,6 @@ pub(super) fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
                 _ if NEEDED.contains(&row.name) => {
                     format!("sbox itself makes the call {} in the program", row.name)
                 }
-                _ if matches!(row.mechanism, Mechanism::Trace) => {
-                    format!("{} is judged by the program that it names", row.name)
-                }
                 Err(error) => error.to_string(),
                 Ok(_) => continue,
             };

@@ -260,8 +260,9 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// Shows a text and waits for a key. `None`: what is typed doesn't come to sbox, or no longer.
-    pub(super) fn ask(&self, text: &str) -> Option<u8> {
+    /// Shows a text and waits for a key, as long as somebody `wants` to know. `None`: what is typed doesn't come to sbox, or no
+    /// longer.
+    pub(super) fn ask(&self, text: &str, wants: &dyn Fn() -> bool) -> Option<u8> {
         let _one = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.desk.given.load(Ordering::Acquire) {
             return None;
@@ -275,7 +276,8 @@ impl Terminal {
         loop {
             match answered.recv_timeout(LOOK) {
                 Ok(key) => return Some(key),
-                Err(RecvTimeoutError::Timeout) if self.desk.given.load(Ordering::Acquire) => {}
+                Err(RecvTimeoutError::Timeout)
+                    if wants() && self.desk.given.load(Ordering::Acquire) => {}
                 Err(_) => {
                     self.desk.question().take();
                     return None;

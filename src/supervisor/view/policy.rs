@@ -1,4 +1,4 @@
-//! The view of a run with a policy file: its rules become mounts, each with the rights that hold there.
+//! The view of a run with a policy file: where it begins, and what can't be enforced.
 //!
 //! What stands where the view begins is a mount: the top of what is shown of the host, and what `[view.mounts]`
 //! says. Below them each step of a walk asks the rules ([`crate::policy::names`]), so a rule costs nothing here. What

@@ -128,6 +128,11 @@ fn param(call: &str, name: &str) -> Result<Param, String> {
             ),
         });
     };
+    if param.ty == "Pid" {
+        return Err(format!(
+            "'{name}' is the number of a process, which is one in the view and another to the kernel: the filter sees both"
+        ));
+    }
     // What is behind an address can change after the look.
     let address = ["Ptr", "OutBuf", "InBuf", "ResolveHow"].contains(&param.ty);
     match args::width(param.ty).filter(|_| !address) {

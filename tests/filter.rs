@@ -145,8 +145,8 @@ fn conditions_of_a_policy_hold_in_the_filter() {
             let plain: Vec<&str> = params
                 .iter()
                 .filter(|param| {
-                    let pointer = ["Ptr", "OutBuf", "InBuf"].contains(&param.ty);
-                    !pointer && sbox::syscall::args::width(param.ty).is_some()
+                    let refused = ["Ptr", "OutBuf", "InBuf", "Pid"].contains(&param.ty);
+                    !refused && sbox::syscall::args::width(param.ty).is_some()
                 })
                 .map(|param| param.name)
                 .collect();

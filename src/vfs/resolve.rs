@@ -3,104 +3,35 @@
 //! Kept rules, each of which closes a way out of the view:
 //! - one component, one `openat(O_PATH | O_NOFOLLOW)` on a held directory: nothing that a guest
 //!   renames meanwhile can redirect the kernel;
-//! - `..` is looked up in the view, never asked of the kernel, which knows no mount of ours;
+//! - `..` is looked up in the view, never asked of the kernel, which knows no mount of ours (`resolve/above.rs`);
 //! - the text of a symbolic link is read and walked here: absolute means the view's root;
 //! - `/proc` magic links are ours and resolved for the calling task (path_resolution(7)).
 //!
-//! Long because the walk is one argument: whoever checks that nothing leads out must see all of it.
+//! Long because the walk is one argument: whoever checks that nothing leads out must see all of it. What it is asked and answers is in
+//! `resolve/place.rs`, the records of directories in `resolve/dirs.rs`.
 
+mod above;
+mod dirs;
+mod place;
 mod within;
 
 use super::cow::CowDir;
 use super::dir::{Dir, DirKind};
-use super::fs::{Magic, SynthDir, SynthFile, SynthNode};
-use super::mount::{MountId, NodeId, Source};
-use super::path::{VPath, components};
+use super::fs::{SynthDir, SynthNode};
+use super::mount::{NodeId, Source};
 use super::{Caller, Met, Vfs};
-use crate::policy::RuleId;
 use crate::sys::{self, Errno};
 use bumpalo::Bump;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Instant;
 
+pub use place::{Follow, Found, Last, Place};
 pub use within::Scope;
 
 /// Symbolic links that one walk may follow (path_resolution(7): ELOOP beyond 40).
 const MAX_LINKS: u32 = 40;
-
-/// Whether a symbolic link as the last component is followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Follow {
-    /// It is.
-    Last,
-    /// The link itself is meant.
-    Never,
-    /// It is, to a file that is made if it isn't there: EISDIR where the name, or the text of a
-    /// link, says by a slash that it is a directory (open(2), `O_CREAT`).
-    Make,
-}
-
-/// Where a path leads: what a call acts on.
-#[derive(Debug)]
-pub enum Place<'a> {
-    /// A name in a host directory, which may or may not exist. `name` keeps a trailing slash.
-    Name {
-        /// The directory, held.
-        dir: Arc<Dir>,
-        /// The last name, as the kernel takes it.
-        name: &'a CStr,
-        /// A mount point lies here or below: the name can't be moved or removed (EBUSY).
-        pinned: bool,
-    },
-    /// A directory itself: the path ended in `/`, `.`, `..`, or at a mount point.
-    Dir(Arc<Dir>, Last),
-    /// A host file that is a mount of its own.
-    File(MountId),
-    /// A file that only the view knows.
-    Synth(SynthFile),
-    /// A symbolic link that only the view knows, not followed.
-    Link {
-        /// The directory that holds it.
-        dir: Arc<Dir>,
-        /// Its text.
-        text: &'a [u8],
-    },
-    /// A magic link of `/proc`, not followed.
-    Magic(Magic),
-    /// What a magic link led to: an open file of some guest.
-    Open(Arc<OwnedFd>),
-    /// Nothing, and nothing can be made here but by the rule of the directory.
-    Absent {
-        /// The directory in which it is missing.
-        dir: Arc<Dir>,
-        /// It is hidden rather than missing.
-        hidden: bool,
-    },
-}
-
-/// How a path that ended at a directory was written; calls that need a name differ by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Last {
-    /// `/`, or the magic link of a directory.
-    Root,
-    /// `.`
-    Dot,
-    /// `..`
-    DotDot,
-    /// A name that is a mount point or a directory of our own.
-    Mounted,
-}
-
-/// A place and, if something is there, its attributes.
-#[derive(Debug)]
-pub struct Found<'a> {
-    /// Where.
-    pub place: Place<'a>,
-    /// What stat(2) says of it; `None` when nothing exists there.
-    pub stat: Option<libc::stat>,
-}
 
 pub(super) struct Walk<'v> {
     vfs: &'v Vfs,
@@ -483,73 +414,6 @@ impl<'v> Walk<'v> {
         }
     }
 
-    fn mount_root(&self, id: MountId, node: NodeId) -> sys::Result<Arc<Dir>> {
-        let known = self.vfs.mount_roots.get(id).ok_or(Errno::ENOENT)?;
-        if let Some(root) = known.get() {
-            return Ok(Arc::clone(root));
-        }
-        let mount = self.vfs.table.mount(id).ok_or(Errno::ENOENT)?;
-        let source = match &mount.source {
-            Source::Dir(object) => object.fd.as_fd(),
-            Source::Private(dir) => dir.enter(&self.vfs.scratch)?,
-            _ => return Err(Errno::ENOTDIR),
-        };
-        let fd = sys::fs::dup_above(source, super::FIRST_FD)?;
-        let path = Some(mount.at.clone());
-        let made = self.host_dir(fd, path, Some(node), mount.rule, Some(id), super::ALWAYS)?;
-        Ok(Arc::clone(known.get_or_init(|| made)))
-    }
-
-    fn host_dir(
-        &self,
-        fd: OwnedFd,
-        path: Option<VPath>,
-        node: Option<NodeId>,
-        rule: RuleId,
-        mount: Option<MountId>,
-        generation: u64,
-    ) -> sys::Result<Arc<Dir>> {
-        let stat = sys::fs::fstat(fd.as_fd())?;
-        if node.is_some_and(|node| self.vfs.table.children(node).next().is_some()) {
-            super::lock(&self.vfs.mixed).insert((stat.st_dev, stat.st_ino));
-        }
-        Ok(Arc::new(Dir {
-            id: self.vfs.new_id(),
-            kind: DirKind::Host {
-                fd,
-                inode: (stat.st_dev, stat.st_ino),
-            },
-            path,
-            node,
-            rule,
-            mount,
-            generation,
-            seen: Mutex::new(Instant::now()),
-            standing: OnceLock::new(),
-        }))
-    }
-
-    fn cow_dir(
-        &self,
-        dir: &Arc<CowDir>,
-        path: Option<VPath>,
-        node: Option<NodeId>,
-        rule: RuleId,
-        mount: Option<MountId>,
-    ) -> Arc<Dir> {
-        Arc::new(Dir {
-            id: self.vfs.new_id(),
-            kind: DirKind::Cow(Arc::clone(dir)),
-            path,
-            node,
-            rule,
-            mount,
-            generation: self.generation,
-            seen: Mutex::new(Instant::now()),
-            standing: OnceLock::new(),
-        })
-    }
-
     /// [`Walk::step_on_host`] in a copy-on-write tree.
     fn step_on_cow(
         &mut self,
@@ -629,62 +493,6 @@ impl<'v> Walk<'v> {
             Err(Errno::ELOOP)
         } else {
             Ok(())
-        }
-    }
-
-    /// `..`: the directory that the view shows above `dir`.
-    fn parent(&mut self, dir: &Arc<Dir>) -> sys::Result<Arc<Dir>> {
-        let dir = self.vfs.current(dir);
-        // Also of a directory that was removed: whoever stands in it asks to pass through.
-        self.vfs.may_search(&dir)?;
-        if let (Some(cow), None) = (dir.cow(), &dir.path) {
-            let above = cow.above().ok_or(Errno::ENOENT)?;
-            return Ok(self.vfs.cow_record(&above, &dir));
-        }
-        let Some(path) = &dir.path else {
-            return self.parent_of_removed(&dir);
-        };
-        if dir.host().is_some_and(is_removed) {
-            return self.parent_of_removed(&dir);
-        }
-        match self.above(path) {
-            // The kernel asks nothing of the directories further up.
-            Err(Errno::EACCES) if !self.is_mount(&dir) => match dir.cow() {
-                Some(cow) => {
-                    let above = cow.above().ok_or(Errno::ENOENT)?;
-                    Ok(self.vfs.cow_record(&above, &dir))
-                }
-                None => self.vfs.above_held(&dir),
-            },
-            other => other,
-        }
-    }
-
-    fn is_mount(&self, dir: &Dir) -> bool {
-        dir.node
-            .is_some_and(|node| self.vfs.table.mount_at(node).is_some())
-    }
-
-    fn above(&mut self, path: &VPath) -> sys::Result<Arc<Dir>> {
-        let root = Arc::clone(&self.vfs.root);
-        match path.split_last() {
-            None => Ok(root),
-            Some((above, _)) => self.dir(&root, above),
-        }
-    }
-
-    /// A removed directory still has the parent that it had, for those who stand in it; so has one
-    /// whose path is too long.
-    fn parent_of_removed(&mut self, dir: &Dir) -> sys::Result<Arc<Dir>> {
-        let host = match super::host_path(dir.host().ok_or(Errno::ENOENT)?) {
-            Err(Errno::ENAMETOOLONG) => return self.vfs.above_deep(dir),
-            other => other?,
-        };
-        let text = host.0.strip_suffix(b" (deleted)").ok_or(Errno::ENOENT)?;
-        let path = self.vfs.table.to_view(text).ok_or(Errno::ENOENT)?;
-        match self.above(&path) {
-            Err(Errno::EACCES) => self.vfs.above_held(dir),
-            other => other,
         }
     }
 
@@ -799,72 +607,6 @@ impl<'v> Walk<'v> {
     }
 }
 
-fn is_removed(dir: BorrowedFd<'_>) -> bool {
-    sys::fs::fstat(dir).is_ok_and(|stat| stat.st_nlink == 0)
-}
-
 fn is_link(stat: &libc::stat) -> bool {
     stat.st_mode & libc::S_IFMT == libc::S_IFLNK
-}
-
-impl Vfs {
-    /// A synthetic directory. Its placeholder is made when a guest first needs a descriptor.
-    pub(super) fn synth_dir(&self, what: SynthDir, path: Option<VPath>) -> sys::Result<Arc<Dir>> {
-        let node = match what {
-            SynthDir::Ancestor(node) => Some(node),
-            _ => path.as_ref().and_then(|p| self.node_at(p)),
-        };
-        if what == SynthDir::Ancestor(super::MountTable::ROOT) {
-            return Ok(Arc::clone(&self.root));
-        }
-        Ok(Arc::new(Dir {
-            // Equal directories get equal ids, so that the cache knows them again.
-            id: what.id(),
-            kind: DirKind::Synth {
-                what,
-                placeholder: OnceLock::new(),
-            },
-            path,
-            node,
-            rule: self.synthetic_rule,
-            mount: None,
-            generation: super::ALWAYS,
-            seen: Mutex::new(Instant::now()),
-            standing: OnceLock::new(),
-        }))
-    }
-
-    /// EACCES for a directory in which the guest may not look names up. The kernel asks this where a
-    /// walk passes through, also for `.` and `..`.
-    pub fn may_search(&self, dir: &Dir) -> sys::Result<()> {
-        let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
-        if let Some(cow) = dir.cow() {
-            return cow.access(c".", libc::X_OK, flags);
-        }
-        dir.host()
-            .map_or(Ok(()), |fd| sys::fs::faccessat2(fd, c"", libc::X_OK, flags))
-    }
-
-    /// EACCES for a directory in which the guest may not make names, ENOENT for a removed one.
-    pub fn may_make(&self, dir: &Dir) -> sys::Result<()> {
-        let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
-        if dir.host().is_some_and(is_removed) {
-            return Err(Errno::ENOENT);
-        }
-        if let Some(cow) = dir.cow() {
-            return match dir.is_removed() {
-                true => Err(Errno::ENOENT),
-                false => cow.access(c".", libc::W_OK | libc::X_OK, flags),
-            };
-        }
-        dir.host().map_or(Ok(()), |fd| {
-            sys::fs::faccessat2(fd, c"", libc::W_OK | libc::X_OK, flags)
-        })
-    }
-
-    pub(super) fn node_at(&self, path: &VPath) -> Option<NodeId> {
-        components(path.as_bytes()).try_fold(super::MountTable::ROOT, |node, name| {
-            self.table.child(node, name)
-        })
-    }
 }

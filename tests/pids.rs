@@ -9,6 +9,8 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use support::{Job, Test, guest, need_sbox, scratch};
 fn main() -> ExitCode {
     support::main(tests![
         relations_hold_as_natively,
+        no_number_of_the_hosts_is_told,
         relations_hold_with_the_hosts_numbers,
         numbers_begin_again,
         the_first_program_is_2_and_its_parent_is_1,
@@ -64,6 +67,47 @@ fn relations_hold_as_natively() -> Test {
     let (greatest, last) = relations(&[], &[])?;
     // All numbers were given to processes of this run. The guest makes fewer than a thousand.
     assert!(greatest <= last && last < 1000, "{greatest} {last}");
+    Ok(())
+}
+
+/// Where the guest has found numbers of the host's in its memory, and behind which relation; `sbox`: in the sandbox.
+fn words_of_the_host(program: &Path, boxed: bool) -> Result<BTreeSet<String>, support::Skip> {
+    let dir = scratch();
+    let job = Job::new([program]).writable_dir(dir.path());
+    let command = match boxed {
+        true => job.sbox_command(),
+        false => Command::new(program),
+    };
+    // The shell's number becomes sbox's.
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "exec \"$@\" search $$", "sh"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell.current_dir(dir.path());
+    let output = support::job::run(shell, &[], Duration::from_secs(120));
+    output.assert_guest_ok("pids search");
+    let text = output.stdout_text();
+    if text.contains("# no number is told") {
+        return Err(support::Skip("no futex with priority inheritance".into()));
+    }
+    let held = text.lines().filter(|l| l.starts_with("ok ")).count();
+    assert!(held > 200, "{held} relations");
+    let hits = text.lines().filter(|l| l.starts_with("# host"));
+    // There libc itself takes the number from its own word.
+    let hits = hits.filter(|l| !l.ends_with(" pthread_sigqueue") && !l.ends_with(" pthread_kill"));
+    Ok(hits.map(str::to_owned).collect())
+}
+
+/// In no result of any call, wherever in memory it came to lie. What two runs have at the same place is no chance.
+fn no_number_of_the_hosts_is_told() -> Test {
+    let program = guest("pids")?;
+    need_sbox()?;
+    let [first, second] = [(); 2].map(|()| words_of_the_host(&program, true));
+    let (first, second) = (first?, second?);
+    let told: Vec<_> = first.intersection(&second).collect();
+    assert!(told.is_empty(), "{told:#?}");
+    // It would be found: natively all numbers are the host's.
+    let found = words_of_the_host(&program, false)?.len();
+    assert!(found > 1000, "{found} places");
     Ok(())
 }
 

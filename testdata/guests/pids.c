@@ -4,8 +4,10 @@
  * through see(), and at the end the greatest is told: where numbers begin at 1 it can't be above the last one born.
  *
  *   pids              all relations
+ *   pids search PID   the same, and behind each all memory is searched for numbers of the host, and PID, which is sbox
  *   pids am PID PPID  after an exec: who I am */
 #include "check.h"
+#include "host_words.h"
 #include <dirent.h>
 #include <linux/capability.h>
 #include <linux/ioprio.h>
@@ -39,7 +41,10 @@ static pid_t parent(void) { return see(syscall(SYS_getppid)); }
 
 static pid_t born(pid_t p) {
     if (p > 0) see(p);
-    if (p == 0) failures = 0;
+    if (p == 0) {
+        failures = 0;
+        host_born();
+    }
     return p;
 }
 
@@ -128,6 +133,7 @@ static void who_am_i(const char *what) {
 
 static int in_child(void *arg) {
     struct shared *s = arg;
+    host_born();
     s->pid[0] = syscall(SYS_getpid);
     s->pid[1] = syscall(SYS_getppid);
     s->pid[2] = syscall(SYS_gettid);
@@ -422,6 +428,10 @@ int main(int argc, char **argv) {
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) return 2;
     signal(SIGALRM, SIG_DFL);
     alarm(60);
+    if (argc == 3 && !strcmp(argv[1], "search") && !search_from_now(__builtin_frame_address(0), argv[2])) {
+        note("no number is told");
+        return 0;
+    }
     who_am_i("at first");
     pid_t p = born(fork_clean());
     if (p == 0) { who_am_i("a child"); _exit(finish()); }

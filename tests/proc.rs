@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         each_file_is_read_as_natively,
         groups_of_the_host_are_not_told,
         descriptors_are_read_again,
+        namespaces_can_be_told_and_compared,
         tools_see_what_changes,
     ])
 }
@@ -47,7 +48,7 @@ for where, directory in [('process', '/proc/self'), ('thread', '/proc/self/task/
 ";
 
 /// Ordinary tools look for these.
-const USUAL: [&str; 30] = [
+const USUAL: [&str; 31] = [
     "process auxv",
     "process cgroup",
     "process cmdline",
@@ -63,6 +64,7 @@ const USUAL: [&str; 30] = [
     "process maps",
     "process mountinfo",
     "process mounts",
+    "process ns",
     "process oom_score",
     "process root",
     "process smaps",
@@ -174,5 +176,53 @@ fn tools_see_what_changes() -> Test {
     let busy: f64 = words[8].parse().expect("%CPU");
     assert!(words[7] == "R" && busy > 10.0, "{}", output.all());
     assert_eq!(lines[1..], ["2", "4"], "{}", output.all());
+    Ok(())
+}
+
+/// As lsns(1) and `ps -o pidns` do. A descriptor of one is good for nothing.
+fn namespaces_can_be_told_and_compared() -> Test {
+    const PROGRAM: &str = r"
+import ctypes, os, re, subprocess
+child = subprocess.Popen(['/bin/sleep', '9'])
+for name in sorted(os.listdir('/proc/self/ns')):
+    path = '/proc/self/ns/' + name
+    kind, number = re.fullmatch(r'(\w+):\[(\d+)\]', os.readlink(path)).groups()
+    same = os.readlink('/proc/%d/ns/%s' % (child.pid, name)) == os.readlink(path) == os.readlink('/proc/thread-self/ns/' + name)
+    told = os.stat(path).st_ino == int(number) == os.stat('/proc/self/ns/../ns/' + name).st_ino
+    fd = os.open(path, os.O_RDONLY)
+    held = os.readlink('/proc/self/fd/%d' % fd) == os.readlink(path) and os.path.getsize('/proc/self/fd/%d' % fd) == 0
+    refused = []
+    for attempt in (lambda: os.open(path, os.O_RDWR), lambda: ctypes.CDLL(None, use_errno=True).setns(fd, 0)):
+        try: refused.append(ctypes.get_errno() if attempt() == -1 else 'done')
+        except OSError as e: refused.append(e.errno)
+    print(name, kind, same, told, held, refused)
+child.kill()
+child.wait()
+for path in ('/proc/self/ns/none', '/proc/1/ns', '/proc/%d/ns/pid' % child.pid):
+    print(os.path.lexists(path))
+";
+    let python = need(&["/usr/bin/python3"])?;
+    let output = Job::new([python.as_str(), "-c", PROGRAM])
+        .flags(["--cwd", "/"])
+        .sandboxed()?;
+    let said = output.stdout_text();
+    assert!(output.status.success(), "{}", output.all());
+    let (mut kinds, mut paths) = (Vec::new(), Vec::new());
+    for line in said.lines() {
+        match line.split_once(' ') {
+            Some((name, rest)) => {
+                let kind = name.strip_suffix("_for_children").unwrap_or(name);
+                assert_eq!(rest, format!("{kind} True True True [13, 1]"), "{said}");
+                kinds.push(name.to_owned());
+            }
+            None => paths.push(line),
+        }
+    }
+    let native = std::fs::read_dir("/proc/self/ns").expect("namespaces");
+    let native = native.map(|entry| entry.expect("entry").file_name().into_string());
+    let mut native: Vec<_> = native.map(|name| name.expect("text")).collect();
+    native.sort();
+    assert_eq!(kinds, native);
+    assert_eq!(paths, ["False"; 3]);
     Ok(())
 }

@@ -5,6 +5,7 @@ mod identity;
 mod made;
 mod maps;
 mod mounts;
+mod namespaces;
 mod numbers;
 mod proc;
 
@@ -12,6 +13,7 @@ pub(super) use dev::Terminal;
 pub use identity::{Identity, IdentityFile, NO_DOMAIN, check_hostname};
 pub use maps::MapsFile;
 pub use mounts::MountFile;
+pub use namespaces::Namespace;
 pub use numbers::NumbersFile;
 pub use proc::{Magic, ProcDir};
 
@@ -73,6 +75,8 @@ pub enum SynthFile {
     Mounts(MountFile, i32),
     /// Which machine this is.
     Identity(IdentityFile),
+    /// A namespace of a process.
+    Namespace(Namespace, i32),
 }
 
 /// What a name in a synthetic directory is.
@@ -188,6 +192,9 @@ impl Vfs {
             let name = CString::new(format!("{tgid}/mounts")).map_err(|_| Errno::ENOENT)?;
             return sys::fs::fstatat(self.proc_root.as_fd(), &name, 0);
         }
+        if let SynthFile::Namespace(space, tgid) = file {
+            return self.stat_namespace(*space, *tgid);
+        }
         let (dir, name) = self.host_of(file)?;
         sys::fs::fstatat(dir, &name, 0)
     }
@@ -202,8 +209,8 @@ impl Vfs {
                 rel.clone()
             }
             SynthFile::Identity(file) => file.relative().into(),
-            // The host's tells the host's mounts.
-            SynthFile::Mounts(..) => return Err(Errno::ENOENT),
+            // The host's tells the host's mounts, or is the host's.
+            SynthFile::Mounts(..) | SynthFile::Namespace(..) => return Err(Errno::ENOENT),
         };
         let path = CString::new(path).map_err(|_| Errno::ENOENT)?;
         Ok((self.proc_root.as_fd(), path))
@@ -256,6 +263,7 @@ impl Vfs {
             SynthFile::Maps(file, relative) => self.open_maps(*file, relative),
             SynthFile::Identity(file) => self.open_identity(*file),
             SynthFile::Numbers(file, relative) => self.open_numbers(*file, relative, caller),
+            SynthFile::Namespace(space, tgid) => self.open_namespace(*space, *tgid),
             _ => Err(Errno::ENOENT),
         }
     }
@@ -377,6 +385,7 @@ fn is_made(file: &SynthFile) -> bool {
             | SynthFile::Maps(..)
             | SynthFile::Numbers(..)
             | SynthFile::Identity(_)
+            | SynthFile::Namespace(..)
     )
 }
 

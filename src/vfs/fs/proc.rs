@@ -5,7 +5,9 @@
 
 use super::made::made_name;
 use super::numbers::{INIT_FILES, shown};
-use super::{IdentityFile, MapsFile, MountFile, NumbersFile, SynthDir, SynthFile, SynthNode};
+use super::{
+    IdentityFile, MapsFile, MountFile, Namespace, NumbersFile, SynthDir, SynthFile, SynthNode,
+};
 use crate::sys::{self, Errno};
 use crate::vfs::path::components;
 use crate::vfs::resolve::{Last, Place};
@@ -32,6 +34,8 @@ pub enum ProcDir {
     Fd(i32),
     /// `/proc/TGID/fdinfo`
     FdInfo(i32),
+    /// `/proc/TGID/ns`
+    Namespaces(i32),
     /// A directory of host-wide files, by index into the list of them.
     Host(usize),
 }
@@ -47,6 +51,8 @@ pub enum Magic {
     Root(i32),
     /// `/proc/TGID/fd/N`
     Fd(i32, i32),
+    /// `/proc/TGID/ns/KIND`
+    Namespace(i32, Namespace),
 }
 
 /// Host-wide files that the view passes on; those of [`IdentityFile`] are its own.
@@ -136,6 +142,7 @@ impl ProcDir {
             Self::FdInfo(tgid) => (9, tgid as u64, 0),
             Self::Host(index) => (10, index as u64, 0),
             Self::Init => (11, 0, 0),
+            Self::Namespaces(tgid) => (12, tgid as u64, 0),
         }
     }
 
@@ -149,6 +156,7 @@ impl ProcDir {
             Self::Task(tgid, tid) => format!("{tgid}/task/{tid}"),
             Self::Fd(tgid) => format!("{tgid}/fd"),
             Self::FdInfo(tgid) => format!("{tgid}/fdinfo"),
+            Self::Namespaces(tgid) => format!("{tgid}/ns"),
             Self::Host(index) => HOST_DIRS.get(index).copied().unwrap_or_default().to_owned(),
         }
     }
@@ -171,6 +179,7 @@ impl Magic {
             Self::Cwd(tgid) => format!("{tgid}/cwd"),
             Self::Root(tgid) => format!("{tgid}/root"),
             Self::Fd(tgid, fd) => format!("{tgid}/fd/{fd}"),
+            Self::Namespace(tgid, space) => space.relative(tgid),
         }
     }
 }
@@ -242,6 +251,10 @@ pub(super) fn child(dir: ProcDir, name: &[u8], who: Caller<'_>) -> SynthNode {
             }
             _ => SynthNode::Absent,
         },
+        ProcDir::Namespaces(tgid) => match Namespace::named(text) {
+            Some(space) => SynthNode::Magic(Magic::Namespace(tgid, space)),
+            None => SynthNode::Absent,
+        },
         ProcDir::Host(index) => {
             let dir = HOST_DIRS.get(index).copied().unwrap_or_default();
             host_child(dir, text, who)
@@ -294,6 +307,7 @@ fn task_child(tgid: i32, relative: &str, name: &str, who: Caller<'_>) -> SynthNo
         "root" => SynthNode::Magic(Magic::Root(tgid)),
         "fd" => SynthNode::Dir(SynthDir::Proc(ProcDir::Fd(tgid))),
         "fdinfo" => SynthNode::Dir(SynthDir::Proc(ProcDir::FdInfo(tgid))),
+        "ns" => SynthNode::Dir(SynthDir::Proc(ProcDir::Namespaces(tgid))),
         _ if TASK_FILES.contains(&name) => {
             let relative = format!("{relative}/{name}");
             match MapsFile::named(name) {
@@ -375,7 +389,7 @@ pub(super) fn names(dir: ProcDir, who: Caller<'_>) -> Vec<(Vec<u8>, u8)> {
             let links = ["exe", "cwd", "root"]
                 .iter()
                 .map(|l| (l.as_bytes().to_vec(), libc::DT_LNK));
-            let dirs = ["fd", "fdinfo"]
+            let dirs = ["fd", "fdinfo", "ns"]
                 .iter()
                 .map(|d| (d.as_bytes().to_vec(), libc::DT_DIR));
             let own = match dir {
@@ -387,6 +401,9 @@ pub(super) fn names(dir: ProcDir, who: Caller<'_>) -> Vec<(Vec<u8>, u8)> {
         ProcDir::Tasks(tgid) => numbers(told(who.tasks.threads(tgid)), libc::DT_DIR),
         ProcDir::Fd(tgid) => numbers(open_descriptors(tgid), libc::DT_LNK),
         ProcDir::FdInfo(tgid) => numbers(open_descriptors(tgid), libc::DT_REG),
+        ProcDir::Namespaces(tgid) => Namespace::names(tgid)
+            .map(|name| (name.as_bytes().to_vec(), libc::DT_LNK))
+            .collect(),
         ProcDir::Host(index) => host_names(HOST_DIRS.get(index).copied().unwrap_or_default()),
     }
 }
@@ -428,6 +445,7 @@ impl Vfs {
                 let cwd = who.tasks.cwd(tgid).ok_or(Errno::ENOENT)?;
                 Ok(Place::Dir(self.current(&cwd), Last::Root))
             }
+            Magic::Namespace(tgid, space) => Ok(Place::Synth(SynthFile::Namespace(space, tgid))),
             Magic::Exe(tgid) => {
                 let fd = self.exe(tgid)?;
                 match self.place_held(fd.as_fd(), arena)? {
@@ -463,6 +481,7 @@ impl Vfs {
     pub(super) fn magic_text(&self, link: Magic, who: Caller<'_>) -> sys::Result<Vec<u8>> {
         match link {
             Magic::Root(_) => Ok(b"/".to_vec()),
+            Magic::Namespace(_, space) => Ok(space.text().into_bytes()),
             Magic::Exe(tgid) => {
                 let then = who.tasks.exe(tgid).ok_or(Errno::ENOENT)?;
                 // Renamed or removed since? The kernel follows the file, not the name.
@@ -522,6 +541,9 @@ impl Vfs {
             at = match child(at, name, who) {
                 SynthNode::Dir(SynthDir::Proc(dir)) => dir,
                 SynthNode::File(_) => return Ok(Some([b"/proc/", below.as_bytes()].concat())),
+                SynthNode::Magic(Magic::Namespace(_, space)) => {
+                    return Ok(Some(space.text().into_bytes()));
+                }
                 _ => return Ok(None),
             };
         }

@@ -8,7 +8,7 @@ use crate::fixtures::{
 use crate::lanes::Job;
 
 /// Names of all rows in the order of the tables; the last two are measured apart (`memory.rs`).
-pub(crate) const ROW_NAMES: [&str; 21] = [
+pub(crate) const ROW_NAMES: [&str; 22] = [
     "getuid",
     "read-zero",
     "read-4k",
@@ -21,6 +21,7 @@ pub(crate) const ROW_NAMES: [&str; 21] = [
     "fork",
     "thread",
     "ping-pong",
+    "ps",
     "start-up",
     "python",
     "find",
@@ -217,6 +218,7 @@ fn macro_rows(fixtures: &Fixtures) -> Vec<Row> {
     );
     pipe.peer_rounds = Some(1);
     vec![
+        processes_listed(),
         start_up(
             "start-up",
             "start-up of /bin/true",
@@ -240,6 +242,19 @@ fn macro_rows(fixtures: &Fixtures) -> Vec<Row> {
         cargo_build(fixtures),
         pipe,
     ]
+}
+
+/// By their numbers: natively a list of all would be of more than there are in a sandbox.
+fn processes_listed() -> Row {
+    let script = "for i in $(seq 100); do sleep 60 & all=$all,$!; done
+for i in $(seq 5); do ps -o pid=,ppid=,stat=,args= -p ${all#,}; done | wc -l
+kill $(echo $all | tr , ' ')";
+    program(
+        "ps",
+        "ps of 100 processes, 5 times, and their making",
+        Job::new(["sh", "-c", script]),
+        Proof::Prints("500\n"),
+    )
 }
 
 /// A row that is short for native, if not for peers.

@@ -260,25 +260,33 @@ impl Files {
         {
             places.clear();
             rule.pattern.close(state.depth, &mut places);
+            places.sort_unstable();
             state.at.extend(places.iter().map(|&at| (state.low, at)));
             state.low += 1;
         }
         if state.low == state.high {
             (state.low, state.high, state.depth) = (0, 0, 0);
         }
-        state.at.sort_unstable();
-        state.at.dedup();
+        // Rules settle in the order of the list, and each has its positions in order and once: nothing is left to sort.
+        debug_assert!(state.at.is_sorted_by(|a, b| a < b));
     }
 
     pub(super) fn advance(&self, state: &State, byte: u8) -> State {
         let mut next = State::default();
         let mut places = Vec::new();
-        for &(rule, at) in &state.at {
-            if let Some(of) = self.rules.get(rule as usize) {
-                places.clear();
-                of.pattern.behind(at, byte, &mut places);
-                next.at.extend(places.iter().map(|&at| (rule, at)));
+        for of_rule in state.at.chunk_by(|a, b| a.0 == b.0) {
+            let Some(&(rule, _)) = of_rule.first() else {
+                continue;
+            };
+            let Some(FileRule { pattern, .. }) = self.rules.get(rule as usize) else {
+                continue;
+            };
+            places.clear();
+            for &(_, at) in of_rule {
+                pattern.behind(at, byte, &mut places);
             }
+            places.sort_unstable();
+            next.at.extend(places.iter().map(|&at| (rule, at)));
         }
         let range = self.rules.get(state.low as usize..state.high as usize);
         let range = range.unwrap_or_default();

@@ -124,6 +124,12 @@ fn presets_have_no_gaps() -> Test {
     for name in PRESETS {
         let output = sbox_in(dir.path(), &["policy", "check", name]);
         assert_eq!(output.code(), Some(0), "{name}: {}", output.all());
+        // What several rules forbid is no overlap.
+        assert!(
+            !output.stdout_text().contains("overlap: forbid"),
+            "{name}: {}",
+            output.all()
+        );
         assert!(
             !output.stdout_text().contains("dead"),
             "{name}: {}",

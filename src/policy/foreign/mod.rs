@@ -1,11 +1,10 @@
-//! Seccomp profiles of others: Docker's and OCI's JSON, minijail's `.policy`; read into a policy, and written from one.
+//! Seccomp profiles of others: Docker's and OCI's JSON, minijail's `.policy`; read, and made into a policy.
 //!
 //! ```text
-//! JSON      ─oci::read──────▶ Profile ─translate::to_policy─▶ [syscalls] and remarks
+//! JSON      ─oci::read──────▶ Profile ─translate──▶ [syscalls] and remarks
 //! .policy   ─minijail::read─▶
-//! a policy  ─export::to_oci─▶ JSON
 //! ```
-//! What can't be said in the other language is never passed over: it is a [`Remark`], and the stricter reading is written.
+//! What can't be said in ours is never passed over: it is a [`Remark`], and the stricter reading is written.
 
 mod condition;
 mod json;
@@ -160,6 +159,9 @@ impl Format {
 /// Names the parameter of a call, from 0, for a condition; or tells what is wrong with it.
 pub type ParamAt = fn(&str, usize) -> Result<(&'static str, Param), String>;
 
+/// Tells which calls of a policy's text have rules that can't be enforced, and why; an error: it is no policy.
+pub type Unfit<'u> = &'u dyn Fn(&str) -> Result<Vec<(String, String)>, String>;
+
 /// What only others know.
 pub struct Host<'h> {
     /// Names of calls and constants.
@@ -175,7 +177,7 @@ pub struct Host<'h> {
     /// The running kernel, for `minKernel`.
     pub kernel: (u64, u64),
     /// Calls whose rules in a policy's text can't be enforced, and why.
-    pub unfit: &'h dyn Fn(&str) -> Result<Vec<(String, String)>, String>,
+    pub unfit: Unfit<'h>,
 }
 
 /// Reads a profile and translates it. `includes` reads what a minijail policy includes.

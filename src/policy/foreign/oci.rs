@@ -78,6 +78,9 @@ pub(super) fn read(
     }
 }
 
+/// Capabilities, machines and the least kernel of `includes` or `excludes`.
+type Conditions = (Vec<String>, Vec<String>, Option<(u64, u64)>);
+
 struct Reader<'r> {
     json: Json<'r>,
     /// Keys that only Docker knows mean something.
@@ -308,7 +311,7 @@ impl<'r> Reader<'r> {
     /// Why `includes` or `excludes` leave an entry out: programs in sbox have no capabilities, and are of this machine and kernel.
     fn left_out(&self, entry: &Object<'r>) -> Result<Option<String>, Fault> {
         const KEYS: [&str; 3] = ["caps", "arches", "minKernel"];
-        let of = |key: &str| -> Result<(Vec<String>, Vec<String>, Option<(u64, u64)>), Fault> {
+        let of = |key: &str| -> Result<Conditions, Fault> {
             let Some(raw) = entry.get(key) else {
                 return Ok((Vec::new(), Vec::new(), None));
             };

@@ -41,6 +41,8 @@ fn main() -> ExitCode {
         a_ceiling_only_takes_away,
         denials_are_summed_up,
         the_presets_run_programs,
+        an_online_program_talks_to_the_host,
+        an_agent_works_and_sees_no_secret,
     ])
 }
 
@@ -107,12 +109,14 @@ fn broken_policies() -> Test {
     Ok(())
 }
 
-const PRESETS: [&str; 5] = [
+const PRESETS: [&str; 7] = [
     "std/none",
     "std/cli",
     "std/python",
     "std/compiler",
     "std/grader",
+    "std/online",
+    "std/agent",
 ];
 
 fn presets_have_no_gaps() -> Test {
@@ -120,6 +124,12 @@ fn presets_have_no_gaps() -> Test {
     for name in PRESETS {
         let output = sbox_in(dir.path(), &["policy", "check", name]);
         assert_eq!(output.code(), Some(0), "{name}: {}", output.all());
+        // What several rules forbid is no overlap.
+        assert!(
+            !output.stdout_text().contains("overlap: forbid"),
+            "{name}: {}",
+            output.all()
+        );
         assert!(
             !output.stdout_text().contains("dead"),
             "{name}: {}",
@@ -240,7 +250,9 @@ fn fmt_changes_nothing_twice() -> Test {
         sbox_in(dir.path(), &["policy", "fmt", "--check", "p.toml"]).code(),
         Some(0)
     );
-    for name in ["none", "cli", "python", "compiler", "grader"] {
+    for name in [
+        "none", "cli", "python", "compiler", "grader", "online", "agent",
+    ] {
         let file = source_dir().join(format!("policies/{name}.toml"));
         let output = sbox_in(dir.path(), &["policy", "fmt", "--check", plain(&file)]);
         assert_eq!(output.code(), Some(0), "{}", output.all());
@@ -771,5 +783,111 @@ fn the_presets_run_programs() -> Test {
         "gcc -o /tmp/a a.c && /tmp/a; echo $?; gcc -o a a.c",
     );
     assert_eq!(grader.stdout_text(), "7\n", "{}", grader.all());
+    Ok(())
+}
+
+/// What listens on the host's loopback is reached under std/online, and not under std/cli.
+fn an_online_program_talks_to_the_host() -> Test {
+    use std::io::{Read as _, Write as _};
+    need_sbox()?;
+    support::need(&["/usr/bin/python3"])?;
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback");
+    let port = server.local_addr().expect("an address").port();
+    let serve = std::thread::spawn(move || {
+        let (mut client, _) = server.accept().expect("accept");
+        let mut asked = [0; 512];
+        let length = client.read(&mut asked).expect("read");
+        let answer = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+        client.write_all(answer).expect("write");
+        String::from_utf8_lossy(&asked[..length]).into_owned()
+    });
+    let dir = scratch();
+    let fetch = format!(
+        "import urllib.request as r\ntry: print(r.build_opener(r.ProxyHandler({{}})).open('http://127.0.0.1:{port}/page').read().decode())\nexcept OSError: print('no')"
+    );
+    for (policy, said) in [("std/cli", "no"), ("std/online", "hello")] {
+        let args = [
+            "run",
+            "-q",
+            "--discard",
+            "--policy",
+            policy,
+            "--",
+            "python3",
+            "-c",
+            &fetch,
+        ];
+        let output = sbox_in(dir.path(), &args);
+        assert_eq!(
+            output.stdout_text().trim(),
+            said,
+            "{policy}: {}",
+            output.all()
+        );
+    }
+    let asked = serve.join().expect("the server");
+    assert!(asked.starts_with("GET /page "), "{asked}");
+    Ok(())
+}
+
+/// git works; what would run outside can't be changed, and secrets aren't there.
+fn an_agent_works_and_sees_no_secret() -> Test {
+    need_sbox()?;
+    support::need(&["/usr/bin/git"])?;
+    let dir = scratch();
+    let git = |args: &[&str]| {
+        let mut command = Command::new("/usr/bin/git");
+        command.args([
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=b",
+            "-C",
+            plain(dir.path()),
+        ]);
+        command.args(args).env("HOME", dir.path());
+        support::job::run(command, b"", Duration::from_secs(20))
+    };
+    fs::write(dir.path().join("code"), "one\n").expect("write");
+    for (name, text) in [
+        (".env", "KEY=s3cret"),
+        ("id_rsa", "s3cret"),
+        (".netrc", "s3cret"),
+    ] {
+        fs::write(dir.path().join(name), text).expect("write");
+    }
+    fs::create_dir(dir.path().join(".aws")).expect("mkdir");
+    fs::write(dir.path().join(".aws/credentials"), "s3cret").expect("write");
+    for args in [
+        &["init", "-q", "."][..],
+        &["add", "code"],
+        &["commit", "-qm", "one"],
+    ] {
+        let output = git(args);
+        assert_eq!(output.code(), Some(0), "{}", output.all());
+    }
+    let script = "cat .env id_rsa .netrc .aws/credentials; ls -A; echo two >> code; \
+        git -c user.name=a -c user.email=b commit -qam two && git log --oneline | wc -l; git diff HEAD~1 | tail -1; \
+        echo evil > .git/hooks/post-checkout || echo no hook; git config alias.x '!evil' || echo no alias; mv .git/hooks h || echo no move";
+    let args = [
+        "run",
+        "-q",
+        "--discard",
+        "--policy",
+        "std/agent",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let output = sbox_in(dir.path(), &args);
+    assert_eq!(
+        output.stdout_text(),
+        ".git\ncode\n2\n+two\nno hook\nno alias\nno move\n",
+        "{}",
+        output.all()
+    );
+    assert_eq!(fs::read(dir.path().join("code")).expect("read"), b"one\n");
+    assert!(!dir.path().join(".git/hooks/post-checkout").exists());
     Ok(())
 }

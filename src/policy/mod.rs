@@ -4,6 +4,7 @@
 //! sandbox has (`Ask`) goes through [`Policy::decide`], and the answer names the rule that made it.
 
 pub mod files;
+pub mod foreign;
 pub mod glob;
 pub mod lang;
 pub mod names;

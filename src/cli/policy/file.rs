@@ -57,6 +57,13 @@ impl PolicyFile {
         Ok(text)
     }
 
+    /// Makes it, where none may be.
+    pub(in crate::cli) fn make(&self, text: &str) -> io::Result<()> {
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
+        let file = sys::fs::openat(self.dir.as_fd(), &self.name, flags, 0o666)?;
+        File::from(file).write_all(text.as_bytes())
+    }
+
     /// Puts another in its place, or where none is: beside it first, so that it is never half a one.
     pub(in crate::cli) fn replace(&self, text: &str) -> io::Result<()> {
         let mode = match self.open() {

@@ -22,7 +22,10 @@ pub(super) fn check(sheets: &std::sync::Arc<Sheets>) -> Exit {
                 );
                 continue;
             };
-            for (ruling, path) in &answers {
+            let forbidden = |id: &RuleId| files.rules().iter().any(|r| r.forbid && r.id == *id);
+            // Where something is forbidden nothing else is said: several such rules are no question.
+            let open = |ruling: &Ruling| !ruling.because.first().is_some_and(forbidden);
+            for (ruling, path) in answers.iter().filter(|(ruling, _)| open(ruling)) {
                 overlap(sheets, ruling, path, &mut out);
             }
             for id in dead(files, &answers) {

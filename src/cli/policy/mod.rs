@@ -3,6 +3,7 @@
 pub mod enforce;
 mod explain;
 mod file;
+pub mod import;
 mod look;
 pub mod world;
 
@@ -15,7 +16,7 @@ use crate::policy::lang::{Fault, Sheets, Sources, Words, schema, tidy};
 use std::fs;
 use std::path::PathBuf;
 
-/// Check, explain, show, format and compare policies
+/// Check, explain, show, format, compare and import policies
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -72,6 +73,12 @@ enum Verb {
         #[arg(long = "set", value_name = "NAME=VALUE", value_parser = world::parse_set)]
         set: Vec<(String, String)>,
     },
+    /// Make a policy of the calls of a seccomp profile: Docker's, the OCI's, minijail's
+    #[command(after_help = "\
+Exit status: 0 the policy decides about calls as the profile does; 1 it is stricter somewhere, or not quite the same;
+2 the profile makes no sense; 3 something that the profile refuses stays allowed, as sbox itself needs it. Each difference is
+a warning, and a comment in the policy, which is written in all cases but 2.")]
+    Import(import::Args),
     /// Print the JSON Schema of the language, for editors
     Schema,
 }
@@ -107,14 +114,14 @@ pub fn words() -> Words {
     Words {
         calls: TABLE.iter().map(|row| row.name).collect(),
         groups: Class::ALL.iter().map(|class| class.group()).collect(),
-        param: Some(param),
+        param: Some(param_of),
         constant: Some(crate::syscall::flags::value),
         hostname: Some(|name| check_hostname(name).is_ok()),
     }
 }
 
 /// A parameter of a call, as conditions know it.
-fn param(call: &str, name: &str) -> Result<Param, String> {
+fn param_of(call: &str, name: &str) -> Result<Param, String> {
     use crate::syscall::{args, table};
     let row = table::by_name(call).ok_or_else(|| format!("there is no call '{call}'"))?;
     let names: Vec<&str> = row.params.iter().map(|param| param.name).collect();
@@ -177,6 +184,7 @@ pub fn run(args: &Args) -> Exit {
                 .load()
                 .and_then(|a| Ok(look::diff(&a, &which(after).load()?)))
         }
+        Verb::Import(args) => Ok(import::import(args)),
         Verb::Schema => Ok(term::print(&schema())),
     };
     done.unwrap_or_else(|exit| exit)

@@ -16,7 +16,7 @@ pub struct Where {
 
 impl Where {
     /// Of a file and a range that the TOML reader tells; none: the file's beginning.
-    pub(super) fn of(file: u32, span: Option<std::ops::Range<usize>>) -> Self {
+    pub(in crate::policy) fn of(file: u32, span: Option<std::ops::Range<usize>>) -> Self {
         let span = span.unwrap_or(0..0);
         let narrow = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Self {
@@ -89,7 +89,7 @@ pub struct Fault {
 
 impl Fault {
     /// At a place.
-    pub(super) fn at(at: Where, what: impl Into<String>) -> Self {
+    pub(in crate::policy) fn at(at: Where, what: impl Into<String>) -> Self {
         Self {
             at: Some(at),
             what: what.into(),
@@ -98,13 +98,17 @@ impl Fault {
     }
 
     /// With advice.
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(in crate::policy) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// With the valid word most like the one that stands there, or all of them.
-    pub(super) fn nearest<'w>(self, word: &str, known: impl IntoIterator<Item = &'w str>) -> Self {
+    pub(in crate::policy) fn nearest<'w>(
+        self,
+        word: &str,
+        known: impl IntoIterator<Item = &'w str>,
+    ) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
         match similar::nearest(word, known.iter().copied()) {
             Some(near) => self.hint(format!("did you mean '{near}'?")),

@@ -1,7 +1,7 @@
 //! The policies that come with sbox.
 
 /// Name and text of each.
-const PRESETS: [(&str, &str); 5] = [
+const PRESETS: [(&str, &str); 7] = [
     ("std/none", include_str!("../../../policies/none.toml")),
     ("std/cli", include_str!("../../../policies/cli.toml")),
     ("std/python", include_str!("../../../policies/python.toml")),
@@ -10,6 +10,8 @@ const PRESETS: [(&str, &str); 5] = [
         include_str!("../../../policies/compiler.toml"),
     ),
     ("std/grader", include_str!("../../../policies/grader.toml")),
+    ("std/online", include_str!("../../../policies/online.toml")),
+    ("std/agent", include_str!("../../../policies/agent.toml")),
 ];
 
 /// Their names.

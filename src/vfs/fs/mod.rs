@@ -3,6 +3,7 @@
 mod dev;
 mod identity;
 mod made;
+mod magic;
 mod maps;
 mod mounts;
 mod namespaces;
@@ -11,11 +12,12 @@ mod proc;
 
 pub(super) use dev::Terminal;
 pub use identity::{Identity, IdentityFile, NO_DOMAIN, check_hostname};
+pub use magic::Magic;
 pub use maps::MapsFile;
 pub use mounts::MountFile;
 pub use namespaces::Namespace;
 pub use numbers::NumbersFile;
-pub use proc::{Magic, ProcDir};
+pub use proc::ProcDir;
 
 use super::deed::bare;
 use super::dir::{Dir, DirKind};

@@ -8,7 +8,7 @@
 use super::glob::{Pattern, alphabet};
 use super::{Access, RuleId};
 use crate::sys::Errno;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -314,17 +314,16 @@ impl Files {
         next
     }
 
-    /// The rules that match in a state, each once.
-    fn matching(&self, state: &State) -> Vec<&FileRule> {
-        let ended = state.at.iter().filter_map(|&(rule, at)| {
-            let rule = self.rules.get(rule as usize)?;
-            rule.pattern.ends(at).then_some(rule)
-        });
-        ended.collect()
+    /// The rules that match in a state, each once, with their places in the list.
+    fn matching(&self, state: &State) -> impl Iterator<Item = (u32, &FileRule)> {
+        state.at.iter().filter_map(|&(at, place)| {
+            let rule = self.rules.get(at as usize)?;
+            rule.pattern.ends(place).then_some((at, rule))
+        })
     }
 
     pub(super) fn rule_at(&self, state: &State) -> Ruling {
-        let matching = self.matching(state);
+        let matching: Vec<&FileRule> = self.matching(state).map(|(_, rule)| rule).collect();
         let deciding = deciding(&matching);
         let effects = deciding.iter().map(|rule| rule.effect);
         let effect = effects.reduce(Effect::meet).unwrap_or(self.default);
@@ -371,7 +370,7 @@ impl Files {
         for &byte in as_text(path) {
             state = self.advance(&state, byte);
         }
-        let matching = self.matching(&state);
+        let matching: Vec<&FileRule> = self.matching(&state).map(|(_, rule)| rule).collect();
         let forbidden = matching.iter().any(|rule| rule.forbid);
         matching
             .iter()
@@ -385,8 +384,12 @@ impl Files {
     /// Every answer that this policy gives, with the rules and a path that gets it. `None`: too many to tell.
     pub fn answers(&self, most: usize) -> Option<Vec<(Ruling, Vec<u8>)>> {
         let mut all: HashMap<Vec<RuleId>, (Ruling, Vec<u8>)> = HashMap::new();
+        let mut met = HashSet::new();
         explore(&[self], most, |states, path| {
-            if let [state] = states {
+            // Where the same rules match, the same ones decide.
+            if let [state] = states
+                && met.insert(self.matching(state).map(|(at, _)| at).collect::<Vec<_>>())
+            {
                 let ruling = self.rule_at(state);
                 let key = ruling.because.clone();
                 all.entry(key).or_insert_with(|| (ruling, path()));

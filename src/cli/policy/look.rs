@@ -8,7 +8,7 @@ use crate::policy::lang::{Sheets, Stands};
 use std::fmt::Write as _;
 
 /// States of the automata that are looked at, at most: some seconds.
-const MOST: usize = 1 << 18;
+const MOST: usize = 1 << 16;
 
 /// What every path of a policy gets is looked at, so nothing is missed.
 pub(super) fn check(sheets: &std::sync::Arc<Sheets>) -> Exit {

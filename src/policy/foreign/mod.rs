@@ -7,6 +7,7 @@
 //! What can't be said in ours is never passed over: it is a [`Remark`], and the stricter reading is written.
 
 mod condition;
+pub mod export;
 mod json;
 mod minijail;
 mod oci;

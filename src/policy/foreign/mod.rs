@@ -8,6 +8,7 @@
 
 mod condition;
 pub mod export;
+mod joined;
 mod json;
 mod minijail;
 mod oci;
@@ -58,6 +59,8 @@ pub(super) enum Op {
     Ge,
     /// These bits have the value.
     Masked(u64),
+    /// From this on, up to the value.
+    Within(u64),
     /// One of the value's bits is set.
     Bits,
 }

@@ -109,7 +109,10 @@ impl Refused {
     pub fn regions(&self, most: usize) -> Option<Vec<(Region, Option<Verdict>)>> {
         let one = |steps: &Vec<Decided>, region: &Region| -> Result<Option<Verdict>, Bit> {
             for step in steps {
-                let holds = step.when.as_ref().map_or(Ok(true), |when| when.within(region));
+                let holds = step
+                    .when
+                    .as_ref()
+                    .map_or(Ok(true), |when| when.within(region));
                 if holds? {
                     return Ok(step.verdict);
                 }
@@ -119,7 +122,9 @@ impl Refused {
         let answer = |region: &Region| {
             let verdicts = self.sheets.iter().map(|steps| one(steps, region));
             let verdicts: Vec<_> = verdicts.collect::<Result<_, _>>()?;
-            Ok(strictest(verdicts.into_iter().flatten(), |verdict| *verdict))
+            Ok(strictest(verdicts.into_iter().flatten(), |verdict| {
+                *verdict
+            }))
         };
         regions(&answer, most)
     }

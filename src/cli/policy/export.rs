@@ -95,8 +95,12 @@ fn too_many(call: &str, refused: &Refused) -> String {
 /// What nobody enforces is no part of a profile either.
 fn enforceable(sheets: &Arc<Sheets>) -> Result<(), Exit> {
     let all = enforce::gaps(sheets).into_iter();
-    enforce::tell_gaps(sheets, &all.filter(|gap| about_calls(sheets, gap)).collect::<Vec<_>>())
-        .map(|_| ())
+    enforce::tell_gaps(
+        sheets,
+        &all.filter(|gap| about_calls(sheets, gap))
+            .collect::<Vec<_>>(),
+    )
+    .map(|_| ())
 }
 
 fn about_calls(sheets: &Sheets, gap: &Gap) -> bool {

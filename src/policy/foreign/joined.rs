@@ -54,12 +54,18 @@ pub(super) fn joined(call: &str, rules: &[&Rule], host: &Host<'_>) -> Option<Joi
         Ok(action)
     };
     let found = regions(&answer, MOST)?;
-    if found.iter().any(|(_, action)| matches!(action, Some((_, false)))) {
+    if found
+        .iter()
+        .any(|(_, action)| matches!(action, Some((_, false))))
+    {
         return None;
     }
     let count = |action: Action| all.iter().filter(|(_, rule)| rule.action == action).count();
     let exhaustive = found.iter().all(|(_, action)| action.is_some());
-    let most = rules.iter().map(|rule| rule.action).max_by_key(|action| count(*action));
+    let most = rules
+        .iter()
+        .map(|rule| rule.action)
+        .max_by_key(|action| count(*action));
     let base = most.filter(|_| exhaustive);
     all.retain(|(_, rule)| Some(rule.action) != base);
     while let Some((first, second, parts)) = adjacent(&all) {

@@ -9,6 +9,7 @@ use super::hear::{self, Told};
 use super::service::Denial;
 use super::{Shared, ears};
 use crate::policy::lang::predicate::{Expr, Test};
+use crate::policy::lang::regions::{Bit, Region, regions};
 use crate::policy::lang::{Sheets, Step};
 use crate::sys::Errno;
 use crate::syscall::args;
@@ -104,6 +105,36 @@ impl Refused {
         self.cases.as_deref()
     }
 
+    /// What becomes of it with which arguments, in regions that don't overlap; `None`: they are more than `most`.
+    pub fn regions(&self, most: usize) -> Option<Vec<(Region, Option<Verdict>)>> {
+        let one = |steps: &Vec<Decided>, region: &Region| -> Result<Option<Verdict>, Bit> {
+            for step in steps {
+                let holds = step
+                    .when
+                    .as_ref()
+                    .map_or(Ok(true), |when| when.within(region));
+                if holds? {
+                    return Ok(step.verdict);
+                }
+            }
+            Ok(None)
+        };
+        let answer = |region: &Region| {
+            let verdicts = self.sheets.iter().map(|steps| one(steps, region));
+            let verdicts: Vec<_> = verdicts.collect::<Result<_, _>>()?;
+            Ok(strictest(verdicts.into_iter().flatten(), |verdict| {
+                *verdict
+            }))
+        };
+        regions(&answer, most)
+    }
+
+    /// The rules that have a say, of those that were written.
+    pub fn rules(&self) -> impl Iterator<Item = &str> {
+        let steps = self.sheets.iter().flatten();
+        steps.filter_map(|step| step.by.as_deref())
+    }
+
     /// What becomes of it with these arguments, and by which rule; the strictest sheet decides.
     pub fn refusal(&self, registers: &[u64; 6]) -> Option<(Verdict, Option<&str>)> {
         let one = |steps: &'_ Vec<Decided>| -> Option<usize> {
@@ -116,8 +147,13 @@ impl Refused {
             .iter()
             .filter_map(|steps| steps.get(one(steps)?));
         let refusing = decided.filter_map(|step| Some((step.verdict?, step.by.as_deref())));
-        refusing.min_by_key(|(verdict, _)| *verdict != Verdict::Kill)
+        strictest(refusing, |(verdict, _)| *verdict)
     }
+}
+
+/// Of what sheets say, what happens: the first that kills, else the first.
+fn strictest<T>(refusing: impl Iterator<Item = T>, verdict: impl Fn(&T) -> Verdict) -> Option<T> {
+    refusing.min_by_key(|one| verdict(one) != Verdict::Kill)
 }
 
 /// Why the conditions on the arguments of a call can't be put into the filter.

@@ -35,7 +35,12 @@ pub fn load(which: &Which) -> Result<(Arc<Sheets>, Vec<String>), Exit> {
 /// Refuses a policy with gaps, unless it takes them on.
 pub fn without_gaps(sheets: Sheets) -> Result<(Arc<Sheets>, Vec<String>), Exit> {
     let sheets = Arc::new(sheets);
-    let gaps = gaps(&sheets);
+    let told = tell_gaps(&sheets, &gaps(&sheets))?;
+    Ok((sheets, told))
+}
+
+/// Tells gaps. An error: the policy doesn't take them on.
+pub(super) fn tell_gaps(sheets: &Sheets, gaps: &[Gap]) -> Result<Vec<String>, Exit> {
     let best_effort = sheets.all.iter().all(|sheet| sheet.best_effort);
     let kind = if best_effort {
         Kind::Warning
@@ -43,7 +48,7 @@ pub fn without_gaps(sheets: Sheets) -> Result<(Arc<Sheets>, Vec<String>), Exit> 
         Kind::Error
     };
     let mut told = Vec::new();
-    for gap in &gaps {
+    for gap in gaps {
         let text = format!(
             "can't enforce {}\n  because: {}",
             sheets.tell(gap.id),
@@ -53,7 +58,7 @@ pub fn without_gaps(sheets: Sheets) -> Result<(Arc<Sheets>, Vec<String>), Exit> 
         told.push(format!("{}: {}", sheets.tell(gap.id), gap.why));
     }
     if gaps.is_empty() || best_effort {
-        Ok((sheets, told))
+        Ok(told)
     } else {
         Err(Exit::CannotEnforce)
     }

@@ -2,6 +2,7 @@
 
 pub mod enforce;
 mod explain;
+pub mod export;
 mod file;
 pub mod import;
 mod look;
@@ -16,7 +17,7 @@ use crate::policy::lang::{Fault, Sheets, Sources, Words, schema, tidy};
 use std::fs;
 use std::path::PathBuf;
 
-/// Check, explain, show, format, compare and import policies
+/// Check, explain, show, format, compare, import and export policies
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -79,6 +80,13 @@ Exit status: 0 the policy decides about calls as the profile does; 1 it is stric
 2 the profile makes no sense; 3 something that the profile refuses stays allowed, as sbox itself needs it. Each difference is
 a warning, and a comment in the policy, which is written in all cases but 2.")]
     Import(import::Args),
+    /// Write the calls of a policy as a seccomp profile of the OCI, for Docker and other runtimes
+    #[command(after_help = "\
+Only calls are in a profile: files, network and environment of the policy are not.
+
+Exit status: 0 the profile decides about calls as [syscalls] does; 2 the policy makes no sense, or can't be read; 3 a rule can't be
+said in a profile, or can't be enforced. In the cases of 2 and 3 nothing is written.")]
+    Export(export::Args),
     /// Print the JSON Schema of the language, for editors
     Schema,
 }
@@ -185,6 +193,7 @@ pub fn run(args: &Args) -> Exit {
                 .and_then(|a| Ok(look::diff(&a, &which(after).load()?)))
         }
         Verb::Import(args) => Ok(import::import(args)),
+        Verb::Export(args) => export::export(args),
         Verb::Schema => Ok(term::print(&schema())),
     };
     done.unwrap_or_else(|exit| exit)

@@ -58,28 +58,32 @@ pub(super) fn said(call: &str, cond: &Cond, host: &Host<'_>) -> Result<Said, Str
         Op::Lt if cond.value - 1 == all => Said::Always,
         // Which of two numbers is greater the sign decides, and who wrote it compared without one.
         Op::Le | Op::Ge | Op::Lt | Op::Gt if cond.value & !all != 0 => return beyond(),
-        Op::Le => compared(name, &param, true, cond.value & all, all),
-        Op::Lt => compared(name, &param, true, (cond.value & all) - 1, all),
-        Op::Ge => compared(name, &param, false, cond.value & all, all),
+        Op::Le => within(name, &param, 0, cond.value & all, all),
+        Op::Lt => within(name, &param, 0, (cond.value & all) - 1, all),
+        Op::Ge => within(name, &param, cond.value & all, all, all),
         Op::Gt if cond.value & all == all => Said::Never,
-        Op::Gt => compared(name, &param, false, (cond.value & all) + 1, all),
+        Op::Gt => within(name, &param, (cond.value & all) + 1, all, all),
+        Op::Within(_) if cond.value & !all != 0 => return beyond(),
+        Op::Within(0) if cond.value == all => Said::Always,
+        Op::Within(low) if low == cond.value => Said::Text(format!("{name} == {}", value(low))),
+        Op::Within(low) => within(name, &param, low, cond.value, all),
     })
 }
 
-/// At most, or at least, a number without a sign, said of a parameter that may have one.
-fn compared(name: &str, param: &Param, most: bool, value: u64, all: u64) -> Said {
-    if !param.signed {
-        let op = if most { "<=" } else { ">=" };
-        return Said::Text(format!("{name} {op} {value}"));
-    }
+/// Numbers without a sign, from one to another, said of a parameter that may have one.
+fn within(name: &str, param: &Param, low: u64, high: u64, all: u64) -> Said {
     let half = all / 2 + 1;
     // What has the upper bit is a negative number.
     let below = |value: u64| i128::from(value) - i128::from(all) - 1;
-    Said::Text(match most {
-        true if value < half => format!("{name} >= 0 && {name} <= {value}"),
-        true => format!("({name} >= 0 || {name} <= {})", below(value)),
-        false if value < half => format!("({name} >= {value} || {name} < 0)"),
-        false => format!("{name} < 0 && {name} >= {}", below(value)),
+    Said::Text(match (low < half, high < half) {
+        _ if !param.signed && low == 0 => format!("{name} <= {high}"),
+        _ if !param.signed && high == all => format!("{name} >= {low}"),
+        _ if !param.signed => format!("{name} >= {low} && {name} <= {high}"),
+        (true, true) => format!("{name} >= {low} && {name} <= {high}"),
+        (true, false) if high == all => format!("({name} >= {low} || {name} < 0)"),
+        (true, false) => format!("({name} >= {low} || {name} <= {})", below(high)),
+        (false, _) if high == all => format!("{name} < 0 && {name} >= {}", below(low)),
+        (false, _) => format!("{name} >= {} && {name} <= {}", below(low), below(high)),
     })
 }
 

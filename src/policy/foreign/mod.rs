@@ -7,6 +7,8 @@
 //! What can't be said in ours is never passed over: it is a [`Remark`], and the stricter reading is written.
 
 mod condition;
+pub mod export;
+mod joined;
 mod json;
 mod minijail;
 mod oci;
@@ -57,6 +59,8 @@ pub(super) enum Op {
     Ge,
     /// These bits have the value.
     Masked(u64),
+    /// From this on, up to the value.
+    Within(u64),
     /// One of the value's bits is set.
     Bits,
 }

@@ -4,6 +4,7 @@
 //! stricter, for no fewer. So a test that can't be said never holds in the one, and always in the other.
 
 use super::condition::{Said, said};
+use super::joined::joined;
 use super::{Action, Cond, Format, Host, Profile, Remark, Rule, Weight};
 use crate::policy::lang::{Fault, Sources, Where, tidy};
 use crate::sys::Errno;
@@ -219,6 +220,20 @@ impl<'w> Writer<'w> {
             return;
         }
         let needed = self.host.needed.contains(&call);
+        let joined = match self.profile.format {
+            Format::Minijail => None,
+            _ => joined(call, rules, self.host),
+        };
+        if let Some((action, first)) = joined
+            .as_ref()
+            .and_then(|joined| joined.base)
+            .zip(rules.first())
+        {
+            (base, base_at) = (action, first.at);
+        }
+        let put_together: Option<Vec<&Rule>> =
+            joined.as_ref().map(|joined| joined.rules.iter().collect());
+        let rules = put_together.as_deref().unwrap_or(rules);
         if strictest.is_none() {
             let always = rules.iter().filter(|rule| self.always(call, rule));
             if let Some(rule) = always.max_by_key(|rule| rule.action.strictness()) {

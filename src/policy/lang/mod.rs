@@ -15,6 +15,7 @@ mod merge;
 pub mod predicate;
 pub mod presets;
 mod read;
+pub mod regions;
 mod schema;
 mod sections;
 mod value;

@@ -60,7 +60,7 @@ pub enum Expr {
     Or(Vec<Expr>),
 }
 
-fn all_bits(bits: u32) -> u64 {
+pub(super) fn all_bits(bits: u32) -> u64 {
     u64::MAX
         .checked_shr(64 - bits.clamp(1, 64))
         .unwrap_or(u64::MAX)

@@ -13,6 +13,7 @@
 pub(crate) mod fsops;
 pub(crate) mod guest;
 pub(crate) mod job;
+pub(crate) mod oci;
 pub(crate) mod root;
 pub(crate) mod steps;
 pub(crate) mod tree;

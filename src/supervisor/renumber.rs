@@ -249,9 +249,10 @@ fn tell(tasks: &Registry, mem: &dyn GuestMem, args: &[u64; 6], told: Told) -> Re
         Told::Signal(register) => (register, numbers::SIGNAL_HEAD),
         Told::Lock(register) => (register, numbers::LOCK),
         Told::Owner(register) => (register, numbers::OWNER),
+        Told::PidInfo(register) => (register, numbers::PID_INFO),
     };
     let at = args.get(register).copied().unwrap_or(0);
-    let mut bytes = [0u8; numbers::LOCK];
+    let mut bytes = [0u8; numbers::LOCK]; // the longest, as PID_INFO is
     let bytes = bytes.get_mut(..room).ok_or(Errno::EFAULT)?;
     if at == 0 || mem.read(at, bytes)? != room {
         return Ok(());
@@ -269,6 +270,7 @@ fn tell(tasks: &Registry, mem: &dyn GuestMem, args: &[u64; 6], told: Told) -> Re
         Told::Signal(_) => numbers::tell_signal(bytes, |pid, who| sender(tasks, pid, who)),
         Told::Lock(_) => numbers::tell_lock(bytes, names),
         Told::Owner(_) => numbers::tell_owner(bytes, names),
+        Told::PidInfo(_) => numbers::tell_pid_info(bytes, names),
     };
     if changed {
         mem.write(at, bytes)?;

@@ -84,7 +84,7 @@ names! {
 }
 
 words! {
-    /// ioctl(2): <asm-generic/ioctls.h>, <linux/sockios.h>, <linux/fs.h>, <linux/random.h>
+    /// ioctl(2): <asm-generic/ioctls.h>, <linux/sockios.h>, <linux/fs.h>, <linux/random.h>, <linux/pidfd.h>
     ioctl IOCTL {
         TCGETS = 0x5401, TCSETS = 0x5402, TCSETSW = 0x5403, TCSETSF = 0x5404,
         TCGETA = 0x5405, TCSETA = 0x5406, TCSETAW = 0x5407, TCSETAF = 0x5408,
@@ -106,6 +106,8 @@ words! {
         FS_IOC_GETFLAGS = 0x8008_6601, FS_IOC_SETFLAGS = 0x4008_6602, FS_IOC_GETVERSION = 0x8008_7601,
         FS_IOC_FSGETXATTR = 0x801c_581f, FS_IOC_FSSETXATTR = 0x401c_5820, FS_IOC_FIEMAP = 0xc020_660b,
         RNDGETENTCNT = 0x8004_5200,
+        // Of each size that the structure has had: Linux 6.13, 6.16, 6.19.
+        PIDFD_GET_INFO = 0xc040_ff0b, PIDFD_GET_INFO_72 = 0xc048_ff0b, PIDFD_GET_INFO_80 = 0xc050_ff0b,
     }
     /// fcntl(2)
     fcntl FCNTL {

@@ -39,6 +39,8 @@ pub enum Told {
     Lock(usize),
     /// `struct f_owner_ex`
     Owner(usize),
+    /// `struct pidfd_info`
+    PidInfo(usize),
 }
 
 /// What a call returns.
@@ -168,6 +170,9 @@ pub fn of(nr: u32, args: &[u64; 6]) -> Numbers {
             ioctl::TIOCGPGRP => tells(Told::Word(2, GROUP)),
             ioctl::TIOCGSID => tells(Told::Word(2, Sort::Of(Names::Session))),
             ioctl::FIOGETOWN | ioctl::SIOCGPGRP => tells(Told::Word(2, Sort::Signed)),
+            ioctl::PIDFD_GET_INFO | ioctl::PIDFD_GET_INFO_72 | ioctl::PIDFD_GET_INFO_80 => {
+                tells(Told::PidInfo(2))
+            }
             ioctl::TIOCSPGRP => Numbers {
                 given: Some(Given {
                     at: (2, 0),
@@ -299,6 +304,24 @@ pub fn tell_owner(owner: &mut [u8], told: impl Fn(i32, Names) -> i32) -> bool {
         _ => PROCESS,
     };
     word(owner, 4).is_some_and(|pid| put(owner, 4, sort.translate(pid, told)))
+}
+
+/// The bytes of a `struct pidfd_info` (<linux/pidfd.h>) with what is to be changed.
+pub const PID_INFO: usize = 28;
+
+/// Translates process, thread group and parent there. The number of its control group, which is one of the host's, isn't told.
+pub fn tell_pid_info(info: &mut [u8], told: impl Fn(i32, Names) -> i32) -> bool {
+    const PIDFD_INFO_CGROUPID: i32 = 1 << 2;
+    // Flags and group are of 64 bits; no flag is above 32.
+    let Some(mask) = word(info, 0) else {
+        return false;
+    };
+    let mut changed = put(info, 0, mask & !PIDFD_INFO_CGROUPID);
+    changed |= put(info, 8, 0) | put(info, 12, 0);
+    for (at, sort) in [(16, THREAD), (20, PROCESS), (24, PROCESS)] {
+        changed |= word(info, at).is_some_and(|pid| put(info, at, sort.translate(pid, &told)));
+    }
+    changed
 }
 
 /// `F_GETOWN` returns minus a group, as if that were an error. What is no group of the view's is one.
@@ -450,6 +473,17 @@ mod tests {
             Vec::<usize>::new()
         );
         assert_eq!(credentials(&[0xff; 64]), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn pidfds_tell_no_group_of_the_host() {
+        let mut info = [0u8; PID_INFO];
+        for (at, value) in [(0, 1 << 2 | 1), (8, 77), (12, 1), (16, 4), (20, 4), (24, 0)] {
+            put(&mut info, at, value);
+        }
+        assert!(tell_pid_info(&mut info, add));
+        let words = [0, 4, 8, 12, 16, 20, 24].map(|at| word(&info, at));
+        assert_eq!(words, [1, 0, 0, 0, 1004, 1004, 0].map(Some));
     }
 
     #[test]

@@ -330,6 +330,29 @@ static void descriptors(void) {
 static volatile sig_atomic_t in_thread;
 static void on_timer(int sig) { (void)sig; in_thread = syscall(SYS_gettid); }
 
+/* struct pidfd_info of <linux/pidfd.h>, which libc's headers may not have, as of Linux 6.13 and 6.16. */
+struct info { uint64_t mask, cgroup; uint32_t pid, tgid, ppid, ids[8]; int32_t exit; uint32_t more[2]; };
+enum { GET_INFO_64 = 0xc040ff0b, GET_INFO_72 = 0xc048ff0b, INFO_PID = 1, INFO_CGROUP = 4 };
+
+static void pidfd_info(void) {
+    const unsigned commands[] = {GET_INFO_64, GET_INFO_72};
+    pid_t p = sleeps();
+    int fd = syscall(SYS_pidfd_open, p, 0), own = syscall(SYS_pidfd_open, me(), 0);
+    for (int i = 0; i < 2; i++) {
+        struct info it = {.mask = INFO_PID | INFO_CGROUP}, of = it;
+        long r = fact("PIDFD_GET_INFO", ioctl(fd, commands[i], &it));
+        if (r < 0) continue;
+        ok(it.mask & INFO_PID && see(it.pid) == p && see(it.tgid) == p && see(it.ppid) == me(), "PIDFD_GET_INFO of a child, %d", i);
+        ok(it.ids[0] == getuid() && it.ids[1] == getgid(), "and whose it is, %d", i);
+        ok(ioctl(own, commands[i], &of) == 0 && see(of.pid) == me() && see(of.ppid) == parent(), "PIDFD_GET_INFO of oneself, %d", i);
+    }
+    ok(fails(ioctl(1, GET_INFO_64, &commands), ENOTTY) || errno == EFAULT || errno == EINVAL, "PIDFD_GET_INFO of another file");
+    stops(p);
+    struct info gone = {.mask = INFO_PID};
+    ok(ioctl(fd, GET_INFO_64, &gone) < 0 || see(gone.pid) == 0, "PIDFD_GET_INFO of nobody");
+    close(fd), close(own);
+}
+
 static void schedules(void) {
     struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, me()};
     struct __user_cap_data_struct data[2];
@@ -448,6 +471,7 @@ static void more(void) {
     threads();
     orphans();
     descriptors();
+    pidfd_info();
     schedules();
     restarts();
     children();

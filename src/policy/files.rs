@@ -169,7 +169,8 @@ impl Files {
             }
         }
         let mut found = Vec::new();
-        for bucket in more.values() {
+        for bucket in more.values_mut() {
+            bucket.sort_by(|a, b| a.pattern.spelling(&b.pattern));
             for (at, a) in bucket.iter().enumerate() {
                 for b in bucket.iter().skip(at + 1) {
                     if a.pattern.is_within(&b.pattern) && b.pattern.is_within(&a.pattern) {
@@ -219,7 +220,8 @@ impl Files {
 
     /// The rules that match `path`, and for each the narrower ones that beat it.
     pub fn candidates(&self, path: &[u8]) -> Vec<Candidate<'_>> {
-        let matching = self.trie.matching(&self.trie.walk(as_text(path)));
+        let mut matching = self.trie.matching(&self.trie.walk(as_text(path)));
+        matching.sort_by(|a, b| a.pattern.spelling(&b.pattern));
         let forbidden = matching.iter().any(|rule| rule.forbid);
         matching
             .iter()

@@ -242,6 +242,12 @@ impl Pattern {
         both.then_with(|| self.steps_from(common).cmp(other.steps_from(common)))
     }
 
+    /// By what they begin with and how they are written, as people read them: the wider mostly comes first.
+    pub(super) fn spelling(&self, other: &Self) -> Ordering {
+        let literal = self.literal.cmp(&other.literal);
+        literal.then_with(|| self.text.cmp(&other.text))
+    }
+
     fn steps_from(&self, at: usize) -> impl Iterator<Item = (Step, Option<&Bytes>)> {
         let bytes = self.literal.get(at..).unwrap_or_default();
         let tail = self.tail.iter().map(|step| match step {

@@ -1,16 +1,22 @@
 //! The decision about files: which rule of a policy holds at a path, and what it says.
 //!
-//! All patterns are one automaton, walked over the bytes of a path. Its states are made when they are first
-//! reached and kept, with the answer that holds there, so a decision costs the length of the path whatever the
-//! number of rules. Of the rules that match, one that matches a true subset of what another matches is the
-//! narrower and beats it; what is left and can't be compared is met: the stricter holds, rights intersect.
+//! All patterns are one automaton, walked over the bytes of a path ([`trie`]). Of the rules that match, one that
+//! matches a true subset of what another matches is the narrower and beats it; what is left and can't be compared is
+//! met: the stricter holds, rights intersect.
+
+mod trie;
+
+pub(super) use trie::State;
 
 use super::glob::{Pattern, alphabet};
 use super::{Access, RuleId};
 use crate::sys::Errno;
+use rustc_hash::FxBuildHasher;
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use trie::Trie;
 
 /// What a rule says of the paths that it matches. Ordered from the laxest to the strictest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,52 +127,22 @@ pub struct Ruling {
 /// The rules of one policy, compiled.
 #[derive(Debug)]
 pub struct Files {
-    /// By the literal text that they begin with.
-    rules: Vec<FileRule>,
+    trie: Trie,
     default: Effect,
-    cache: Mutex<Cache>,
-}
-
-/// States that are kept. A guest chooses the paths: when they are too many, all are forgotten.
-const MAX_STATES: usize = 4096;
-const UNKNOWN: u32 = u32::MAX;
-
-/// A state, where each byte leads from it, and what holds there.
-type Known = (Arc<State>, Box<[u32; 256]>, Option<Arc<Ruling>>);
-
-#[derive(Debug, Default)]
-struct Cache {
-    known: HashMap<Arc<State>, u32>,
-    states: Vec<Known>,
-}
-
-/// A set of positions in all patterns. Patterns of which only literal text has been seen are a range of the
-/// sorted list, and cost nothing each.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
-pub(super) struct State {
-    low: u32,
-    high: u32,
-    depth: u32,
-    at: Vec<(u32, u32)>,
 }
 
 impl Files {
     /// Compiles. The order of the rules doesn't matter.
-    pub fn new(mut rules: Vec<FileRule>, default: Effect) -> Self {
-        rules.sort_by(|a, b| {
-            let literal = a.pattern.literal().cmp(b.pattern.literal());
-            literal.then_with(|| a.pattern.text().cmp(b.pattern.text()))
-        });
+    pub fn new(rules: Vec<FileRule>, default: Effect) -> Self {
         Self {
-            rules,
+            trie: Trie::new(rules),
             default,
-            cache: Mutex::default(),
         }
     }
 
     /// All rules.
     pub fn rules(&self) -> &[FileRule] {
-        &self.rules
+        self.trie.rules()
     }
 
     /// What holds where no rule matches.
@@ -176,13 +152,25 @@ impl Files {
 
     /// Two rules for one set of paths: an error, as neither is the narrower.
     pub fn equals(&self) -> Vec<(&FileRule, &FileRule)> {
-        let mut buckets: HashMap<(bool, Vec<u8>), Vec<&FileRule>> = HashMap::new();
-        for rule in &self.rules {
+        // Equal patterns have the same shortest path, and few others have.
+        let mut first: HashMap<(bool, Cow<'_, [u8]>), &FileRule, FxBuildHasher> =
+            HashMap::with_capacity_and_hasher(self.rules().len(), FxBuildHasher);
+        let mut more: HashMap<(bool, Cow<'_, [u8]>), Vec<&FileRule>> = HashMap::new();
+        for rule in self.rules() {
             let key = (rule.forbid, rule.pattern.shortest());
-            buckets.entry(key).or_default().push(rule);
+            match first.entry(key) {
+                Entry::Vacant(free) => {
+                    free.insert(rule);
+                }
+                Entry::Occupied(taken) => {
+                    let bucket = more.entry(taken.key().clone());
+                    bucket.or_insert_with(|| vec![taken.get()]).push(rule);
+                }
+            }
         }
         let mut found = Vec::new();
-        for bucket in buckets.values() {
+        for bucket in more.values_mut() {
+            bucket.sort_by(|a, b| a.pattern.spelling(&b.pattern));
             for (at, a) in bucket.iter().enumerate() {
                 for b in bucket.iter().skip(at + 1) {
                     if a.pattern.is_within(&b.pattern) && b.pattern.is_within(&a.pattern) {
@@ -195,149 +183,29 @@ impl Files {
     }
 
     /// What holds at `path` (clean; `/` or `/a/b`).
-    pub fn decide(&self, path: &[u8]) -> Arc<Ruling> {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut at = self.intern(&mut cache, self.start());
-        for &byte in as_text(path) {
-            let known = cache.states.get(at as usize);
-            let next = known.and_then(|(_, next, _)| next.get(usize::from(byte)));
-            at = match next {
-                Some(&next) if next != UNKNOWN => next,
-                _ => {
-                    let state = known
-                        .map(|(state, ..)| Arc::clone(state))
-                        .unwrap_or_default();
-                    let full = cache.states.len() >= MAX_STATES;
-                    let next = self.advance(&state, byte);
-                    if full {
-                        *cache = Cache::default();
-                        self.intern(&mut cache, next)
-                    } else {
-                        let next = self.intern(&mut cache, next);
-                        if let Some((_, row, _)) = cache.states.get_mut(at as usize)
-                            && let Some(slot) = row.get_mut(usize::from(byte))
-                        {
-                            *slot = next;
-                        }
-                        next
-                    }
-                }
-            };
-        }
-        let Some((state, _, ruling)) = cache.states.get_mut(at as usize) else {
-            return Arc::new(self.rule_at(&State::default()));
-        };
-        Arc::clone(ruling.get_or_insert_with(|| Arc::new(self.rule_at(state))))
+    pub fn decide(&self, path: &[u8]) -> Ruling {
+        self.rule_at(&self.trie.walk(as_text(path)))
     }
 
-    fn intern(&self, cache: &mut Cache, state: State) -> u32 {
-        if let Some(&known) = cache.known.get(&state) {
-            return known;
-        }
-        let id = u32::try_from(cache.states.len()).unwrap_or(UNKNOWN);
-        let state = Arc::new(state);
-        cache.known.insert(Arc::clone(&state), id);
-        cache.states.push((state, Box::new([UNKNOWN; 256]), None));
-        id
-    }
-
+    /// Where all patterns stand before a path.
     pub(super) fn start(&self) -> State {
-        let mut state = State {
-            low: 0,
-            high: u32::try_from(self.rules.len()).unwrap_or(UNKNOWN),
-            ..State::default()
-        };
-        self.settle(&mut state);
-        state
+        self.trie.start()
     }
 
-    /// Patterns whose literal text ends here go on one by one.
-    fn settle(&self, state: &mut State) {
-        let mut places = Vec::new();
-        while state.low < state.high
-            && let Some(rule) = self.rules.get(state.low as usize)
-            && rule.pattern.literal().len() == state.depth as usize
-        {
-            places.clear();
-            rule.pattern.close(state.depth, &mut places);
-            places.sort_unstable();
-            state.at.extend(places.iter().map(|&at| (state.low, at)));
-            state.low += 1;
-        }
-        if state.low == state.high {
-            (state.low, state.high, state.depth) = (0, 0, 0);
-        }
-        // Rules settle in the order of the list, and each has its positions in order and once: nothing is left to sort.
-        debug_assert!(state.at.is_sorted_by(|a, b| a < b));
-    }
-
+    /// Where they stand one byte further.
     pub(super) fn advance(&self, state: &State, byte: u8) -> State {
-        let mut next = State::default();
-        let mut places = Vec::new();
-        for of_rule in state.at.chunk_by(|a, b| a.0 == b.0) {
-            let Some(&(rule, _)) = of_rule.first() else {
-                continue;
-            };
-            let Some(FileRule { pattern, .. }) = self.rules.get(rule as usize) else {
-                continue;
-            };
-            places.clear();
-            for &(_, at) in of_rule {
-                pattern.behind(at, byte, &mut places);
-            }
-            places.sort_unstable();
-            next.at.extend(places.iter().map(|&at| (rule, at)));
-        }
-        let range = self.rules.get(state.low as usize..state.high as usize);
-        let range = range.unwrap_or_default();
-        let letter = |rule: &FileRule| rule.pattern.literal().get(state.depth as usize).copied();
-        let ends = (
-            range.first().and_then(letter),
-            range.last().and_then(letter),
-        );
-        let (low, high) = match ends {
-            // They are sorted: what first and last share, all share.
-            (Some(first), Some(last)) if first == last => {
-                (0, if first == byte { range.len() } else { 0 })
-            }
-            _ => (
-                range.partition_point(|rule| letter(rule) < Some(byte)),
-                range.partition_point(|rule| letter(rule) <= Some(byte)),
-            ),
-        };
-        if low < high {
-            next.low = state.low + low as u32;
-            next.high = state.low + high as u32;
-            next.depth = state.depth + 1;
-        }
-        self.settle(&mut next);
-        next
-    }
-
-    /// The rules that match in a state, each once, with their places in the list.
-    fn matching(&self, state: &State) -> impl Iterator<Item = (u32, &FileRule)> {
-        state.at.iter().filter_map(|&(at, place)| {
-            let rule = self.rules.get(at as usize)?;
-            rule.pattern.ends(place).then_some((at, rule))
-        })
+        self.trie.advance(state, byte)
     }
 
     pub(super) fn rule_at(&self, state: &State) -> Ruling {
-        let matching: Vec<&FileRule> = self.matching(state).map(|(_, rule)| rule).collect();
+        let matching = self.trie.matching(state);
         let deciding = deciding(&matching);
         let effects = deciding.iter().map(|rule| rule.effect);
         let effect = effects.reduce(Effect::meet).unwrap_or(self.default);
         let mut because: Vec<RuleId> = deciding.iter().map(|rule| rule.id).collect();
         because.sort_unstable_by_key(|id| id.0);
         let forbidden = deciding.iter().any(|rule| rule.forbid);
-        let shown = |rule: &FileRule| !rule.forbid && rule.effect != Effect::Hide;
-        let range = self.rules.get(state.low as usize..state.high as usize);
-        let leads = !forbidden
-            && (range.unwrap_or_default().iter().any(shown)
-                || state.at.iter().any(|&(rule, at)| {
-                    let rule = self.rules.get(rule as usize);
-                    rule.is_some_and(|rule| shown(rule) && !rule.pattern.ends(at))
-                }));
+        let leads = !forbidden && self.trie.shows_below(state);
         Ruling {
             effect,
             because,
@@ -345,32 +213,15 @@ impl Files {
         }
     }
 
-    /// The same for a path that is asked about once: no state of the way to it is kept.
-    pub fn decide_once(&self, path: &[u8]) -> Ruling {
-        let mut state = self.start();
-        for &byte in as_text(path) {
-            state = self.advance(&state, byte);
-        }
-        self.rule_at(&state)
-    }
-
-    /// True if some rule that may still match behind `state`, or the default, is of a sort.
-    pub(super) fn some_alive(&self, state: &State, sort: impl Fn(&FileRule) -> bool) -> bool {
-        let range = self.rules.get(state.low as usize..state.high as usize);
-        range.unwrap_or_default().iter().any(&sort)
-            || state.at.iter().any(|&(rule, at)| {
-                let rule = self.rules.get(rule as usize);
-                rule.is_some_and(|rule| sort(rule) && !rule.pattern.ends(at))
-            })
+    /// True if some rule that may still match behind `state` hides.
+    pub(super) fn hides_below(&self, state: &State) -> bool {
+        self.trie.hides_below(state)
     }
 
     /// The rules that match `path`, and for each the narrower ones that beat it.
     pub fn candidates(&self, path: &[u8]) -> Vec<Candidate<'_>> {
-        let mut state = self.start();
-        for &byte in as_text(path) {
-            state = self.advance(&state, byte);
-        }
-        let matching: Vec<&FileRule> = self.matching(&state).map(|(_, rule)| rule).collect();
+        let mut matching = self.trie.matching(&self.trie.walk(as_text(path)));
+        matching.sort_by(|a, b| a.pattern.spelling(&b.pattern));
         let forbidden = matching.iter().any(|rule| rule.forbid);
         matching
             .iter()
@@ -386,10 +237,13 @@ impl Files {
         let mut all: HashMap<Vec<RuleId>, (Ruling, Vec<u8>)> = HashMap::new();
         let mut met = HashSet::new();
         explore(&[self], most, |states, path| {
+            let [state] = states else {
+                return;
+            };
+            let matching = self.trie.matching(state);
+            let matching = matching.iter().map(|rule| (rule.id, rule.pattern.text()));
             // Where the same rules match, the same ones decide.
-            if let [state] = states
-                && met.insert(self.matching(state).map(|(at, _)| at).collect::<Vec<_>>())
-            {
+            if met.insert(matching.collect::<Vec<_>>()) {
                 let ruling = self.rule_at(state);
                 let key = ruling.because.clone();
                 all.entry(key).or_insert_with(|| (ruling, path()));
@@ -478,7 +332,7 @@ fn explore(
     most: usize,
     mut visit: impl FnMut(&[State], &mut dyn FnMut() -> Vec<u8>),
 ) -> Option<()> {
-    let patterns = of.iter().flat_map(|f| &f.rules).map(|rule| &rule.pattern);
+    let patterns = of.iter().flat_map(|f| f.rules()).map(|rule| &rule.pattern);
     let letters = alphabet(patterns);
     let first: Vec<State> = of.iter().map(|f| f.start()).collect();
     let mut seen = HashMap::from([((first.clone(), true), 0usize)]);
@@ -533,7 +387,7 @@ pub fn dead(files: &Files, answers: &[(Ruling, Vec<u8>)]) -> Vec<RuleId> {
         .flat_map(|(r, _)| &r.because)
         .map(|id| id.0)
         .collect();
-    let ids = files.rules.iter().map(|rule| rule.id);
+    let ids = files.rules().iter().map(|rule| rule.id);
     ids.filter(|id| !alive.contains(&id.0)).collect()
 }
 

@@ -6,10 +6,15 @@
 //!
 //! Paths are those of the view, clean and absolute; the root is the empty text here, `/a/b` is itself.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet, VecDeque};
 
+/// No path has more bytes.
+const MOST_STEPS: usize = 4096;
+
 /// A set of bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Bytes([u64; 4]);
 
 impl Bytes {
@@ -35,10 +40,16 @@ impl Bytes {
         }
     }
 
-    fn has(&self, byte: u8) -> bool {
+    pub(super) fn has(&self, byte: u8) -> bool {
         self.0
             .get(usize::from(byte >> 6))
             .is_some_and(|word| word & (1 << (byte & 63)) != 0)
+    }
+
+    /// Its byte, if it is one.
+    fn only(&self) -> Option<u8> {
+        let count: u32 = self.0.iter().map(|word| word.count_ones()).sum();
+        (count == 1).then(|| self.least()).flatten()
     }
 
     fn least(&self) -> Option<u8> {
@@ -47,13 +58,13 @@ impl Bytes {
     }
 }
 
-/// One position of a pattern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Step {
+/// One position of a pattern. In this order, behind the end of a pattern, those that begin alike are sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Step {
     /// This byte.
     Byte(u8),
-    /// One byte of the set.
-    One(Bytes),
+    /// One byte of a set: which of those of the pattern.
+    One(u16),
     /// Any number of bytes of a name.
     Star,
     /// Any number of components; the two that follow are its inside.
@@ -67,9 +78,49 @@ enum Step {
 /// A pattern of paths.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern {
-    text: String,
-    steps: Box<[Step]>,
+    text: Box<str>,
+    /// The bytes that it begins with.
     literal: Box<[u8]>,
+    /// What follows them: thousands of rules mostly have nothing there, or little.
+    tail: Box<[Step]>,
+    /// The sets of [`Step::One`].
+    sets: Box<[Bytes]>,
+}
+
+/// A pattern that is being read.
+#[derive(Default)]
+struct Draft {
+    literal: Vec<u8>,
+    tail: Vec<Step>,
+    sets: Vec<Bytes>,
+}
+
+impl Draft {
+    fn len(&self) -> usize {
+        self.literal.len() + self.tail.len()
+    }
+
+    fn byte(&mut self, byte: u8) {
+        if self.tail.is_empty() {
+            self.literal.push(byte);
+        } else {
+            self.tail.push(Step::Byte(byte));
+        }
+    }
+
+    fn one(&mut self, set: Bytes) {
+        if let Some(byte) = set.only().filter(|&byte| byte != b'/' && byte != 0) {
+            return self.byte(byte);
+        }
+        let known = self.sets.iter().position(|known| *known == set);
+        let which = known.unwrap_or_else(|| {
+            self.sets.push(set);
+            self.sets.len() - 1
+        });
+        // No pattern has as many steps.
+        self.tail
+            .push(Step::One(u16::try_from(which).unwrap_or(u16::MAX)));
+    }
 }
 
 /// What is wrong with a pattern, and where in its text.
@@ -143,25 +194,68 @@ impl Pattern {
             }
         };
         let mut at = text.len() - body.len();
-        let mut steps = Vec::new();
+        let mut draft = Draft {
+            literal: Vec::with_capacity(text.len()),
+            ..Draft::default()
+        };
         if !body.is_empty() {
             for part in body.split('/') {
-                component(part, at, &mut steps)?;
+                component(part, at, &mut draft)?;
+                if draft.len() > MOST_STEPS {
+                    return bad(0, "this pattern is longer than any path");
+                }
                 at += part.len() + 1;
             }
         }
-        if steps.len() > 4096 {
-            return bad(0, "this pattern is longer than any path");
-        }
-        let literal = steps.iter().map_while(|step| match step {
-            Step::Byte(byte) => Some(*byte),
-            _ => None,
-        });
         Ok(Self {
-            text: text.to_owned(),
-            literal: literal.collect(),
-            steps: steps.into(),
+            text: text.into(),
+            literal: draft.literal.into(),
+            tail: draft.tail.into(),
+            sets: draft.sets.into(),
         })
+    }
+
+    /// Where it ends.
+    pub(super) fn len(&self) -> u32 {
+        // It is at most `MOST_STEPS`.
+        (self.literal.len() + self.tail.len()) as u32
+    }
+
+    /// What stands at a position.
+    pub(super) fn step(&self, at: u32) -> Option<Step> {
+        let at = at as usize;
+        match self.literal.get(at) {
+            Some(&byte) => Some(Step::Byte(byte)),
+            None => self.tail.get(at - self.literal.len()).copied(),
+        }
+    }
+
+    /// The set of a [`Step::One`].
+    pub(super) fn set(&self, which: u16) -> Option<&Bytes> {
+        self.sets.get(usize::from(which))
+    }
+
+    /// By their steps: patterns that begin alike stand together.
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        let common = self.literal.len().min(other.literal.len());
+        let both = self.literal.get(..common).cmp(&other.literal.get(..common));
+        both.then_with(|| self.steps_from(common).cmp(other.steps_from(common)))
+    }
+
+    /// By what they begin with and how they are written, as people read them: the wider mostly comes first.
+    pub(super) fn spelling(&self, other: &Self) -> Ordering {
+        let literal = self.literal.cmp(&other.literal);
+        literal.then_with(|| self.text.cmp(&other.text))
+    }
+
+    fn steps_from(&self, at: usize) -> impl Iterator<Item = (Step, Option<&Bytes>)> {
+        let bytes = self.literal.get(at..).unwrap_or_default();
+        let tail = self.tail.iter().map(|step| match step {
+            Step::One(which) => (Step::One(0), self.set(*which)),
+            step => (*step, None),
+        });
+        let bytes = bytes.iter().map(|&byte| (Step::Byte(byte), None));
+        bytes.chain(tail)
     }
 
     /// The pattern as it was written.
@@ -176,7 +270,7 @@ impl Pattern {
 
     /// The one path that it stands for, or the top of the one tree.
     pub fn place(&self) -> Option<(&[u8], Reach)> {
-        match self.steps.get(self.literal.len()..)? {
+        match self.tail[..] {
             [] => Some((&self.literal, Reach::Path)),
             [Step::Deep, Step::DeepFirst, Step::DeepRest] => Some((&self.literal, Reach::Tree)),
             _ => None,
@@ -184,13 +278,17 @@ impl Pattern {
     }
 
     /// The first path of the shortest that match: equal patterns have the same.
-    pub(super) fn shortest(&self) -> Vec<u8> {
+    pub(super) fn shortest(&self) -> Cow<'_, [u8]> {
+        if self.place().is_some() {
+            return Cow::Borrowed(&self.literal);
+        }
         let one = |step: &Step| match step {
             Step::Byte(byte) => Some(*byte),
-            Step::One(set) => set.least(),
+            Step::One(which) => self.set(*which)?.least(),
             _ => None,
         };
-        self.steps.iter().filter_map(one).collect()
+        let tail = self.tail.iter().filter_map(one);
+        self.literal.iter().copied().chain(tail).collect()
     }
 
     /// True if the path matches.
@@ -211,12 +309,12 @@ impl Pattern {
     }
 
     /// Adds a position and all that are reached from it without a byte.
-    pub(super) fn close(&self, at: u32, set: &mut Vec<u32>) {
+    fn close(&self, at: u32, set: &mut Vec<u32>) {
         if set.contains(&at) {
             return;
         }
         set.push(at);
-        match self.steps.get(at as usize) {
+        match self.step(at) {
             Some(Step::Star) => self.close(at + 1, set),
             Some(Step::Deep) => self.close(at + 3, set),
             Some(Step::DeepRest) => self.close(at - 2, set),
@@ -225,11 +323,13 @@ impl Pattern {
     }
 
     /// Adds the positions behind one byte.
-    pub(super) fn behind(&self, at: u32, byte: u8, set: &mut Vec<u32>) {
-        let named = byte != b'/' && byte != 0;
-        match self.steps.get(at as usize) {
-            Some(Step::Byte(wanted)) if *wanted == byte => self.close(at + 1, set),
-            Some(Step::One(wanted)) if wanted.has(byte) => self.close(at + 1, set),
+    fn behind(&self, at: u32, byte: u8, set: &mut Vec<u32>) {
+        let named = is_named(byte);
+        match self.step(at) {
+            Some(Step::Byte(wanted)) if wanted == byte => self.close(at + 1, set),
+            Some(Step::One(which)) if self.set(which).is_some_and(|set| set.has(byte)) => {
+                self.close(at + 1, set);
+            }
             Some(Step::Star) if named => self.close(at, set),
             Some(Step::Deep) if byte == b'/' => self.close(at + 1, set),
             Some(Step::DeepFirst) if named => self.close(at + 1, set),
@@ -247,17 +347,21 @@ impl Pattern {
         next
     }
 
-    /// True of a position if the pattern ends there.
-    pub(super) fn ends(&self, at: u32) -> bool {
-        at as usize == self.steps.len()
-    }
-
     fn accepts(&self, set: &[u32]) -> bool {
-        set.iter().any(|&at| self.ends(at))
+        set.contains(&self.len())
     }
 
     /// True if every path that matches this matches the other.
     pub fn is_within(&self, other: &Self) -> bool {
+        match (self.place(), other.place()) {
+            (Some((path, Reach::Path)), _) => return other.matches(path),
+            (Some((_, Reach::Tree)), Some((_, Reach::Path))) => return false,
+            (Some((top, Reach::Tree)), Some((above, Reach::Tree))) => {
+                let rest = top.strip_prefix(above);
+                return rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+            }
+            (None, _) | (_, None) => {}
+        }
         search(self, other, |mine, theirs| mine && !theirs).is_none()
     }
 
@@ -265,6 +369,11 @@ impl Pattern {
     pub fn common(&self, other: &Self) -> Option<Vec<u8>> {
         search(self, other, |mine, theirs| mine && theirs)
     }
+}
+
+/// A byte that can stand in a name.
+pub(super) fn is_named(byte: u8) -> bool {
+    byte != b'/' && byte != 0
 }
 
 /// How far a pattern without wildcards in its middle reaches.
@@ -277,11 +386,13 @@ pub enum Reach {
 }
 
 /// Reads one component.
-fn component(part: &str, start: usize, steps: &mut Vec<Step>) -> Result<(), BadPattern> {
+fn component(part: &str, start: usize, draft: &mut Draft) -> Result<(), BadPattern> {
     if part == "**" {
         // Two in a row mean what one means.
-        if !matches!(steps.last(), Some(Step::DeepRest)) {
-            steps.extend([Step::Deep, Step::DeepFirst, Step::DeepRest]);
+        if !matches!(draft.tail.last(), Some(Step::DeepRest)) {
+            draft
+                .tail
+                .extend([Step::Deep, Step::DeepFirst, Step::DeepRest]);
         }
         return Ok(());
     }
@@ -295,37 +406,36 @@ fn component(part: &str, start: usize, steps: &mut Vec<Step>) -> Result<(), BadP
         "." | ".." => return bad(start, "patterns are of clean paths, without . and .."),
         _ => {}
     }
-    steps.push(Step::Byte(b'/'));
-    let first = steps.len();
+    draft.byte(b'/');
     let bytes = part.as_bytes();
+    // A name has at least one byte.
+    if bytes.iter().all(|&byte| byte == b'*') {
+        draft.one(Bytes::name());
+    }
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         match byte {
             b'*' if bytes.get(at + 1) == Some(&b'*') => {
                 return bad(start + at, "** must be a whole component");
             }
-            b'*' => steps.push(Step::Star),
-            b'?' => steps.push(Step::One(Bytes::name())),
+            b'*' => draft.tail.push(Step::Star),
+            b'?' => draft.one(Bytes::name()),
             b'[' => {
                 let (set, end) = class(bytes, at, start)?;
-                steps.push(Step::One(set));
+                draft.one(set);
                 at = end;
             }
             b'\\' => {
                 at += 1;
                 match bytes.get(at) {
-                    Some(&taken) => steps.push(Step::Byte(taken)),
+                    Some(&taken) => draft.byte(taken),
                     None => return bad(start + at - 1, "nothing follows this backslash"),
                 }
             }
             0 => return bad(start + at, "no path has a NUL byte"),
-            byte => steps.push(Step::Byte(byte)),
+            byte => draft.byte(byte),
         }
         at += 1;
-    }
-    // A name has at least one byte.
-    if steps.iter().skip(first).all(|step| *step == Step::Star) {
-        steps.insert(first, Step::One(Bytes::name()));
     }
     Ok(())
 }
@@ -373,14 +483,17 @@ fn class(bytes: &[u8], open: usize, start: usize) -> Result<(Bytes, usize), BadP
 pub(super) fn alphabet<'p>(patterns: impl IntoIterator<Item = &'p Pattern>) -> Vec<u8> {
     let mut literal = Bytes::EMPTY;
     let mut sets = HashSet::new();
-    for step in patterns.into_iter().flat_map(|p| p.steps.iter()) {
-        match step {
-            Step::Byte(byte) => literal.insert(*byte),
-            Step::One(set) => {
-                sets.insert(*set);
+    for pattern in patterns {
+        pattern
+            .literal
+            .iter()
+            .for_each(|&byte| literal.insert(byte));
+        for step in &pattern.tail {
+            if let Step::Byte(byte) = step {
+                literal.insert(*byte);
             }
-            _ => {}
         }
+        sets.extend(pattern.sets.iter().copied());
     }
     literal.insert(b'/');
     let mut seen = HashSet::new();
@@ -429,91 +542,4 @@ fn search(a: &Pattern, b: &Pattern, wanted: impl Fn(bool, bool) -> bool) -> Opti
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn p(text: &str) -> Pattern {
-        Pattern::parse(text).unwrap()
-    }
-
-    #[test]
-    fn patterns_match_what_they_say() {
-        for (pattern, yes, no) in [
-            ("/a", "/a", "/a/b"),
-            ("/a/**", "/a", "/ab"),
-            ("/a/**", "/a/b/c", "/"),
-            ("/a/*", "/a/b", "/a"),
-            ("/a/*", "/a/bc", "/a/b/c"),
-            ("**/.env", "/.env", "/.envx"),
-            ("**/.env", "/w/src/.env", "/w/.env/x"),
-            ("/a/**/b", "/a/b", "/a/xb"),
-            ("/a/**/b", "/a/x/y/b", "/a/b/x"),
-            ("/a?c", "/abc", "/a/c"),
-            ("/[a-c]*", "/bx", "/d"),
-            ("/[!a]", "/b", "/a"),
-            ("/a\\*", "/a*", "/ab"),
-            ("/**", "", "x"),
-        ] {
-            let no = if no == "/" { "" } else { no };
-            assert!(p(pattern).matches(yes.as_bytes()), "{pattern} {yes}");
-            assert!(!p(pattern).matches(no.as_bytes()), "{pattern} {no}");
-        }
-    }
-
-    #[test]
-    fn narrower_is_inclusion_not_spelling() {
-        for (a, b, within, back) in [
-            ("/w/src/**", "/w/**", true, false),
-            ("/w/*.c", "/w/**", true, false),
-            ("/w/?*", "/w/*", true, true),
-            ("/w/[a-c]", "/w/?", true, false),
-            ("/w/**/**", "/w/**", true, true),
-            ("**/.env", "/w/**", false, false),
-            ("/a/**/b/**", "/a/**", true, false),
-            ("/a/*/b", "/a/**/b", true, false),
-        ] {
-            assert_eq!(p(a).is_within(&p(b)), within, "{a} {b}");
-            assert_eq!(p(b).is_within(&p(a)), back, "{b} {a}");
-        }
-        assert_eq!(
-            p("**/.env").common(&p("/w/**")).as_deref(),
-            Some(&b"/w/.env"[..])
-        );
-        assert_eq!(p("/w/*.c").common(&p("/w/*.h")), None);
-    }
-
-    /// The search agrees with trying all short paths.
-    #[test]
-    fn inclusion_is_what_trying_everything_says() {
-        let names = ["", "/a", "/b", "/ab", "/ba", "/aa"];
-        let mut paths: Vec<String> = vec![String::new()];
-        for _ in 0..3 {
-            paths = paths
-                .iter()
-                .flat_map(|p| names.map(|n| format!("{p}{n}")))
-                .collect();
-        }
-        let patterns: Vec<Pattern> = [
-            "/a", "/a/**", "**/a", "/*", "/*/a", "/a*", "/?", "/[ab]", "**/a/**", "/**/b", "/**",
-            "/a/*", "/*a/**", "/*b*",
-        ]
-        .map(p)
-        .into();
-        for a in &patterns {
-            for b in &patterns {
-                let tried = paths.iter().map(|x| x.as_bytes());
-                let counter = tried.clone().find(|x| a.matches(x) && !b.matches(x));
-                if counter.is_some() {
-                    assert!(!a.is_within(b), "{} {}", a.text(), b.text());
-                }
-                let both = tried.clone().any(|x| a.matches(x) && b.matches(x));
-                assert_eq!(both, a.common(b).is_some(), "{} {}", a.text(), b.text());
-                if let Some(witness) = search(a, b, |x, y| x && !y) {
-                    assert!(a.matches(&witness) && !b.matches(&witness));
-                } else {
-                    assert!(counter.is_none(), "{} {}", a.text(), b.text());
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@
 //! From it the standing of a name in it is one step, which is remembered, so that it costs a look-up whatever the
 //! number of rules. Nothing is made before it is asked for, and what guests can make grow is bounded.
 
-use super::files::{Effect, FileRule, Ruling, State};
+use super::files::{Effect, Ruling, State};
 use super::glob::alphabet;
 use super::lang::Sheets;
 use super::{Access, Rule, RuleId};
@@ -261,9 +261,8 @@ impl Names {
 
     /// Something below may be hidden, so a listing must be looked through.
     pub fn hides(&self, at: &Standing) -> bool {
-        let hide = |rule: &FileRule| rule.effect == Effect::Hide;
         *at.0.hides.get_or_init(|| {
-            self.sheets.some_alive(&at.0.states, hide)
+            self.sheets.hides_below(&at.0.states)
                 || self
                     .search([&at.0.states], |[states]| {
                         self.sheets.ruling(states).effect == Effect::Hide

@@ -21,7 +21,7 @@ pub(super) fn smallest(sheets: Option<&Sheets>, incident: &Incident<'_>) -> Opti
     for (number, sheet) in sheets.all.iter().enumerate() {
         let whose = if number == 0 { "" } else { "in its ceiling: " };
         let key = format!("{:?}", glob::escape(&path));
-        let files = sheet.files.decide_once(path.as_bytes());
+        let files = sheet.files.decide(path.as_bytes());
         let forbidden = |rules: &crate::policy::files::Files| {
             let all = rules.candidates(path.as_bytes());
             all.iter().any(|candidate| candidate.rule.forbid)
@@ -42,7 +42,7 @@ pub(super) fn smallest(sheets: Option<&Sheets>, incident: &Incident<'_>) -> Opti
         }
         if !sheet
             .exec
-            .decide_once(path.as_bytes())
+            .decide(path.as_bytes())
             .effect
             .granted()
             .has(access)

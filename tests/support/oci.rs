@@ -11,7 +11,8 @@ use super::Output;
 pub(crate) fn sbox_in(dir: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(super::sbox());
     command.args(args).current_dir(dir);
-    command.env("XDG_STATE_HOME", std::env::temp_dir().join("sbox-state"));
+    // Only runs make it, which have a directory of their own.
+    command.env("XDG_STATE_HOME", dir.join("state"));
     super::job::run(command, b"", Duration::from_secs(60))
 }
 

@@ -171,6 +171,18 @@ pub fn parse_operation(text: &str) -> Result<(Access, &str), String> {
     }
 }
 
+/// A text with one blank where it has white space.
+fn on_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    line
+}
+
 impl Checker<'_> {
     pub(super) fn fault(&mut self, fault: Fault) {
         self.faults.push(fault);
@@ -194,12 +206,12 @@ impl Checker<'_> {
         let says = source.and_then(|s| s.text.get(range)).unwrap_or_default();
         let name = match part("id") {
             Some(id) => id.to_owned(),
-            None => format!("{}.\"{}\"", setting.section, setting.key),
+            None => [setting.section, ".\"", &setting.key, "\""].concat(),
         };
         let why = part("why").map(str::to_owned);
         self.rules.push(RuleInfo {
             name,
-            says: says.split_whitespace().collect::<Vec<_>>().join(" "),
+            says: on_one_line(says),
             at: setting.at,
             why,
         });
@@ -325,17 +337,22 @@ impl Checker<'_> {
     }
 
     pub(super) fn patterns(&mut self, text: &str, at: Where) -> Vec<Pattern> {
+        let mut all = Vec::with_capacity(1);
+        if !text.contains(['$', '{', '}'])
+            && let Ok(pattern) = Pattern::parse(text)
+        {
+            // Of thousands of rules mostly all are so: one pattern, as it stands there.
+            all.push(pattern);
+            return all;
+        }
         let texts = self.vars.expand(text, at, true);
-        let mut all = Vec::new();
         for text in self.or_fault(texts).unwrap_or_default() {
             let made = glob::braces(&text).and_then(|texts| {
-                texts
-                    .iter()
-                    .map(|text| Pattern::parse(text))
-                    .collect::<Result<Vec<_>, _>>()
+                let mut patterns = texts.iter().map(|text| Pattern::parse(text));
+                patterns.try_for_each(|pattern| pattern.map(|pattern| all.push(pattern)))
             });
             match made {
-                Ok(patterns) => all.extend(patterns),
+                Ok(()) => {}
                 Err(bad) => {
                     let fault = Fault::at(at, format!("'{text}': {}", bad.why));
                     let fault = if text.starts_with("~/") {

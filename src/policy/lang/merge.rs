@@ -129,9 +129,12 @@ impl Loader<'_> {
                 merged.within.push(self.load(name, Some(at), above)?);
             }
         }
+        let mut added = Vec::new();
         for setting in own {
             let key = (setting.section, setting.key.clone());
-            clashes.remove(&key);
+            if !clashes.is_empty() {
+                clashes.remove(&key);
+            }
             match (&setting.value, setting.section) {
                 (_, "forbid") => merged.forbid.push(setting),
                 (Raw::Text(word), section)
@@ -149,11 +152,11 @@ impl Loader<'_> {
                         ]);
                     }
                 }
-                _ => {
-                    merged.settings.insert(key, setting);
-                }
+                _ => added.push((key, setting)),
             }
         }
+        // A file has each key once, so the order is no matter: all at once is cheaper than one by one.
+        merged.settings.append(&mut added.into_iter().collect());
         // What is said of the file itself has no heirs.
         clashes.retain(|(section, _), _| !section.is_empty());
         let faults: Vec<Fault> = clashes

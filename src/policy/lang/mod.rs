@@ -32,7 +32,7 @@ pub use value::rights as rights_of;
 pub use vars::World;
 
 use super::RuleId;
-use super::files::{Effect, FileRule, Files, Ruling, State};
+use super::files::{Effect, Files, Ruling, State};
 use crate::sys::Errno;
 
 /// Finds a parameter of a call by its name, or tells what is wrong with it.
@@ -213,10 +213,10 @@ impl Sheets {
             .collect()
     }
 
-    /// True if some rule that may still match behind these states is of a sort.
-    pub(super) fn some_alive(&self, states: &[State], sort: impl Fn(&FileRule) -> bool) -> bool {
+    /// True if some rule that may still match behind these states hides.
+    pub(super) fn hides_below(&self, states: &[State]) -> bool {
         let mut lists = self.lists().zip(states);
-        lists.any(|((files, _), state)| files.some_alive(state, &sort))
+        lists.any(|((files, _), state)| files.hides_below(state))
     }
 
     /// What holds at a path, and by which rules.

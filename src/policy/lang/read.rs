@@ -173,23 +173,23 @@ fn table(
     let Some(known) = SECTIONS.iter().find(|section| section.name == name) else {
         return;
     };
+    let sections: Vec<(&str, &'static str)> = SECTIONS
+        .iter()
+        .filter_map(|section| Some((inside_of(name, section.name)?, section.name)))
+        .collect();
+    let full = |key: &str| match name {
+        "" => key.to_owned(),
+        name => format!("{name}.{key}"),
+    };
     for (key, item) in of.iter() {
         let at = of.get_key_value(key).and_then(|(key, _)| key.span());
         let at = Where::of(file, at.or_else(|| item.span()));
-        let full = if name.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{name}.{key}")
-        };
-        if let Some(section) = SECTIONS
-            .iter()
-            .find(|section| !section.name.is_empty() && section.name == full)
-        {
+        if let Some((_, section)) = sections.iter().find(|(last, _)| *last == key) {
             match item.as_table_like() {
-                Some(inner) => table(inner, section.name, file, all, faults),
+                Some(inner) => table(inner, section, file, all, faults),
                 None => faults.push(Fault::at(
                     at,
-                    format!("'{full}' is a section: write [{full}]"),
+                    format!("'{section}' is a section: write [{section}]"),
                 )),
             }
             continue;
@@ -201,12 +201,15 @@ fn table(
         match item {
             Item::Table(_) if name != "vars" && key != "set" => {
                 faults.push(
-                    Fault::at(at, format!("there is no section [{full}]"))
+                    Fault::at(at, format!("there is no section [{}]", full(key)))
                         .hint("write the value behind an equals sign"),
                 );
             }
             Item::ArrayOfTables(_) => {
-                faults.push(Fault::at(at, format!("[[{full}]] is no part of a policy")));
+                faults.push(Fault::at(
+                    at,
+                    format!("[[{}]] is no part of a policy", full(key)),
+                ));
             }
             item => all.push(Setting {
                 section: name,
@@ -217,6 +220,15 @@ fn table(
             }),
         }
     }
+}
+
+/// What a section is called inside of another, if it is in that one.
+fn inside_of(outer: &str, inner: &'static str) -> Option<&'static str> {
+    let last = match outer {
+        "" => inner,
+        outer => inner.strip_prefix(outer)?.strip_prefix('.')?,
+    };
+    (!last.is_empty()).then_some(last)
 }
 
 fn unknown(section: &str, key: &str, item: &Item, at: Where) -> Fault {

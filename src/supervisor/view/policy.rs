@@ -11,8 +11,9 @@ use crate::policy::files::Effect;
 use crate::policy::lang::{Gap, MountRule, Sheets, Stands};
 use crate::policy::names::Names;
 use crate::policy::{Access, RuleId};
+use rustc_hash::FxHashMap;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -68,15 +69,26 @@ struct Planner<'s> {
     gaps: Vec<Gap>,
     placed: Vec<Placed>,
     /// Places that rules are about and walks ask for: in the view, on the host.
-    asked: Vec<(Vec<u8>, PathBuf, Option<RuleId>)>,
+    asked: Vec<(&'s [u8], PathBuf, Option<RuleId>)>,
     /// Where `[view.mounts]` says that something stands.
     mount_points: HashSet<&'s [u8]>,
     /// Where something stands, in `placed`.
-    shown: HashMap<Vec<u8>, usize>,
+    shown: FxHashMap<&'s [u8], usize>,
+    /// The directory of the place that was looked at last: thousands of rules may be about one.
+    last: Option<Around<'s>>,
     /// Where directories of the host really are.
     real: RefCell<HashMap<PathBuf, PathBuf>>,
     /// Whether directories of the host lie behind links; `None`: there is none.
-    links: RefCell<HashMap<PathBuf, Option<bool>>>,
+    links: RefCell<FxHashMap<Vec<u8>, Option<bool>>>,
+}
+
+/// What is around the places in a directory of the view.
+struct Around<'s> {
+    dir: &'s [u8],
+    /// In `placed`.
+    shown: Option<usize>,
+    /// The directory of the host that is shown there, and whether it lies behind a link; `None`: not yet asked.
+    host: Option<(PathBuf, bool)>,
 }
 
 /// A path and all above it, the nearest first; the root is the empty text.
@@ -122,7 +134,8 @@ impl<'s> Planner<'s> {
                 .flat_map(|s| &s.mounts)
                 .map(top)
                 .collect(),
-            shown: HashMap::new(),
+            shown: FxHashMap::default(),
+            last: None,
             real: RefCell::default(),
             links: RefCell::default(),
         }
@@ -140,12 +153,10 @@ impl<'s> Planner<'s> {
     }
 
     fn plan(&mut self) {
-        // A place sorts before what is below it.
-        let mut places: BTreeMap<Vec<u8>, (Option<RuleId>, bool)> = BTreeMap::new();
-        for name in ["/dev", "/proc"] {
-            places.insert(name.into(), (None, false));
-        }
-        let rules = self.sheets.all.iter().flat_map(|s| s.files.rules());
+        let sheets = self.sheets;
+        let mut places: Vec<(&'s [u8], Option<RuleId>, bool)> =
+            vec![(b"/dev", None, false), (b"/proc", None, false)];
+        let rules = sheets.all.iter().flat_map(|s| s.files.rules());
         for rule in rules {
             let begins = match rule.pattern.place() {
                 Some((path, _)) => path,
@@ -164,37 +175,46 @@ impl<'s> Planner<'s> {
                 None => continue,
             };
             let is_place = rule.pattern.place().is_some();
-            places
-                .entry(begins.to_vec())
-                .and_modify(|(_, leads)| *leads |= !is_place)
-                .or_insert((Some(rule.id), !is_place));
+            places.push((begins, Some(rule.id), !is_place));
         }
         // What [exec] takes away needs a place only where no walk asks the rules.
-        let programs = self.sheets.all.iter().flat_map(|s| s.exec.rules());
+        let programs = sheets.all.iter().flat_map(|s| s.exec.rules());
         for rule in programs {
             if let Some((path, _)) = rule.pattern.place() {
-                places
-                    .entry(path.to_vec())
-                    .or_insert((Some(rule.id), false));
+                places.push((path, Some(rule.id), false));
             }
         }
         for mount in self.mounts() {
-            places
-                .entry(top(mount).into())
-                .or_insert((Some(mount.id), false));
+            places.push((top(mount), Some(mount.id), false));
         }
-        for (at, (id, leads)) in places {
-            self.place(at, id, leads);
+        // A place sorts before what is below it. Of several rules about one the first asks for it.
+        places.sort_by_key(|(at, ..)| *at);
+        for same in places.chunk_by(|(a, ..), (b, ..)| a == b) {
+            if let [(at, id, _), ..] = same {
+                self.place(at, *id, same.iter().any(|(.., leads)| *leads));
+            }
         }
         if self.checks {
             self.second_names();
         }
     }
 
-    /// What is shown around a place, and with which rights.
-    fn around(&self, at: &[u8]) -> Option<&Placed> {
-        let nearest = upwards(at).find_map(|above| self.shown.get(above));
-        nearest.and_then(|&which| self.placed.get(which))
+    /// What is shown around a place that is not yet placed, and with which rights.
+    fn around(&mut self, at: &'s [u8]) -> Option<&Placed> {
+        let dir = upwards(at).nth(1)?;
+        let last = match self.last.take().filter(|last| last.dir == dir) {
+            Some(last) => last,
+            // What is above a place is placed before it, so this stays true for all in the directory.
+            None => Around {
+                dir,
+                shown: upwards(dir).find_map(|above| self.shown.get(above).copied()),
+                host: None,
+            },
+        };
+        self.last
+            .insert(last)
+            .shown
+            .and_then(|which| self.placed.get(which))
     }
 
     /// Where a directory of the host really is.
@@ -208,30 +228,30 @@ impl<'s> Planner<'s> {
         real
     }
 
-    fn place(&mut self, at: Vec<u8>, asked_by: Option<RuleId>, leads: bool) {
-        let stands_here = self.mount_points.contains(&at[..]);
-        let in_ours = |name: &[u8]| below(&at, name).is_some();
-        let walked = self.around(&at).is_some_and(|p| p.what.is_walked());
+    fn place(&mut self, at: &'s [u8], asked_by: Option<RuleId>, leads: bool) {
+        let stands_here = self.mount_points.contains(at);
+        let in_ours = |name: &[u8]| below(at, name).is_some();
+        let walked = self.around(at).is_some_and(|p| p.what.is_walked());
         if walked && !stands_here && !in_ours(b"/dev") && !in_ours(b"/proc") {
             // The walk asks the rules there.
             if !leads && self.checks {
-                self.seen_by_walks(&at, asked_by);
+                self.seen_by_walks(at, asked_by);
             }
             return;
         }
-        let ruling = self.sheets.decide(&at);
+        let ruling = self.sheets.decide(at);
         let id = ruling.because.first().copied().or(asked_by);
-        let inner = self.sheets.decide(&[&at[..], b"/\x01"].concat());
+        let inner = self.sheets.decide(&[at, b"/\x01"].concat());
         let mount = self
             .mounts()
             .iter()
-            .filter(|m| below(&at, top(m)).is_some())
+            .filter(|m| below(at, top(m)).is_some())
             .max_by_key(|m| m.at.len());
-        let rest = |m: &MountRule| below(&at, top(m)).unwrap_or_default().to_vec();
+        let rest = |m: &MountRule| below(at, top(m)).unwrap_or_default().to_vec();
         let explicit = mount.is_some_and(|m| rest(m).is_empty());
         // A mount of the whole tree leaves these to sbox.
         let whole = mount.is_none_or(|m| top(m).is_empty());
-        let own = |name: &str| whole && below(&at, name.as_bytes()).is_some();
+        let own = |name: &str| whole && below(at, name.as_bytes()).is_some();
         let ours = own("/dev") || own("/proc");
         let host = match mount {
             Some(MountRule {
@@ -245,21 +265,21 @@ impl<'s> Planner<'s> {
                 ))
             }
             None if self.sheets.all.first().is_some_and(|s| s.view.host_root) && !ours => {
-                Some(join(b"", &at))
+                Some(join(b"", at))
             }
             _ => None,
         };
         if ruling.effect == Effect::Hide
             && !ours
             && (explicit || leads || inner.effect != Effect::Hide)
-            && self.names.leads(&self.names.at(&at))
+            && self.names.leads(&self.names.at(at))
             && let Some(what) = leading(mount.filter(|_| explicit), host.as_deref())
-            && (explicit || !self.leads_through_link(host.as_deref(), &at, id))
+            && (explicit || !self.leads_through_link(host.as_deref(), at, id))
         {
             // Hidden itself, but something below is shown.
-            self.shown.insert(at.clone(), self.placed.len());
+            self.shown.insert(at, self.placed.len());
             self.placed.push(Placed {
-                at,
+                at: at.to_vec(),
                 effect: Effect::Grant(Access::LOOK.and(Access::READ)),
                 id,
                 what,
@@ -269,7 +289,7 @@ impl<'s> Planner<'s> {
             return;
         }
         let made = self.stands(
-            &at,
+            at,
             mount,
             host.as_deref(),
             explicit,
@@ -285,10 +305,10 @@ impl<'s> Planner<'s> {
             }
         };
         if !matches!(what, What::Nothing) {
-            self.shown.insert(at.clone(), self.placed.len());
+            self.shown.insert(at, self.placed.len());
         }
         self.placed.push(Placed {
-            at,
+            at: at.to_vec(),
             effect,
             id,
             what,
@@ -299,8 +319,8 @@ impl<'s> Planner<'s> {
 
     #[expect(clippy::too_many_arguments, reason = "what a place is, in one place")]
     fn stands(
-        &self,
-        at: &[u8],
+        &mut self,
+        at: &'s [u8],
         mount: Option<&MountRule>,
         host: Option<&Path>,
         explicit: bool,

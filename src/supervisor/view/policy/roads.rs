@@ -3,28 +3,49 @@
 use super::{Placed, Planner, What, join, shown, upwards};
 use crate::policy::RuleId;
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-impl Planner<'_> {
+impl<'s> Planner<'s> {
     /// What a rule about one place needs so that walks find it: they ask about paths without links.
-    pub(super) fn seen_by_walks(&mut self, at: &[u8], id: Option<RuleId>) {
-        let shown =
-            upwards(at).find_map(|above| Some((above, self.placed.get(*self.shown.get(above)?)?)));
-        let Some((
-            above,
-            Placed {
-                host: Some(host), ..
-            },
-        )) = shown
+    pub(super) fn seen_by_walks(&mut self, at: &'s [u8], id: Option<RuleId>) {
+        let Some(Placed {
+            at: above,
+            host: Some(host),
+            ..
+        }) = self.around(at)
         else {
             return;
         };
-        let rest = at.get(above.len()..).unwrap_or_default();
-        let host = join(self.real(host).as_os_str().as_bytes(), rest);
-        self.asked.push((at.to_vec(), host.clone(), id));
-        self.leads_through_link(Some(&host), at, id);
+        let (above, host) = (above.len(), host.clone());
+        let Some(mut last) = self.last.take() else {
+            return;
+        };
+        let name = at.get(last.dir.len()..).unwrap_or_default();
+        let (dir, linked) = last.host.get_or_insert_with(|| {
+            let rest = last.dir.get(above..).unwrap_or_default();
+            let dir = join(self.real(&host).as_os_str().as_bytes(), rest);
+            let linked = self.has_link(dir.as_os_str().as_bytes());
+            (dir, linked)
+        });
+        let host = join(dir.as_os_str().as_bytes(), name);
+        if *linked {
+            self.gap(id, self.behind_link(&host, at));
+        }
+        self.asked.push((at, host, id));
+        self.last = Some(last);
+    }
+
+    fn behind_link(&self, path: &Path, at: &[u8]) -> String {
+        let parts = path.parent().zip(path.file_name());
+        let real = parts.map(|(parent, name)| self.real(parent).join(name));
+        format!(
+            "{} leads through a symbolic link: the rule must say {}",
+            shown(at),
+            real.as_deref().unwrap_or(path).display()
+        )
     }
 
     /// Whether the directory of a path of the host lies behind a symbolic link, which is a gap.
@@ -34,26 +55,21 @@ impl Planner<'_> {
         at: &[u8],
         id: Option<RuleId>,
     ) -> bool {
-        let parts = path.and_then(|path| path.parent().zip(path.file_name()));
-        let Some((parent, name)) = parts else {
+        let parts = path.and_then(|path| Some((path, path.parent()?)));
+        let Some((path, parent)) = parts else {
             return false;
         };
-        if !self.has_link(parent) {
-            return false;
+        let linked = self.has_link(parent.as_os_str().as_bytes());
+        if linked {
+            self.gap(id, self.behind_link(path, at));
         }
-        let real = self.real(parent).join(name);
-        let why = format!(
-            "{} leads through a symbolic link: the rule must say {}",
-            shown(at),
-            real.display()
-        );
-        self.gap(id, why);
-        true
+        linked
     }
 
     /// Whether a directory of the host, or one above, is a symbolic link.
-    fn has_link(&self, dir: &Path) -> bool {
-        let Some(above) = dir.parent() else {
+    fn has_link(&self, dir: &[u8]) -> bool {
+        let dir = dir.strip_suffix(b"/").unwrap_or(dir);
+        let Some(above) = upwards(dir).nth(1) else {
             return false;
         };
         if let Some(&known) = self.links.borrow().get(dir) {
@@ -70,7 +86,10 @@ impl Planner<'_> {
         };
         // Below what is not there is nothing.
         let found = match over {
-            Some(false) => fs::symlink_metadata(dir).ok().map(|meta| meta.is_symlink()),
+            Some(false) => {
+                let meta = fs::symlink_metadata(OsStr::from_bytes(dir));
+                meta.ok().map(|meta| meta.is_symlink())
+            }
             other => other,
         };
         self.links.borrow_mut().insert(dir.to_owned(), found);
@@ -113,11 +132,13 @@ impl Planner<'_> {
             .placed
             .iter()
             .filter(|p| !p.explicit && !matches!(p.what, What::Nothing | What::Link(_)));
-        let places = places.filter_map(|p| Some((p.at.clone(), p.host.clone()?, p.id)));
-        for (at, host, id) in places.chain(self.asked.iter().cloned()) {
-            for other in others(&at, host.as_os_str().as_bytes()) {
+        let places = places.filter_map(|p| Some((&p.at[..], p.host.as_deref()?, p.id)));
+        let asked = self.asked.iter();
+        let asked = asked.map(|(at, host, id)| (*at, host.as_path(), *id));
+        for (at, host, id) in places.chain(asked) {
+            for other in others(at, host.as_os_str().as_bytes()) {
                 let (here, there) = (
-                    self.sheets.decide(&at).effect,
+                    self.sheets.decide(at).effect,
                     self.sheets.decide(&other).effect,
                 );
                 if !here.granted().has(there.granted()) {
@@ -125,7 +146,7 @@ impl Planner<'_> {
                         id,
                         format!(
                             "{} is shown as {} too, where {there} holds",
-                            shown(&at),
+                            shown(at),
                             shown(&other)
                         ),
                     ));

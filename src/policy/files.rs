@@ -1,6 +1,6 @@
 //! The decision about files: which rule of a policy holds at a path, and what it says.
 //!
-//! All patterns are one automaton, walked over the bytes of a path ([`trie`]). Of the rules that match, one that
+//! All patterns are one automaton, walked over the bytes of a path (`trie`). Of the rules that match, one that
 //! matches a true subset of what another matches is the narrower and beats it; what is left and can't be compared is
 //! met: the stricter holds, rights intersect.
 

@@ -6,7 +6,7 @@ use crate::policy::files::Effect;
 use crate::policy::glob;
 use crate::policy::lang::{Sheets, Source, rights_of};
 use crate::policy::{Access, RuleId};
-use crate::supervisor::ask::{Asker, Question};
+use crate::supervisor::ask::{Answer, Asker, Question};
 use crate::trace::advice::rights;
 use crate::trace::tell;
 use std::collections::HashMap;
@@ -109,8 +109,7 @@ fn with_rule(text: &str, path: &str, access: Access) -> Result<String, String> {
             .and_then(rights_of)
             .ok_or("there is a rule for this very path")?,
     };
-    let access = held.and(access).and(Access::LOOK);
-    let mut access = access.and(Access::READ);
+    let mut access = held.and(access).and(Access::LOOK);
     let writes = Access::WRITE.and(Access::CONNECT);
     if !access.both(writes).is_empty() {
         access = access.and(writes);
@@ -127,7 +126,7 @@ fn with_rule(text: &str, path: &str, access: Access) -> Result<String, String> {
 }
 
 impl Asker for Answers {
-    fn may(&self, question: &Question<'_>, prompt: &dyn Fn(&str) -> Option<u8>) -> bool {
+    fn may(&self, question: &Question<'_>, prompt: &dyn Fn(&str) -> Answer) -> bool {
         let ruling = self.sheets.decide(question.path);
         let (Effect::Ask(askable), Some(by)) = (ruling.effect, self.sheets.culprit(&ruling)) else {
             return false;
@@ -148,10 +147,9 @@ impl Asker for Answers {
         if let Some((_, _, allowed)) = book.known.iter().find(same) {
             return *allowed;
         }
-        let first = book.once.take_if(|(task, path)| {
-            *task == question.task && path == question.path && question.access == Access::EXEC
-        });
-        if first.is_some() {
+        // An answer to an exec that has come to nothing is not for the next one.
+        let before = book.once.take_if(|(task, _)| *task == question.task);
+        if before.is_some_and(|(_, path)| question.again && path == question.path) {
             return true;
         }
         let path = term::escape_bytes(question.path);
@@ -162,9 +160,13 @@ impl Asker for Answers {
             question.task,
             self.sheets.tell(by)
         );
-        let Some(key) = prompt(&text) else {
-            self.unasked.fetch_add(1, Ordering::Relaxed);
-            return false;
+        let key = match prompt(&text) {
+            Answer::Key(key) => key,
+            Answer::Withdrawn => return false,
+            Answer::Nobody => {
+                self.unasked.fetch_add(1, Ordering::Relaxed);
+                return false;
+            }
         };
         let allowed = matches!(key, b'o' | b'r' | b'a');
         if key == b'o' {

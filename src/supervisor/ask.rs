@@ -16,12 +16,25 @@ pub struct Question<'q> {
     pub access: Access,
     /// Of which file, as a path of the view.
     pub path: &'q [u8],
+    /// The same exec is judged for the second time.
+    pub again: bool,
+}
+
+/// What comes of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// This key.
+    Key(u8),
+    /// Who wanted to know has ended, or is to end.
+    Withdrawn,
+    /// What is typed doesn't come to sbox, or no longer.
+    Nobody,
 }
 
 /// Who knows the rules, and what was answered before.
 pub trait Asker: Send + Sync {
-    /// Whether it may be done. `prompt` shows a text and waits for a key; `None`: there is nobody to ask.
-    fn may(&self, question: &Question<'_>, prompt: &dyn Fn(&str) -> Option<u8>) -> bool;
+    /// Whether it may be done. `prompt` shows a text and waits for a key.
+    fn may(&self, question: &Question<'_>, prompt: &dyn Fn(&str) -> Answer) -> bool;
 }
 
 /// Asks. Without a terminal in whose foreground sbox is the answer is no, and so it is if the task ends that wants to know, or
@@ -30,7 +43,10 @@ pub(super) fn may(shared: &Shared, task: &Task, question: &Question<'_>) -> bool
     // The tracer marks it, and then waits for its call to be served.
     let before = asked_to_end();
     let wants = || !task.is_dead() && asked_to_end() == before;
-    let prompt = |text: &str| shared.terminal.as_ref()?.ask(text, &wants);
+    let prompt = |text: &str| match &shared.terminal {
+        Some(terminal) => terminal.ask(text, &wants),
+        None => Answer::Nobody,
+    };
     let asker = shared.asker.as_ref();
     asker.is_some_and(|asker| asker.may(question, &prompt))
 }

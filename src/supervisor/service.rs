@@ -405,6 +405,7 @@ fn refused<'s>(
                             call: row.map_or("?", |row| row.name),
                             access: wanted.access,
                             path: &path,
+                            again: matches!(*task.exec(), ExecState::Asked(_)),
                         };
                         ask::may(shared, task, &question)
                     }) =>

@@ -1,6 +1,7 @@
 //! Rules that have the user asked, with the answers typed.
 
 use crate::pty::Pty;
+use crate::screens::Window;
 use crate::support::{self, Named, Test, need_sbox, sbox, scratch};
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -20,6 +21,11 @@ pub(crate) fn tests() -> Vec<Named> {
         several_bytes_at_once_are_no,
         nobody_to_ask_is_no,
         who_ends_waits_for_no_answer,
+        nothing_comes_over_a_question,
+        what_the_terminal_was_told_before_hides_nothing,
+        a_terminal_shows_every_question_plainly,
+        always_grants_what_was_asked_and_no_more,
+        once_is_not_for_the_exec_after_one_that_failed,
     ]
 }
 
@@ -291,5 +297,149 @@ fn who_ends_waits_for_no_answer() -> Test {
         assert_eq!(pty.end().signal(), Some(signal as i32), "{}", pty.text());
         assert_eq!(count(&pty, "text a"), 0, "{}", pty.text());
     }
+    Ok(())
+}
+
+/// What was read of the guests' output comes before the question, the rest after the answer.
+fn nothing_comes_over_a_question() -> Test {
+    need_sbox()?;
+    for _ in 0..3 {
+        let dir = case();
+        let mut pty = start(
+            dir.path(),
+            "for i in 1 2 3; do yes FLOOD & all=\"$all $!\"; done; sleep 0.3; cat k/a; kill $all; wait; echo; echo all=over",
+        );
+        asked(&mut pty, "openat wants to read ");
+        let text = pty.text();
+        let (_, behind) = text.rsplit_once("any other key: no").expect("the question");
+        assert_eq!(behind.trim(), "", "{} bytes came over it", behind.len());
+        pty.send("o");
+        pty.see("text a");
+        pty.see("all=over");
+        assert!(pty.end().success());
+    }
+    Ok(())
+}
+
+/// Sequences end, attributes are as at first, and it stands at the bottom.
+fn what_the_terminal_was_told_before_hides_nothing() -> Test {
+    need_sbox()?;
+    let dir = case();
+    let line = format!(
+        "cd '{}' && XDG_STATE_HOME=$PWD/state TERM=xterm exec '{}' run -q --discard --policy p.toml -- /bin/sh -c 'printf \"before\\033]0;\"; cat k/a'",
+        dir.path().display(),
+        sbox().display()
+    );
+    let mut pty = Pty::start(["/bin/sh", "-c", &line]);
+    asked(&mut pty, "openat wants to read ");
+    let text = pty.text();
+    let (_, rest) = text
+        .split_once("before\u{1b}]0;")
+        .expect("what was written");
+    let (afresh, _) = rest.split_once("sbox: openat").expect("the question");
+    assert!(afresh.starts_with("\u{18}\u{1b}\\"), "{afresh:?}");
+    for sequence in ["\u{1b}[m", "\u{1b}[r", "\u{1b}[?25h", "\u{1b}]110\u{1b}\\"] {
+        assert!(afresh.contains(sequence), "{sequence:?} in {afresh:?}");
+    }
+    assert!(afresh.ends_with("\u{1b}[999;1H\r\n"), "{afresh:?}");
+    pty.send("n");
+    assert!(!pty.end().success());
+    Ok(())
+}
+
+/// tmux(1) is the terminal.
+fn a_terminal_shows_every_question_plainly() -> Test {
+    need_sbox()?;
+    for way in [
+        "\\033[8m",
+        "\\033[30;40m",
+        "\\033]0;a title",
+        "\\033Pq",
+        "\\033(0",
+        "\\033[1;2r\\033[H",
+        "\\033[?6h\\033[5;6r",
+        "\\033[?7l\\033[1;75H",
+        "\\033[4h",
+        "\\033[3",
+    ] {
+        let dir = case();
+        let script = dir.path().join("w.sh");
+        let text = format!("printf \"may I read README? \\r\\n{way}\"; cat k/a");
+        fs::write(&script, text).expect("write");
+        let line = format!(
+            "cd '{0}' && XDG_STATE_HOME={0}/state exec '{1}' run -q --discard --policy p.toml -- /bin/sh w.sh",
+            dir.path().display(),
+            sbox().display()
+        );
+        let window = Window::open(dir, &["/bin/sh".into(), "-c".into(), line])?;
+        window.see("any other key: no");
+        let screen = window.tmux(&["capture-pane", "-p", "-e"]);
+        let lines: Vec<&str> = screen.trim_end().lines().collect();
+        let begin = lines
+            .iter()
+            .rposition(|l| l.starts_with("sbox: openat wants to read "));
+        let question = &lines[begin.unwrap_or_else(|| panic!("{way}:\n{screen}"))..];
+        assert!(
+            question
+                .last()
+                .is_some_and(|l| l.ends_with("any other key: no")),
+            "{way}:\n{screen}"
+        );
+        // Not a single attribute.
+        assert!(!question.concat().contains('\u{1b}'), "{way}:\n{screen:?}");
+    }
+    Ok(())
+}
+
+/// Who may write for ever may not read for that.
+fn always_grants_what_was_asked_and_no_more() -> Test {
+    need_sbox()?;
+    let dir = case();
+    let mut pty = start(dir.path(), "echo x >> k/a; cat k/a; echo end=$?");
+    asked(&mut pty, "to write");
+    pty.send("a");
+    asked(&mut pty, "to read ");
+    pty.send("n");
+    pty.see("end=1");
+    assert!(pty.end().success());
+    let now = fs::read_to_string(dir.path().join("p.toml")).expect("policy");
+    assert!(now.ends_with("/k/a\" = \"w\"\n"), "{now}");
+    // The same rule again: writing is no question any more, and reading is refused.
+    let mut again = start(
+        dir.path(),
+        "echo x >> k/a; echo wrote=$?; cat k/a; echo read=$?",
+    );
+    again.see("wrote=0");
+    again.see("read=1");
+    assert!(again.end().success());
+    assert_eq!(count(&again, "wants to"), 0, "{}", again.text());
+    Ok(())
+}
+
+fn once_is_not_for_the_exec_after_one_that_failed() -> Test {
+    need_sbox()?;
+    let dir = case();
+    fs::write(dir.path().join("k/none"), "\u{1}\u{2}\u{3}\u{4}").expect("write");
+    let none = dir.path().join("k/none");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(none, mode).expect("chmod");
+    // The same process, two times.
+    let python = support::need(&["/usr/bin/python3"])?;
+    let script = format!(
+        "exec {python} -c \"
+import os
+for _ in range(2):
+    try: os.execv(\\\"k/none\\\", [\\\"none\\\"])
+    except OSError as e: print(e.strerror, flush=True)
+\""
+    );
+    let mut pty = start(dir.path(), &script);
+    asked(&mut pty, "execve wants to execute ");
+    pty.send("o");
+    pty.see("Exec format error");
+    asked(&mut pty, "execve wants to execute ");
+    pty.send("n");
+    pty.see("Permission denied");
+    assert!(pty.end().success());
     Ok(())
 }

@@ -89,12 +89,12 @@ pub(crate) fn tests() -> Vec<Named> {
 }
 
 /// A server of tmux(1) of our own, with one window.
-struct Window {
+pub(crate) struct Window {
     dir: tempfile::TempDir,
 }
 
 impl Window {
-    fn open(dir: tempfile::TempDir, command: &[String]) -> Result<Self, Skip> {
+    pub(crate) fn open(dir: tempfile::TempDir, command: &[String]) -> Result<Self, Skip> {
         let tmux = need(&["/usr/bin/tmux", "/usr/local/bin/tmux"])?;
         let window = Self { dir };
         let mut all = Command::new(tmux);
@@ -105,7 +105,7 @@ impl Window {
         Ok(window)
     }
 
-    fn tmux(&self, args: &[&str]) -> String {
+    pub(crate) fn tmux(&self, args: &[&str]) -> String {
         let mut command = Command::new("tmux");
         command.args(["-L", "t"]).args(args);
         self.run(command)
@@ -126,7 +126,7 @@ impl Window {
     }
 
     /// Waits for a text; a prompt that ends a line is meant without its space.
-    fn see(&self, text: &str) {
+    pub(crate) fn see(&self, text: &str) {
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut screen = self.screen();
         while !screen.contains(text) {

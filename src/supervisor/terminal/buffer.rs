@@ -121,6 +121,20 @@ impl Buffer {
         self.ready = self.end;
     }
 
+    /// Puts a text behind what is there, as far as there is room: all of it, if nothing is.
+    pub(super) fn put(&mut self, text: &[u8]) {
+        if self.start == self.end {
+            self.clear();
+        }
+        let room = self.bytes.get_mut(self.end..).unwrap_or_default();
+        let n = text.len().min(room.len());
+        if let (Some(to), Some(from)) = (room.get_mut(..n), text.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        self.end += n;
+        self.ready = self.end;
+    }
+
     /// Writes as much as is taken.
     pub(super) fn drain(&mut self, to: BorrowedFd<'_>) -> sys::Result<()> {
         while let Some(rest) = self.bytes.get(self.start..self.ready)

@@ -28,11 +28,13 @@
 //!
 //! When the first guest stops, so does sbox, with the modes put back; when sbox is continued, so is the guest.
 
+mod afresh;
 mod attendant;
 mod buffer;
 pub(super) mod modes;
 mod relay;
 
+use super::ask::Answer;
 use crate::sys::process::{self as sp, Forked};
 use crate::sys::{self, Errno};
 use attendant::Attendant;
@@ -213,7 +215,10 @@ struct Desk {
 
 /// A question that stands.
 struct Asked {
-    since: Instant,
+    /// What is to be shown, until it is on its way.
+    text: Option<String>,
+    /// When all of it was written to the caller's terminal.
+    shown: Option<Instant>,
     answer: SyncSender<u8>,
 }
 
@@ -232,12 +237,27 @@ impl Desk {
         self.question().is_some()
     }
 
-    /// Takes a key for the answer. False: there is no question, or it was typed before.
+    /// What is to be shown, once.
+    fn to_show(&self) -> Option<String> {
+        self.question().as_mut()?.text.take()
+    }
+
+    /// All of it is written.
+    fn is_shown(&self) {
+        if let Some(asked) = self
+            .question()
+            .as_mut()
+            .filter(|asked| asked.text.is_none())
+        {
+            asked.shown.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Takes a key for the answer. False: there is no question, or it was typed before that could be read.
     fn takes_keys(&self) -> bool {
         let question = self.question();
-        question
-            .as_ref()
-            .is_some_and(|asked| asked.since.elapsed() >= TYPED_AHEAD)
+        let shown = question.as_ref().and_then(|asked| asked.shown);
+        shown.is_some_and(|shown| shown.elapsed() >= TYPED_AHEAD)
     }
 
     fn answer(&self, key: u8) {
@@ -260,27 +280,31 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// Shows a text and waits for a key, as long as somebody `wants` to know. `None`: what is typed doesn't come to sbox, or no
-    /// longer.
-    pub(super) fn ask(&self, text: &str, wants: &dyn Fn() -> bool) -> Option<u8> {
+    /// Shows a text and waits for a key, as long as somebody `wants` to know.
+    pub(super) fn ask(&self, text: &str, wants: &dyn Fn() -> bool) -> Answer {
         let _one = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.desk.given.load(Ordering::Acquire) {
-            return None;
+            return Answer::Nobody;
         }
         let (answer, answered) = sync_channel(1);
-        let since = Instant::now();
-        *self.desk.question() = Some(Asked { since, answer });
-        // The relay leaves out the guests' output from now on.
+        *self.desk.question() = Some(Asked {
+            text: Some(format!("sbox: {text}\n")),
+            shown: None,
+            answer,
+        });
+        // The relay reads no more of the guests' output, and shows the question behind what it has read.
         let _ = nix::unistd::write(&self.teller, &[relay::LOOK_AGAIN]);
-        crate::trace::tell(text);
         loop {
             match answered.recv_timeout(LOOK) {
-                Ok(key) => return Some(key),
-                Err(RecvTimeoutError::Timeout)
-                    if wants() && self.desk.given.load(Ordering::Acquire) => {}
+                Ok(key) => return Answer::Key(key),
+                Err(_) if !wants() => {
+                    self.desk.question().take();
+                    return Answer::Withdrawn;
+                }
+                Err(RecvTimeoutError::Timeout) if self.desk.given.load(Ordering::Acquire) => {}
                 Err(_) => {
                     self.desk.question().take();
-                    return None;
+                    return Answer::Nobody;
                 }
             }
         }

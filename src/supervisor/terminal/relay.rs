@@ -6,7 +6,7 @@
 
 use super::attendant::{Attendant, Order};
 use super::buffer::{Buffer, Came, Lines};
-use super::{Desk, STOPPING, TOLD, in_foreground, modes};
+use super::{Desk, STOPPING, TOLD, afresh, in_foreground, modes};
 use crate::supervisor::last;
 use crate::sys::process as sp;
 use crate::sys::{self, Errno};
@@ -88,6 +88,8 @@ pub(super) struct Relay {
     lines: Lines,
     output: Buffer,
     input: Buffer,
+    /// What makes the caller's terminal show text as it is.
+    afresh: Vec<u8>,
     /// The first guest is stopped, nobody could act upon it, and it is to be tried again.
     again: Option<(Instant, Signal)>,
 }
@@ -125,6 +127,7 @@ impl Relay {
             lines: Lines::Kept,
             output: Buffer::new(OUTPUT_BYTES),
             input: Buffer::new(INPUT_BYTES),
+            afresh: afresh::afresh(),
             again: None,
         };
         relay.lines = Lines::by(relay.guests_output_flags());
@@ -159,6 +162,7 @@ impl Relay {
             if happened.news {
                 ending |= self.hear();
             }
+            self.pose();
             if let Some((_, signal)) = self.again.take_if(|(when, _)| *when <= Instant::now()) {
                 self.first_stopped(signal);
             }
@@ -270,8 +274,32 @@ impl Relay {
         }
     }
 
-    /// Gives the caller's terminal what it takes of the output.
-    fn show(&mut self) {
+    /// Shows a question, behind all that was read of the guests' output: nothing of theirs comes over it. Whatever that has done to the
+    /// terminal is undone first.
+    fn pose(&mut self) {
+        if !self.desk.is_asked() {
+            return;
+        }
+        self.output.complete();
+        let mut is_shown = self.show();
+        if is_shown
+            && !self.output.is_ready()
+            && let Some(text) = self.desk.to_show()
+        {
+            let text = text.replace('\n', "\r\n");
+            self.output.put(&[&self.afresh, text.as_bytes()].concat());
+            is_shown = self.show();
+        }
+        if !is_shown {
+            // Whom nobody can ask gets no yes.
+            self.desk.answer(NO_KEY);
+        } else if !self.output.is_ready() {
+            self.desk.is_shown();
+        }
+    }
+
+    /// Gives the caller's terminal what it takes of the output. False: it takes none.
+    fn show(&mut self) -> bool {
         let failed = match &self.caller {
             Some(caller) => self.output.drain(caller.as_fd()).is_err(),
             None => true,
@@ -280,6 +308,7 @@ impl Relay {
         if failed {
             self.output.clear();
         }
+        !failed
     }
 
     /// Waits a little until what was written is shown, before the modes change.

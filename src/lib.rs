@@ -27,6 +27,7 @@
 //! | [`doctor`] | what this host lets sbox do, found by trying |
 //! | [`sys`] | the only `unsafe`: one safe wrapper per kernel call |
 //! | [`cli`] | one file per verb |
+//! | [`plain`] | text that a terminal doesn't obey |
 //! | [`similar`] | "did you mean …?" |
 //!
 //! `docs/ARCHITECTURE.md` tells the rest; `docs/ADD-A-SYSCALL.md` walks one call through all of it.
@@ -35,6 +36,7 @@ pub mod cli;
 pub mod doctor;
 pub mod layers;
 pub mod mechanism;
+pub mod plain;
 pub mod policy;
 pub mod similar;
 pub mod supervisor;

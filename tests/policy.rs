@@ -298,6 +298,13 @@ fn what_nobody_enforces_is_refused() -> Test {
         ("[syscalls]\n\"mmap(fd == -1)\" = \"deny\"", "itself"),
         ("[syscalls]\n\"ptrace\" = \"allow\"", "always refuses"),
         ("[syscalls]\n\"execve\" = \"deny\"", "itself"),
+        ("[syscalls]\n\"execveat\" = \"deny\"", "itself"),
+        ("[syscalls]\n\"close_range\" = \"deny ENOSYS\"", "itself"),
+        (
+            "[syscalls]\n\"close_range(flags == 4)\" = \"kill\"",
+            "itself",
+        ),
+        ("[syscalls]\n\"read\" = \"deny\"", "itself"),
         ("[net]\n\"connect tcp a:1\" = \"allow\"", "hosts and ports"),
         ("[limits]\nwall = \"5s\"", "limits"),
         ("[exec]\n\"/bin/sh\" = { policy = \"x\" }", "'policy'"),

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         runs_are_merged_and_comments_kept,
         what_is_forbidden_is_not_proposed,
         a_recording_changes_nothing,
+        names_that_a_terminal_would_obey_are_shown,
     ])
 }
 
@@ -418,5 +419,66 @@ fn a_recording_changes_nothing() -> Test {
         "{}",
         output.all()
     );
+    Ok(())
+}
+
+/// In a proposal, which is to be read, and in the rule that would allow what was refused: both are TOML, and say the very name.
+fn names_that_a_terminal_would_obey_are_shown() -> Test {
+    use std::os::unix::ffi::OsStrExt;
+    need_sbox()?;
+    const NAME: &str = "x\u{9b}2J\u{202e}\u{1b}c\"y";
+    let case = Case::new();
+    let odd = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+    fs::write(case.project().join(NAME), "text\n").expect("write");
+    fs::write(case.project().join(odd), "text\n").expect("write");
+    let script = "cat x* && cat [!a-zA-Z]*";
+    let recorded = case.record("../p.toml", &[], script);
+    assert_eq!(recorded.code(), Some(0), "{}", recorded.all());
+    assert!(
+        recorded.stderr_text().contains("1 names are no text"),
+        "{}",
+        recorded.all()
+    );
+    let proposal = fs::read_to_string(case.dir.path().join("p.toml")).expect("proposal");
+    let obeyed = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+    assert!(!proposal.chars().any(obeyed), "{proposal:?}");
+    let again = case.sbox(&[
+        "run",
+        "-q",
+        "--policy",
+        "../p.toml",
+        "--",
+        "/bin/sh",
+        "-c",
+        "cat x*",
+    ]);
+    assert_eq!(again.stdout_text(), "text\n", "{}", again.all());
+    let denies = "sbox = 1\nextends = \"std/cli\"\n[files]\n\"${cwd}/x*\" = \"deny\"\n";
+    fs::write(case.dir.path().join("d.toml"), denies).expect("write");
+    let args = [
+        "run",
+        "-qv",
+        "--policy",
+        "../d.toml",
+        "--",
+        "/bin/sh",
+        "-c",
+        "cat x*",
+    ];
+    let denied = case.sbox(&args).stderr_text();
+    let (_, advice) = denied.split_once("would allow it: ").expect("advice");
+    let (section, rule) = advice.split_once(' ').expect("a section and a rule");
+    let allows = format!(
+        "sbox = 1\n{section}\n{}\n",
+        rule.lines().next().expect("a line")
+    );
+    fs::write(case.dir.path().join("a.toml"), allows).expect("write");
+    let check = case.sbox(&[
+        "policy",
+        "explain",
+        "../a.toml",
+        &format!("read {}", case.project().join(NAME).display()),
+    ]);
+    assert!(check.stdout_text().contains("allow"), "{}", check.all());
     Ok(())
 }

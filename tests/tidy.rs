@@ -30,9 +30,10 @@ use std::{env, fs};
 
 /// Who may know whom: a top module of `src` and what it may name of the others. `m` is all of a module, `m::n` one
 /// item or submodule of it. Every module may know itself.
-const MAY_KNOW: [(&str, &[&str]); 12] = [
+const MAY_KNOW: [(&str, &[&str]); 13] = [
     ("sys", &[]),
     ("mechanism", &["sys"]),
+    ("plain", &[]),
     ("similar", &[]),
     ("policy", &["sys::Errno", "similar"]),
     ("vfs", &["sys", "policy::RuleId", "policy::names"]),
@@ -61,7 +62,7 @@ const MAY_KNOW: [(&str, &[&str]); 12] = [
             "vfs::Vfs",
         ],
     ),
-    ("trace", &["policy", "syscall::table", "task"]),
+    ("trace", &["plain", "policy", "syscall::table", "task"]),
     (
         "supervisor",
         &[
@@ -82,6 +83,7 @@ const MAY_KNOW: [(&str, &[&str]); 12] = [
         &[
             "doctor",
             "layers",
+            "plain",
             "policy",
             "similar",
             "supervisor",

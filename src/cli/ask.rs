@@ -1,6 +1,6 @@
 //! The action `ask`: what the user is shown, and what becomes of the answers.
 
-use super::policy::PolicyFile;
+use super::policy::{PolicyFile, shown};
 use super::term;
 use crate::policy::files::Effect;
 use crate::policy::glob;
@@ -120,7 +120,7 @@ fn with_rule(text: &str, path: &str, access: Access) -> Result<String, String> {
             *old = Value::from(rights(access));
             *old.decor_mut() = decor;
         }
-        None => drop(files.insert(&key, value(rights(access)))),
+        None => drop(files.insert_formatted(&shown(&key), value(rights(access)))),
     }
     Ok(document.to_string())
 }

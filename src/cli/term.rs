@@ -1,6 +1,7 @@
 //! What sbox writes, and where: results to standard output, all else to standard error, nothing that a terminal
 //! would obey.
 
+use crate::plain::obeyed;
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -116,8 +117,7 @@ impl Colour {
     }
 }
 
-/// Makes visible what a terminal would obey, or what could make text look like other text: controls (C0, DEL, C1),
-/// line separators, and marks that change the direction of writing.
+/// Makes visible what [`obeyed`] is about.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(obeyed) {
         return Cow::Borrowed(text);
@@ -150,12 +150,6 @@ pub fn escape_bytes(bytes: &[u8]) -> String {
         }
     }
     out
-}
-
-/// Characters that do more than stand there.
-fn obeyed(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The smallest rule that would allow what was refused.
 
 use super::Incident;
+use crate::plain;
 use crate::policy::Access;
 use crate::policy::files::{Effect, letters};
 use crate::policy::glob;
@@ -20,7 +21,7 @@ pub(super) fn smallest(sheets: Option<&Sheets>, incident: &Incident<'_>) -> Opti
     // The rules of the policy come first; where they allow it, it is a ceiling that doesn't.
     for (number, sheet) in sheets.all.iter().enumerate() {
         let whose = if number == 0 { "" } else { "in its ceiling: " };
-        let key = format!("{:?}", glob::escape(&path));
+        let key = plain::toml(&glob::escape(&path));
         let files = sheet.files.decide(path.as_bytes());
         let forbidden = |rules: &crate::policy::files::Files| {
             let all = rules.candidates(path.as_bytes());

@@ -3,6 +3,7 @@
 //! It may lie where a guest can write, and be replaced while that one runs. So its directory is held from the time when no guest
 //! did, and in it nothing is followed and nothing of somebody else's is written to.
 
+use crate::plain::{self, obeyed};
 use crate::sys::{self, Errno};
 use std::ffi::CString;
 use std::fs::File;
@@ -11,6 +12,17 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use toml_edit::Key;
+
+/// A key for a policy's file, that shows what a terminal would obey.
+pub(in crate::cli) fn shown(key: &str) -> Key {
+    let plain = || Key::new(key);
+    if !key.chars().any(obeyed) {
+        return plain();
+    }
+    let written = Key::parse(&plain::toml(key)).ok();
+    written.and_then(|mut all| all.pop()).unwrap_or_else(plain)
+}
 
 /// Where it is, or will be.
 #[derive(Debug)]

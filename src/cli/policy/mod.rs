@@ -8,7 +8,7 @@ pub mod import;
 mod look;
 pub mod world;
 
-pub(super) use file::PolicyFile;
+pub(super) use file::{PolicyFile, shown};
 
 use super::exit::Exit;
 use super::term::{self, Kind};

@@ -142,15 +142,22 @@ pub(super) fn propose(
         out.notes
             .push("the program has used too many files: the proposal is not complete".into());
     }
-    let mut left_out = Vec::new();
+    let (mut left_out, mut no_text) = (Vec::new(), 0);
     let kept = seen.iter().filter(|(path, _)| {
         let secret = forbidden(path);
         if secret && host(path) != Host::Nothing {
             left_out.push(path.escape_ascii().to_string());
         }
-        !secret && std::str::from_utf8(path).is_ok() && !places.is_own(path)
+        let is_text = std::str::from_utf8(path).is_ok();
+        no_text += usize::from(!is_text);
+        !secret && is_text && !places.is_own(path)
     });
     let kept: Vec<(&Vec<u8>, &Seen)> = kept.collect();
+    if no_text > 0 {
+        out.notes.push(format!(
+            "{no_text} names are no text (UTF-8), and in no policy: a wildcard can match them"
+        ));
+    }
     for dir in PRIVATE {
         let used = kept
             .iter()

@@ -4,6 +4,7 @@
 //! comments, stays as it is.
 
 use super::propose::{Entry, Places, Proposal};
+use crate::cli::policy::shown;
 use crate::policy::Access;
 use crate::policy::glob::{self, Pattern, Reach};
 use crate::policy::lang::rights_of;
@@ -128,7 +129,7 @@ pub(super) fn written(
         if !mounts.contains_key(&at) {
             let mut what = InlineTable::new();
             what.insert(kind, value.into());
-            mounts.insert(&at, Item::Value(Value::InlineTable(what)));
+            mounts.insert_formatted(&shown(&at), Item::Value(Value::InlineTable(what)));
         }
     };
     for entry in proposal.rules.iter().filter(|entry| entry.written) {
@@ -164,7 +165,7 @@ pub(super) fn written(
             match files.get_mut(&key) {
                 // The comment above it stays.
                 Some(item) => *item = Item::Value(value),
-                None => drop(files.insert(&key, Item::Value(value))),
+                None => drop(files.insert_formatted(&shown(&key), Item::Value(value))),
             }
         }
         kept.push(key);

@@ -28,10 +28,10 @@
 //!
 //! When the first guest stops, so does sbox, with the modes put back; when sbox is continued, so is the guest.
 
-mod afresh;
 mod attendant;
 mod buffer;
 pub(super) mod modes;
+mod question;
 mod relay;
 
 use super::ask::Answer;
@@ -47,12 +47,13 @@ use nix::unistd::{
     Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpgrp, getpid, pipe2, setpgid, tcgetpgrp,
     tcsetpgrp,
 };
+use question::{Asked, Desk};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What the caller's terminal, or its shell, tells sbox; the relay reads them from a descriptor.
 const TOLD: [Signal; 5] = [
@@ -205,68 +206,8 @@ impl Terminals {
     }
 }
 
-/// Where the relay and whoever asks the user meet.
-#[derive(Default)]
-struct Desk {
-    /// What is typed comes to the relay.
-    given: AtomicBool,
-    question: Mutex<Option<Asked>>,
-}
-
-/// A question that stands.
-struct Asked {
-    /// What is to be shown, until it is on its way.
-    text: Option<String>,
-    /// When all of it was written to the caller's terminal.
-    shown: Option<Instant>,
-    answer: SyncSender<u8>,
-}
-
-/// What is typed sooner was not meant as an answer: it is the guests'.
-const TYPED_AHEAD: Duration = Duration::from_millis(200);
 /// Between two looks whether there is still somebody to answer.
 const LOOK: Duration = Duration::from_millis(100);
-
-impl Desk {
-    fn question(&self) -> MutexGuard<'_, Option<Asked>> {
-        self.question.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A question stands, so that guests write nothing over it.
-    fn is_asked(&self) -> bool {
-        self.question().is_some()
-    }
-
-    /// What is to be shown, once.
-    fn to_show(&self) -> Option<String> {
-        self.question().as_mut()?.text.take()
-    }
-
-    /// All of it is written.
-    fn is_shown(&self) {
-        if let Some(asked) = self
-            .question()
-            .as_mut()
-            .filter(|asked| asked.text.is_none())
-        {
-            asked.shown.get_or_insert_with(Instant::now);
-        }
-    }
-
-    /// Takes a key for the answer. False: there is no question, or it was typed before that could be read.
-    fn takes_keys(&self) -> bool {
-        let question = self.question();
-        let shown = question.as_ref().and_then(|asked| asked.shown);
-        shown.is_some_and(|shown| shown.elapsed() >= TYPED_AHEAD)
-    }
-
-    fn answer(&self, key: u8) {
-        if let Some(asked) = self.question().take() {
-            // Nobody waits any more.
-            let _ = asked.answer.try_send(key);
-        }
-    }
-}
 
 /// The running relay, as the rest of the supervisor knows it.
 pub(super) struct Terminal {

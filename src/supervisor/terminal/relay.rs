@@ -6,7 +6,8 @@
 
 use super::attendant::{Attendant, Order};
 use super::buffer::{Buffer, Came, Lines};
-use super::{Desk, STOPPING, TOLD, afresh, in_foreground, modes};
+use super::question::{self, Desk, NO_KEY};
+use super::{STOPPING, TOLD, in_foreground, modes};
 use crate::supervisor::last;
 use crate::sys::process as sp;
 use crate::sys::{self, Errno};
@@ -26,8 +27,6 @@ pub(super) const THE_END: u8 = 0;
 /// Nor is this a signal: the first guest has ended, and others go on.
 pub(super) const FIRST_ENDED: u8 = 255;
 
-/// An answer that is no key of a question's.
-const NO_KEY: u8 = 0;
 /// Among the news: a question stands.
 pub(super) const LOOK_AGAIN: u8 = 254;
 
@@ -63,7 +62,7 @@ pub(super) struct Ends {
 }
 
 pub(super) struct Relay {
-    desk: Arc<Desk>,
+    pub(super) desk: Arc<Desk>,
     /// `None` when it has hung up.
     caller: Option<OwnedFd>,
     /// Reading and writing the caller's terminal never waits.
@@ -86,10 +85,10 @@ pub(super) struct Relay {
     /// How the caller's terminal treats output, if it is given.
     output_modes: OutputFlags,
     lines: Lines,
-    output: Buffer,
+    pub(super) output: Buffer,
     input: Buffer,
     /// What makes the caller's terminal show text as it is.
-    afresh: Vec<u8>,
+    pub(super) afresh: Vec<u8>,
     /// The first guest is stopped, nobody could act upon it, and it is to be tried again.
     again: Option<(Instant, Signal)>,
 }
@@ -127,7 +126,7 @@ impl Relay {
             lines: Lines::Kept,
             output: Buffer::new(OUTPUT_BYTES),
             input: Buffer::new(INPUT_BYTES),
-            afresh: afresh::afresh(),
+            afresh: question::afresh(),
             again: None,
         };
         relay.lines = Lines::by(relay.guests_output_flags());
@@ -274,32 +273,8 @@ impl Relay {
         }
     }
 
-    /// Shows a question, behind all that was read of the guests' output: nothing of theirs comes over it. Whatever that has done to the
-    /// terminal is undone first.
-    fn pose(&mut self) {
-        if !self.desk.is_asked() {
-            return;
-        }
-        self.output.complete();
-        let mut is_shown = self.show();
-        if is_shown
-            && !self.output.is_ready()
-            && let Some(text) = self.desk.to_show()
-        {
-            let text = text.replace('\n', "\r\n");
-            self.output.put(&[&self.afresh, text.as_bytes()].concat());
-            is_shown = self.show();
-        }
-        if !is_shown {
-            // Whom nobody can ask gets no yes.
-            self.desk.answer(NO_KEY);
-        } else if !self.output.is_ready() {
-            self.desk.is_shown();
-        }
-    }
-
     /// Gives the caller's terminal what it takes of the output. False: it takes none.
-    fn show(&mut self) -> bool {
+    pub(super) fn show(&mut self) -> bool {
         let failed = match &self.caller {
             Some(caller) => self.output.drain(caller.as_fd()).is_err(),
             None => true,

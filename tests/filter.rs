@@ -400,7 +400,7 @@ fn the_filter_is_short() {
             program.len()
         );
         assert!(
-            program.len() < 470,
+            program.len() < 480,
             "{net:?}: {} instructions",
             program.len()
         );

@@ -100,6 +100,7 @@ fn planned(name: &str, args: &[Arg]) -> String {
         registers: &registers,
         notes: None,
         sight: None,
+        trip: None,
     };
     let handler = table::by_name(name)
         .and_then(|row| row.handler)

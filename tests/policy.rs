@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         explain_tells_who_lost,
         check_finds_what_never_decides,
         diff_has_a_witness,
+        diff_tells_of_ceilings_and_of_the_world,
         fmt_changes_nothing_twice,
         flat_is_a_policy_again,
         the_schema_is_json,
@@ -212,6 +213,65 @@ fn check_finds_what_never_decides() -> Test {
     Ok(())
 }
 
+/// What a ceiling takes away, and what the program finds elsewhere than in `[files]`, are differences too; a rule about programs that can't
+/// be executed anyway is none.
+fn diff_tells_of_ceilings_and_of_the_world() -> Test {
+    let dir = scratch();
+    let write = |name: &str, text: &str| {
+        fs::write(dir.path().join(name), format!("sbox = 1\n{text}")).expect("write");
+    };
+    const RULES: &str = "[files]\n\"/a/**\" = \"rw\"\n\"/b/**\" = \"rx\"\n";
+    write("p.toml", RULES);
+    write(
+        "ceiling.toml",
+        "[files]\n\"/a/**\" = \"r\"\n\"/b/**\" = \"rx\"\n",
+    );
+    for (name, text, want) in [
+        (
+            "within.toml",
+            format!("within = \"ceiling.toml\"\n{RULES}"),
+            "newly denied: /a",
+        ),
+        (
+            "mount.toml",
+            format!("{RULES}[view.mounts]\n\"/a\" = {{ tmpfs = \"1M\" }}\n"),
+            "new mount: /a",
+        ),
+        (
+            "view.toml",
+            format!("{RULES}[view]\npids = \"host\"\n"),
+            "other view",
+        ),
+        (
+            "env.toml",
+            format!("{RULES}[env]\nkeep = [\"A\"]\n"),
+            "other environment",
+        ),
+        (
+            "kill.toml",
+            format!("{RULES}[exec]\n\"/b/x\" = \"kill\"\n"),
+            "newly denied: /b/x",
+        ),
+        (
+            "nothing.toml",
+            format!("{RULES}[exec]\n\"/a/x\" = \"deny\"\n"),
+            "",
+        ),
+    ] {
+        write(name, &text);
+        let output = sbox_in(dir.path(), &["policy", "diff", "p.toml", name]);
+        let told = output.stdout_text();
+        assert!(told.contains(want), "{name}: {}", output.all());
+        assert_eq!(
+            output.code(),
+            Some(i32::from(!want.is_empty())),
+            "{name}: {told}"
+        );
+        assert!(!want.is_empty() || told.is_empty(), "{name}: {told}");
+    }
+    Ok(())
+}
+
 fn diff_has_a_witness() -> Test {
     let dir = policy("[files]\n\"/w/**\" = \"r\"\n\"/k/**\" = \"r\"\n");
     let other = "sbox = 1\n[files]\n\"/w/**\" = \"r\"\n\"/w/b/**\" = \"rw\"\n[syscalls]\n\"socket\" = \"deny\"\n";
@@ -291,9 +351,10 @@ fn the_schema_is_json() -> Test {
 
 fn what_nobody_enforces_is_refused() -> Test {
     let dir = policy("");
+    fs::write(dir.path().join("x.toml"), "sbox = 1\n").expect("write");
     for (text, why) in [
         ("[files]\n\"/dev/*\" = \"r\"", "no rights of its own"),
-        ("[files]\n\"/usr/**\" = \"kill\"", "'kill'"),
+        ("[net]\ninet = \"kill\"", "'kill'"),
         ("[files]\n\"/usr/**\" = \"list\"", "'list'"),
         ("[syscalls]\n\"mmap(fd == -1)\" = \"deny\"", "itself"),
         ("[syscalls]\n\"ptrace\" = \"allow\"", "always refuses"),
@@ -307,7 +368,7 @@ fn what_nobody_enforces_is_refused() -> Test {
         ("[syscalls]\n\"read\" = \"deny\"", "itself"),
         ("[net]\n\"connect tcp a:1\" = \"allow\"", "hosts and ports"),
         ("[limits]\nwall = \"5s\"", "limits"),
-        ("[exec]\n\"/bin/sh\" = { policy = \"x\" }", "'policy'"),
+        ("[exec]\n\"/bin/sh\" = { policy = \"x.toml\" }", "'policy'"),
         (
             "[files]\n\"/proc/**\" = \"r\"\n\"/proc\" = \"hide\"",
             "is a directory",

@@ -118,6 +118,7 @@ fn model(refused: &[Refused], row: &Row, args: &[u64; 6]) -> (&'static str, i32)
     match own.map(|own| own.refusal(args)) {
         Some(Some((Verdict::Kill, _))) => ("KILL_PROCESS", -1),
         Some(Some((Verdict::Deny(errno), _))) => ("ERRNO", errno as i32),
+        Some(Some((other, _))) => panic!("no policy here says {other:?}"),
         Some(None) => ("ALLOW", 0),
         None => match row.mechanism {
             Mechanism::Refuse(errno) => ("ERRNO", errno as i32),

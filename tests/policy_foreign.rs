@@ -256,6 +256,7 @@ fn a_profile_never_gets_wider() -> Test {
                     None => ("ALLOW", 0),
                     Some((Verdict::Kill, _)) => ("KILL_PROCESS", -1),
                     Some((Verdict::Deny(errno), _)) => ("ERRNO", errno as i32),
+                    Some((other, _)) => panic!("no profile says {other:?}"),
                 };
                 let context = || {
                     format!(

@@ -111,6 +111,7 @@ fn shown(vfs: &Vfs, path: &str, follow: Follow, scope: u64) -> String {
         tid: 1,
         tasks: &tasks,
         sight: None,
+        trip: None,
     };
     let text = CString::new(path).unwrap();
     let work = vfs.directory(who, vfs.root(), c"w").unwrap();
@@ -247,6 +248,7 @@ fn a_rename_is_seen() {
         tid: 1,
         tasks: &tasks,
         sight: None,
+        trip: None,
     };
     let place = vfs.locate(who, vfs.root(), c"/w/dir", &arena).unwrap();
     let Place::Name { dir, name, .. } = &place else {

@@ -182,8 +182,9 @@ fn rules_say_what_they_promise() {
         ("fcntl", [0, 1030, 0], "native", "native"),
         ("fcntl", [0, 8, 1], "renumber", "renumber"), // F_SETOWN
         ("fcntl", [0, HIGH | 8, 1], "renumber", "renumber"),
-        ("fcntl", [0, 5, 0], "retell", "retell"), // F_GETLK
-        ("fcntl", [0, 15, 0], "refuse EINVAL", "refuse EINVAL"), // F_SETOWN_EX
+        ("fcntl", [0, 5, 0], "retell", "retell"),  // F_GETLK
+        ("fcntl", [0, 15, 0], "notify", "notify"), // F_SETOWN_EX
+        ("ioctl", [0, 0x8901, 0], "notify", "notify"), // FIOSETOWN
         ("fcntl", [0, 1026, 0], "refuse EINVAL", "refuse EINVAL"), // F_NOTIFY
         ("prctl", [15, 0, 0], "native", "native"),
         ("prctl", [4, 0, 0], "fake 0", "fake 0"), // PR_SET_DUMPABLE

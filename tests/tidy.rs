@@ -35,9 +35,26 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
     ("mechanism", &["sys"]),
     ("plain", &[]),
     ("similar", &[]),
-    ("policy", &["sys::Errno", "similar"]),
-    ("vfs", &["sys", "policy::RuleId", "policy::names"]),
-    ("task", &["sys", "vfs::Dir", "vfs::Image", "vfs::Tasks"]),
+    ("policy", &["plain", "sys::Errno", "similar"]),
+    (
+        "vfs",
+        &[
+            "sys",
+            "policy::RuleId",
+            "policy::arguments",
+            "policy::names",
+        ],
+    ),
+    (
+        "task",
+        &[
+            "sys",
+            "policy::arguments",
+            "vfs::Dir",
+            "vfs::Image",
+            "vfs::Tasks",
+        ],
+    ),
     (
         "syscall",
         &[
@@ -46,6 +63,7 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
             "policy::Access",
             "policy::Ask",
             "policy::RuleId",
+            "policy::arguments",
             "vfs::Caller",
             "vfs::Dir",
             "vfs::Follow",
@@ -58,6 +76,7 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
             "vfs::Place",
             "vfs::Scope",
             "vfs::Sight",
+            "vfs::Trip",
             "vfs::Tasks",
             "vfs::Vfs",
         ],

@@ -4,9 +4,10 @@ use super::policy::{PolicyFile, shown};
 use super::term;
 use crate::policy::files::Effect;
 use crate::policy::glob;
-use crate::policy::lang::{Sheets, Source, rights_of};
+use crate::policy::lang::{Does, Sheets, Source, rights_of};
 use crate::policy::{Access, RuleId};
-use crate::supervisor::ask::{Answer, Asker, Question};
+use crate::supervisor::ask::{About, Answer, Asker, Question};
+use crate::sys;
 use crate::trace::advice::rights;
 use crate::trace::tell;
 use std::collections::HashMap;
@@ -34,6 +35,8 @@ pub(super) struct Answers {
 struct Book {
     /// Allowed, or not, for the rest of the run.
     known: Vec<(Vec<u8>, Access, bool)>,
+    /// The same of calls, by their rule and name.
+    calls: Vec<(String, String, bool)>,
     /// An exec is judged twice; the answer to the first serves both.
     once: Option<(i32, Vec<u8>)>,
     /// What we have written to files, by their number.
@@ -60,13 +63,12 @@ impl Answers {
         self.unasked.load(Ordering::Relaxed)
     }
 
-    /// Adds a rule for one path to the file of the rule that had it asked. What has become of it.
+    /// Changes the file of the rule that had something asked. What has become of it.
     fn write(
         &self,
         written: &mut HashMap<u32, String>,
         by: RuleId,
-        path: &str,
-        access: Access,
+        with: impl FnOnce(&str) -> Result<String, String>,
     ) -> Result<String, String> {
         let rule = self.sheets.rule(by).ok_or("the rule is gone")?;
         let number = rule.at.file;
@@ -85,15 +87,15 @@ impl Answers {
         if file.read().map_err(fail)? != *known {
             return Err(format!("{name} has been changed since it was read"));
         }
-        let text = with_rule(known, path, access).map_err(|why| format!("{name}: {why}"))?;
+        let text = with(known).map_err(|why| format!("{name}: {why}"))?;
         file.replace(&text).map_err(fail)?;
         written.insert(number, text);
         Ok(name.clone())
     }
 }
 
-/// The text of a policy with a right more for one path. All else stays as it is, comments too.
-fn with_rule(text: &str, path: &str, access: Access) -> Result<String, String> {
+/// The text of a policy with a right more for the paths of a key. All else stays as it is, comments too.
+fn with_rule(text: &str, key: &str, access: Access) -> Result<String, String> {
     let mut document: DocumentMut = text
         .parse()
         .map_err(|e: toml_edit::TomlError| e.to_string())?;
@@ -102,9 +104,8 @@ fn with_rule(text: &str, path: &str, access: Access) -> Result<String, String> {
         .or_insert(Item::Table(Table::new()))
         .as_table_mut()
         .ok_or("'files' is not written as [files]")?;
-    let key = glob::escape(path);
-    let held = match files.get(&key).map(|item| item.as_str()) {
-        None => Access::NONE,
+    let held = match files.get(key).map(|item| item.as_str()) {
+        None | Some(Some("ask")) => Access::NONE,
         Some(says) => says
             .and_then(rights_of)
             .ok_or("there is a rule for this very path")?,
@@ -114,34 +115,267 @@ fn with_rule(text: &str, path: &str, access: Access) -> Result<String, String> {
     if !access.both(writes).is_empty() {
         access = access.and(writes);
     }
-    match files.get_mut(&key).and_then(Item::as_value_mut) {
+    match files.get_mut(key).and_then(Item::as_value_mut) {
         Some(old) => {
             let decor = old.decor().clone();
             *old = Value::from(rights(access));
             *old.decor_mut() = decor;
         }
-        None => drop(files.insert_formatted(&shown(&key), value(rights(access)))),
+        None => drop(files.insert_formatted(&shown(key), value(rights(access)))),
     }
     Ok(document.to_string())
 }
 
-impl Asker for Answers {
-    fn may(&self, question: &Question<'_>, prompt: &dyn Fn(&str) -> Answer) -> bool {
-        let ruling = self.sheets.decide(question.path);
-        let (Effect::Ask(askable), Some(by)) = (ruling.effect, self.sheets.culprit(&ruling)) else {
+/// The text of a policy in which a program, or a call, is allowed: by its own rule if that asked, else by one that is narrower.
+fn with_allowed(text: &str, section: &str, own: &str, key: &str) -> Result<String, String> {
+    let mut document: DocumentMut = text
+        .parse()
+        .map_err(|e: toml_edit::TomlError| e.to_string())?;
+    let rules = document
+        .entry(section)
+        .or_insert(Item::Table(Table::new()))
+        .as_table_mut()
+        .ok_or_else(|| format!("'{section}' is not written as [{section}]"))?;
+    if own == key {
+        let old = rules.get_mut(own).and_then(Item::as_value_mut);
+        let old = old.ok_or("the rule stands elsewhere")?;
+        let decor = old.decor().clone();
+        *old = Value::from("allow");
+        *old.decor_mut() = decor;
+    } else if rules.contains_key(key) {
+        return Err(format!("there is a rule for {key}"));
+    } else {
+        rules.insert_formatted(&shown(key), value("allow"));
+    }
+    Ok(document.to_string())
+}
+
+/// A question about what guests may have chosen, so that they can't write lines of their own into it: on one line, or in an indented block.
+/// `None`: it doesn't fit on the terminal, of which the user would see only the end.
+fn laid_out(
+    before: &str,
+    what: &str,
+    after: &str,
+    (rows, columns): (usize, usize),
+) -> Option<String> {
+    // What isn't ASCII may be two cells wide.
+    let cells = |c: char| if c.is_ascii() { 1 } else { 2 };
+    let width = |text: &str| text.chars().map(cells).sum::<usize>();
+    if "sbox: ".len() + width(before) + width(what) + width(after) < columns {
+        return Some(format!("{before}{what}{after}"));
+    }
+    const INDENT: &str = "\n  | ";
+    let room = columns.saturating_sub(INDENT.len()).max(16);
+    let mut lines = 1;
+    let mut filled = 0;
+    let mut text = format!("{}{after}:{INDENT}", before.trim_end());
+    for c in what.chars() {
+        if filled + cells(c) > room {
+            text += INDENT;
+            (lines, filled) = (lines + 1, 0);
+        }
+        text.push(c);
+        filled += cells(c);
+    }
+    // The question itself, its rule and the keys stand around it; and what shows it holds no more at once.
+    (lines + 8 <= rows && text.len() < 16 << 10).then_some(text)
+}
+
+/// Rows and columns of the terminal, as far as it tells.
+fn window() -> (usize, usize) {
+    use std::os::fd::AsFd;
+    let of = |fd| sys::terminal::window_size(fd).ok();
+    let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let size = of(input.as_fd())
+        .or_else(|| of(output.as_fd()))
+        .or_else(|| of(error.as_fd()));
+    match size {
+        Some(size) if size.ws_row > 0 && size.ws_col > 0 => {
+            (size.ws_row.into(), size.ws_col.into())
+        }
+        _ => (24, 80),
+    }
+}
+
+/// What becomes of a key.
+enum Said {
+    Once,
+    Run,
+    Always,
+    No,
+}
+
+impl Answers {
+    /// Shows a question. `None`: nobody answers it, and nothing is to be remembered.
+    fn prompt(
+        &self,
+        (before, what, after): (&str, &str, &str),
+        by: RuleId,
+        prompt: &dyn Fn(&str) -> Answer,
+    ) -> Option<Said> {
+        let Some(text) = laid_out(before, what, after, window()) else {
+            self.unasked.fetch_add(1, Ordering::Relaxed);
+            tell(&format!(
+                "{}{after}: not asked, and refused: {} bytes of it don't fit on the terminal",
+                before.trim_end(),
+                what.len()
+            ));
+            return None;
+        };
+        let text = format!(
+            "{text}\n  rule: {}\n  allow it? [o]nce, this [r]un, [a]lways, or any other key: no",
+            self.sheets.tell(by)
+        );
+        match prompt(&text) {
+            Answer::Key(b'o') => Some(Said::Once),
+            Answer::Key(b'r') => Some(Said::Run),
+            Answer::Key(b'a') => Some(Said::Always),
+            Answer::Key(_) => Some(Said::No),
+            Answer::Withdrawn => None,
+            Answer::Nobody => {
+                self.unasked.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    fn tell_written(written: Result<String, String>) {
+        match written {
+            Ok(file) => tell(&format!("{file} allows it from now on")),
+            Err(why) => tell(&format!("allowed for this run only: {why}")),
+        }
+    }
+
+    /// The rules that have an access to a path asked, each with whether it is of `[exec]`.
+    fn asking(&self, path: &[u8], access: Access) -> Vec<(RuleId, bool)> {
+        let asks =
+            |effect: Effect| !effect.granted().has(access) && matches!(effect, Effect::Ask { .. });
+        let lists = self.sheets.all.iter();
+        let lists = lists.flat_map(|sheet| [(&sheet.files, false), (&sheet.exec, true)]);
+        let asking = lists.filter_map(|(files, is_exec)| {
+            let ruling = files.decide(path);
+            let by = ruling.because.iter().find(|id| {
+                let rules = files.rules().iter();
+                rules
+                    .filter(|rule| rule.id == **id)
+                    .any(|rule| asks(rule.effect))
+            });
+            by.filter(|_| asks(ruling.effect)).map(|id| (*id, is_exec))
+        });
+        asking.collect()
+    }
+
+    /// Writes what allows an access to a path for good into the files of all rules that have it asked.
+    fn write_path(
+        &self,
+        written: &mut HashMap<u32, String>,
+        asking: &[(RuleId, bool)],
+        path: &[u8],
+        access: Access,
+    ) -> Result<String, String> {
+        let path = std::str::from_utf8(path).map_err(|_| "its name is no text")?;
+        let literal = glob::Pattern::parse(&glob::escape(path)).map_err(|bad| bad.why)?;
+        let mut file = Err("no rule asks".to_owned());
+        for (by, is_exec) in asking {
+            let key = glob::escape(path);
+            let sheets = self.sheets.all.iter();
+            let own = sheets
+                .flat_map(|sheet| match is_exec {
+                    true => sheet.exec.rules(),
+                    false => sheet.files.rules(),
+                })
+                .filter(|rule| rule.id == *by);
+            let patterns: Vec<_> = own.map(|rule| &rule.pattern).collect();
+            // The rule as it was written, where it is about this very path, however that is spelled.
+            let is_same = patterns
+                .iter()
+                .any(|pattern| pattern.is_within(&literal) && literal.is_within(pattern));
+            let is_one = patterns.len() == 1;
+            let name = self.sheets.rule(*by).map(|rule| rule.name.as_str());
+            let section = if *is_exec { "exec.\"" } else { "files.\"" };
+            let written_as = name.and_then(|name| name.strip_prefix(section)?.strip_suffix('"'));
+            let key = match (is_same, written_as) {
+                (true, Some(own)) if is_one => own,
+                (false, _) if is_one || !is_exec => &key,
+                _ => return Err("the rule is about several paths, or has a name".into()),
+            };
+            file = Ok(self.write(written, *by, |text| match (is_exec, is_same) {
+                (false, _) => with_rule(text, key, access),
+                (true, same) => with_allowed(text, "exec", if same { key } else { "" }, key),
+            })?);
+        }
+        file
+    }
+
+    /// Whether a call may be made.
+    fn may_call(
+        &self,
+        question: &Question<'_>,
+        (arguments, by): (&str, &str),
+        prompt: &dyn Fn(&str) -> Answer,
+    ) -> bool {
+        let all = self.sheets.all.iter().flat_map(|sheet| &sheet.calls.rules);
+        let mut asking = all.filter(|rule| rule.does == Does::Ask);
+        let Some(rule) = asking.find(|rule| self.sheets.tell(rule.id) == by) else {
             return false;
         };
-        if !askable.has(question.access) {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |known: &&(String, String, bool)| known.0 == by && known.1 == question.call;
+        if let Some((_, _, allowed)) = book.calls.iter().find(same) {
+            return *allowed;
+        }
+        let before = format!("{}(", question.call);
+        let after = format!(") is to be called (task {})", question.task);
+        let said = match self.prompt((&before, arguments, &after), rule.id, prompt) {
+            None => return false,
+            Some(Said::Once) => return true,
+            Some(said) => said,
+        };
+        if let Said::Always = said {
+            // A condition is the call's own, too.
+            let own = rule.key == question.call;
+            let key = if own { &rule.text } else { question.call };
+            let with = |text: &str| with_allowed(text, "syscalls", &rule.text, key);
+            Self::tell_written(self.write(&mut book.written, rule.id, with));
+        }
+        let allowed = !matches!(said, Said::No);
+        if book.calls.len() < MOST {
+            book.calls
+                .push((by.to_owned(), question.call.to_owned(), allowed));
+        }
+        allowed
+    }
+}
+
+impl Asker for Answers {
+    fn may(&self, question: &Question<'_>, prompt: &dyn Fn(&str) -> Answer) -> bool {
+        let (access, path, again) = match question.about {
+            About::File {
+                access,
+                path,
+                again,
+            } => (access, path, again),
+            About::Call { arguments, by } => {
+                return self.may_call(question, (arguments, by), prompt);
+            }
+        };
+        let asking = self.asking(path, access);
+        let ruling = self.sheets.decide(path);
+        let (Effect::Ask { asked: askable, .. }, Some((by, _))) = (ruling.effect, asking.first())
+        else {
+            return false;
+        };
+        if !askable.has(access.without(ruling.effect.granted())) {
             return false;
         }
         // Held while it is asked: two programs are answered one after the other.
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |known: &&(Vec<u8>, Access, bool)| {
-            known.0 == question.path
+            known.0 == path
                 && if known.2 {
-                    known.1.has(question.access)
+                    known.1.has(access)
                 } else {
-                    question.access.has(known.1)
+                    access.has(known.1)
                 }
         };
         if let Some((_, _, allowed)) = book.known.iter().find(same) {
@@ -149,44 +383,27 @@ impl Asker for Answers {
         }
         // An answer to an exec that has come to nothing is not for the next one.
         let before = book.once.take_if(|(task, _)| *task == question.task);
-        if before.is_some_and(|(_, path)| question.again && path == question.path) {
+        if before.is_some_and(|(_, known)| again && known == path) {
             return true;
         }
-        let path = term::escape_bytes(question.path);
-        let text = format!(
-            "{} wants to {} {path} (task {})\n  rule: {}\n  allow it? [o]nce, this [r]un, [a]lways, or any other key: no",
-            question.call,
-            question.access,
-            question.task,
-            self.sheets.tell(by)
-        );
-        let key = match prompt(&text) {
-            Answer::Key(key) => key,
-            Answer::Withdrawn => return false,
-            Answer::Nobody => {
-                self.unasked.fetch_add(1, Ordering::Relaxed);
-                return false;
+        let before = format!("{} wants to {access} ", question.call);
+        let after = format!(" (task {})", question.task);
+        let shown = term::escape_bytes(path);
+        let said = match self.prompt((&before, &shown, &after), *by, prompt) {
+            None => return false,
+            Some(Said::Once) => {
+                let exec = access == Access::EXEC;
+                book.once = exec.then(|| (question.task, path.to_vec()));
+                return true;
             }
+            Some(said) => said,
         };
-        let allowed = matches!(key, b'o' | b'r' | b'a');
-        if key == b'o' {
-            let exec = question.access == Access::EXEC;
-            book.once = exec.then(|| (question.task, question.path.to_vec()));
-            return true;
+        if let Said::Always = said {
+            Self::tell_written(self.write_path(&mut book.written, &asking, path, access));
         }
-        if key == b'a' {
-            let written = match std::str::from_utf8(question.path) {
-                Ok(path) => self.write(&mut book.written, by, path, question.access),
-                Err(_) => Err("its name is no text".into()),
-            };
-            match written {
-                Ok(file) => tell(&format!("{file} allows it from now on")),
-                Err(why) => tell(&format!("allowed for this run only: {why}")),
-            }
-        }
+        let allowed = !matches!(said, Said::No);
         if book.known.len() < MOST {
-            book.known
-                .push((question.path.to_vec(), question.access, allowed));
+            book.known.push((path.to_vec(), access, allowed));
         }
         allowed
     }
@@ -194,19 +411,52 @@ impl Asker for Answers {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn no_path_writes_lines_into_a_question() {
+        let laid =
+            |what: &str, size| super::laid_out("openat wants to read ", what, " (task 2)", size);
+        assert_eq!(
+            laid("/a", (24, 80)).as_deref(),
+            Some("openat wants to read /a (task 2)")
+        );
+        for what in ["x".repeat(700), "\u{4e2d}".repeat(300), "x".repeat(60)] {
+            let text = laid(&what, (24, 80)).unwrap();
+            let mut lines = text.lines();
+            assert_eq!(lines.next(), Some("openat wants to read (task 2):"));
+            let mut back = String::new();
+            for line in lines {
+                let part = line.strip_prefix("  | ").unwrap();
+                assert!(
+                    part.chars()
+                        .map(|c| if c.is_ascii() { 1 } else { 2 })
+                        .sum::<usize>()
+                        <= 75
+                );
+                back += part;
+            }
+            assert_eq!(back, what);
+        }
+        assert_eq!(laid(&"x".repeat(4000), (24, 80)), None);
+        assert!(laid(&"x".repeat(4000), (24, 400)).is_some());
+        assert_eq!(laid(&"x".repeat(200), (8, 80)), None);
+    }
+
     use super::*;
 
     #[test]
     fn a_rule_is_added_and_comments_stay() {
         let before = "# mine\nsbox = 1\n\n[files]\n# ask me\n\"/a/**\" = \"ask\" # why\n\n[env]\nkeep = [\"A\"]\n";
-        let read = with_rule(before, "/a/b*", Access::READ).unwrap();
+        let read = with_rule(before, "/a/b\\*", Access::READ).unwrap();
         assert_eq!(
             read,
             "# mine\nsbox = 1\n\n[files]\n# ask me\n\"/a/**\" = \"ask\" # why\n'/a/b\\*' = \"r\"\n\n[env]\nkeep = [\"A\"]\n"
         );
         let read = read.replace("= \"r\"", "= \"r\" # by me");
-        let written = with_rule(&read, "/a/b*", Access::WRITE.and(Access::CREATE)).unwrap();
+        let written = with_rule(&read, "/a/b\\*", Access::WRITE.and(Access::CREATE)).unwrap();
         assert!(written.contains("= \"rwc\" # by me\n"), "{written}");
         assert!(with_rule("sbox = 1\n[files]\n\"/a\" = \"hide\"\n", "/a", Access::READ).is_err());
+        let own = "sbox = 1\n[files]\n\"${cwd}/a\" = \"ask\"\n";
+        let read = with_rule(own, "${cwd}/a", Access::READ).unwrap();
+        assert_eq!(read, own.replace("ask", "r"));
     }
 }

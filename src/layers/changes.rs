@@ -194,7 +194,7 @@ struct Walk {
 }
 
 /// When something was last changed, or made.
-type Moment = (i64, i64);
+pub(super) type Moment = (i64, i64);
 
 impl Walk {
     /// Compares a directory of the upper with the one that the source has at its place.
@@ -407,6 +407,28 @@ fn born(dir: BorrowedFd<'_>, name: &CStr) -> sys::Result<Moment> {
     Ok((at.tv_sec, i64::from(at.tv_nsec)))
 }
 
+/// True if anything in a directory that the source had was changed at `since` or later: `dir` holds it by another name, which is a
+/// change of its own.
+pub(super) fn changed_within(dir: BorrowedFd<'_>, name: &CStr, since: Moment) -> sys::Result<bool> {
+    let before = match since {
+        (seconds, 0) => (seconds - 1, 999_999_999),
+        (seconds, nanoseconds) => (seconds, nanoseconds - 1),
+    };
+    changed_below(dir, name, before)
+}
+
+fn changed_below(dir: BorrowedFd<'_>, name: &CStr, since: Moment) -> sys::Result<bool> {
+    let this = open_dir(dir, name)?;
+    for name in host_names(&this)? {
+        if let Some(stat) = look(this.as_fd(), &name)?
+            && changed_since(this.as_fd(), &name, &stat, since)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// True if the source's file, or anything in the directory, was changed after `since`.
 fn changed_since(
     dir: BorrowedFd<'_>,
@@ -420,15 +442,7 @@ fn changed_since(
     if !is(stat, libc::S_IFDIR) {
         return Ok(false);
     }
-    let this = open_dir(dir, name)?;
-    for name in host_names(&this)? {
-        if let Some(stat) = look(this.as_fd(), &name)?
-            && changed_since(this.as_fd(), &name, &stat, since)?
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    changed_below(dir, name, since)
 }
 
 fn same_content(

@@ -7,8 +7,8 @@
 //! layer's was made. Right before each step that is looked at again.
 
 use super::changes::{
-    Change, HALF_MADE, Kind, Node, UNDER_WAY, changes, commit_mark, host_names, is, leftover, look,
-    on_a_deep_stack,
+    Change, HALF_MADE, Kind, Moment, Node, UNDER_WAY, changed_within, changes, commit_mark,
+    host_names, is, leftover, look, on_a_deep_stack,
 };
 use super::{Claim, Error, Layer, open};
 use crate::sys::{self, Errno};
@@ -53,6 +53,7 @@ pub fn commit(
         // Before anything is looked at: this changes times of the host's directories.
         on_a_deep_stack(|| sweep(&upper, &host, temp))?;
     }
+    let looked = now();
     let all = changes(layer)?;
     let wanted: Vec<Change> = all.into_iter().filter(|c| is_wanted(c, paths)).collect();
     let mut result = Committed::default();
@@ -76,6 +77,7 @@ pub fn commit(
         work,
         host,
         force,
+        looked,
         temp,
     };
     for change in &wanted {
@@ -167,6 +169,8 @@ struct Job {
     work: OwnedFd,
     host: OwnedFd,
     force: bool,
+    /// When we began to look for changes of the host's.
+    looked: Moment,
     /// The name of what is made on the host before it has its own, see [`leftover`].
     temp: CString,
 }
@@ -182,7 +186,7 @@ impl Job {
         let upper = descend(&self.upper, &above);
         match change.kind {
             Kind::Removed => {
-                remove(&host, &name, now.as_ref(), &self.temp)?;
+                self.remove(&host, &name, now.as_ref())?;
                 // Below an opaque directory there is no whiteout of its own.
                 match upper.and_then(|upper| sys::fs::unlinkat(upper.as_fd(), &name, 0)) {
                     Ok(()) | Err(Errno::ENOENT) => Ok(()),
@@ -197,7 +201,7 @@ impl Job {
                 match now {
                     Some(now) if is(&now, libc::S_IFDIR) => note(&now),
                     now => {
-                        remove(&host, &name, now.as_ref(), &self.temp)?;
+                        self.remove(&host, &name, now.as_ref())?;
                         // For us alone until it is finished.
                         let (dir, temp) = (host.as_fd(), &self.temp);
                         sys::fs::mkdirat(dir, temp, 0o700)?;
@@ -259,10 +263,60 @@ impl Job {
         copy_metadata_out(handle.as_fd(), &stat, made.as_fd())?;
         if now.is_some_and(|now| is(now, libc::S_IFDIR)) {
             // A file can't replace a directory: they change places.
-            sys::fs::renameat2(dir, &self.temp, dir, name, libc::RENAME_EXCHANGE)?;
+            let change_places =
+                || sys::fs::renameat2(dir, &self.temp, dir, name, libc::RENAME_EXCHANGE);
+            change_places()?;
+            if let Err(errno) = self.is_as_looked_at(host, now) {
+                change_places()?;
+                sys::fs::unlinkat(dir, &self.temp, 0)?;
+                return Err(errno);
+            }
             return remove_tree(dir, &self.temp);
         }
         sys::fs::renameat2(dir, &self.temp, dir, name, 0)
+    }
+
+    /// Removes a name of the host, and what is below it: first it vanishes, then it is taken down.
+    fn remove(&self, dir: &OwnedFd, name: &CStr, now: Option<&libc::stat>) -> sys::Result<()> {
+        let Some(now) = now else {
+            return Ok(());
+        };
+        if !is(now, libc::S_IFDIR) {
+            return sys::fs::unlinkat(dir.as_fd(), name, 0);
+        }
+        let temp = &self.temp;
+        let moved = |from: &CStr, to: &CStr| {
+            sys::fs::renameat2(dir.as_fd(), from, dir.as_fd(), to, libc::RENAME_NOREPLACE)
+        };
+        moved(name, temp)?;
+        if let Err(errno) = self.is_as_looked_at(dir, Some(now)) {
+            moved(temp, name)?;
+            return Err(errno);
+        }
+        remove_tree(dir.as_fd(), temp).or_else(|_| {
+            // Not ours to remove, at least in part: what is left gets its name back.
+            let left = open_dir(dir.as_fd(), temp).and_then(|d| host_names(&d));
+            moved(temp, name)?;
+            Err(if left.is_ok_and(|l| l.is_empty()) {
+                Errno::EACCES
+            } else {
+                Errno::ENOTEMPTY
+            })
+        })
+    }
+
+    /// ESTALE if somebody has changed something in the directory that was taken away, whose name nobody knows any more.
+    fn is_as_looked_at(&self, dir: &OwnedFd, was: Option<&libc::stat>) -> sys::Result<()> {
+        if self.force {
+            return Ok(());
+        }
+        let is = look(dir.as_fd(), &self.temp)?;
+        // Its new name is a change of its own, but for the time of what is in it.
+        let in_it = |stat: &libc::stat| (stat.st_ino, stat.st_mtime, stat.st_mtime_nsec);
+        let changed = is.as_ref().map(in_it) != was.map(in_it)
+            || on_a_deep_stack(|| changed_within(dir.as_fd(), &self.temp, self.looked))
+                .map_err(|_| Errno::EAGAIN)??;
+        if changed { Err(Errno::ESTALE) } else { Ok(()) }
     }
 
     /// Gives a directory of the host what the layer's has besides names.
@@ -360,25 +414,12 @@ fn readable(handle: &OwnedFd, stat: &libc::stat) -> sys::Result<OwnedFd> {
     opened
 }
 
-/// Removes a name of the host, and what is below it: first it vanishes, then it is taken down.
-fn remove(dir: &OwnedFd, name: &CStr, now: Option<&libc::stat>, temp: &CStr) -> sys::Result<()> {
-    let Some(now) = now else {
-        return Ok(());
-    };
-    if !is(now, libc::S_IFDIR) {
-        return sys::fs::unlinkat(dir.as_fd(), name, 0);
-    }
-    sys::fs::renameat2(dir.as_fd(), name, dir.as_fd(), temp, libc::RENAME_NOREPLACE)?;
-    remove_tree(dir.as_fd(), temp).or_else(|_| {
-        // Not ours to remove, at least in part: what is left gets its name back.
-        let left = open_dir(dir.as_fd(), temp).and_then(|d| host_names(&d));
-        sys::fs::renameat2(dir.as_fd(), temp, dir.as_fd(), name, libc::RENAME_NOREPLACE)?;
-        Err(if left.is_ok_and(|l| l.is_empty()) {
-            Errno::EACCES
-        } else {
-            Errno::ENOTEMPTY
-        })
-    })
+/// The time by the clock that file systems take theirs from.
+fn now() -> Moment {
+    let clock = nix::time::ClockId::CLOCK_REALTIME_COARSE;
+    // This clock is always there.
+    let now = nix::time::clock_gettime(clock).map_or((0, 0), |now| (now.tv_sec(), now.tv_nsec()));
+    (now.0, now.1)
 }
 
 fn parent(path: &[u8]) -> Option<&[u8]> {

@@ -23,27 +23,46 @@ use trie::Trie;
 pub enum Effect {
     /// These accesses are allowed, others refused.
     Grant(Access),
-    /// It is there and may be looked at; for each of these accesses the user is asked, others are refused.
-    Ask(Access),
+    /// Some accesses are allowed, for others the user is asked, and the rest is refused.
+    Ask {
+        /// These are allowed.
+        granted: Access,
+        /// For these the user is asked.
+        asked: Access,
+    },
     /// It is there and may be looked at; every other access is refused, with this errno (EACCES if none is said).
     Deny(Errno),
     /// There is nothing: ENOENT, and absent from listings.
     Hide,
+    /// As [`Effect::Hide`], and who names it ends the run. Of a rule of `[exec]`: who executes it does.
+    Kill,
 }
 
 impl Effect {
+    /// What asks about all but looking.
+    pub const ASK: Self = Self::Ask {
+        granted: Access::LOOK,
+        asked: Access::ALL.without(Access::LOOK),
+    };
+
     /// What both allow. Commutative, associative, idempotent.
     pub fn meet(self, other: Self) -> Self {
         match (self, other) {
+            (Self::Kill, _) | (_, Self::Kill) => Self::Kill,
             (Self::Hide, _) | (_, Self::Hide) => Self::Hide,
             (Self::Deny(a), Self::Deny(b)) => {
                 Self::Deny(if (a as i32) < (b as i32) { a } else { b })
             }
             (Self::Deny(errno), _) | (_, Self::Deny(errno)) => Self::Deny(errno),
-            (Self::Ask(a), Self::Ask(b) | Self::Grant(b)) | (Self::Grant(a), Self::Ask(b)) => {
-                Self::Ask(a.both(b))
-            }
             (Self::Grant(a), Self::Grant(b)) => Self::Grant(a.both(b)),
+            (a, b) => {
+                let granted = a.granted().both(b.granted());
+                let asked = a.at_most().both(b.at_most()).without(granted);
+                match asked.is_empty() {
+                    true => Self::Grant(granted),
+                    false => Self::Ask { granted, asked },
+                }
+            }
         }
     }
 
@@ -51,16 +70,30 @@ impl Effect {
     pub fn granted(self) -> Access {
         match self {
             Self::Grant(access) => access,
-            Self::Ask(_) | Self::Deny(_) => Access::LOOK,
-            Self::Hide => Access::NONE,
+            Self::Ask { granted, .. } => granted,
+            Self::Deny(_) => Access::LOOK,
+            Self::Hide | Self::Kill => Access::NONE,
         }
     }
 
     /// The accesses that may come to be allowed: those that are, and those for which the user is asked.
     pub fn at_most(self) -> Access {
         match self {
-            Self::Ask(access) => self.granted().and(access),
+            Self::Ask { granted, asked } => granted.and(asked),
             _ => self.granted(),
+        }
+    }
+
+    /// There is nothing, for who only looks around.
+    pub fn hides(self) -> bool {
+        matches!(self, Self::Hide | Self::Kill)
+    }
+
+    /// What a rule of `[exec]` says, in the words of one about files; and the accesses that end the run.
+    pub fn of_program(self) -> (Self, Access) {
+        match self {
+            Self::Kill => (Self::Grant(Access::ALL.without(Access::EXEC)), Access::EXEC),
+            other => (other, Access::NONE),
         }
     }
 }
@@ -69,9 +102,10 @@ impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Grant(access) => f.write_str(&letters(*access)),
-            Self::Ask(_) => f.write_str("ask"),
+            Self::Ask { .. } => f.write_str("ask"),
             Self::Deny(errno) => write!(f, "deny {errno:?}"),
             Self::Hide => f.write_str("hide"),
+            Self::Kill => f.write_str("kill"),
         }
     }
 }
@@ -122,6 +156,16 @@ pub struct Ruling {
     pub because: Vec<RuleId>,
     /// Something below may be visible, so the path exists as a directory that leads there.
     pub leads: bool,
+    /// These accesses end the run, where they are not granted.
+    pub kills: Access,
+}
+
+impl Ruling {
+    /// Whether an access ends the run.
+    pub fn ends_at(&self, access: Access) -> bool {
+        let missing = access.without(self.effect.granted());
+        !missing.both(self.kills).is_empty()
+    }
 }
 
 /// The rules of one policy, compiled.
@@ -210,7 +254,16 @@ impl Files {
             effect,
             because,
             leads,
+            kills: match effect {
+                Effect::Kill => Access::ALL,
+                _ => Access::NONE,
+            },
         }
+    }
+
+    /// The rules that match in a state.
+    pub(super) fn matching(&self, state: &State) -> Vec<&FileRule> {
+        self.trie.matching(state)
     }
 
     /// True if some rule that may still match behind `state` hides.
@@ -253,30 +306,36 @@ impl Files {
         all.sort_by(|a, b| a.1.cmp(&b.1));
         Some(all)
     }
+}
 
-    /// Where two policies answer otherwise: for each pair of answers one path, the shortest found.
-    pub fn differences(&self, other: &Self, most: usize) -> Option<Vec<Difference>> {
-        let mut all: HashMap<(String, Vec<RuleId>, Vec<RuleId>), Difference> = HashMap::new();
-        explore(&[self, other], most, |states, path| {
-            if let [mine, theirs] = states {
-                let (a, b) = (self.rule_at(mine), other.rule_at(theirs));
-                if a.effect != b.effect {
-                    let effects = format!("{} {}", a.effect, b.effect);
-                    let key = (effects, a.because.clone(), b.because.clone());
-                    all.entry(key).or_insert_with(|| Difference {
-                        before: a.effect,
-                        after: b.effect,
-                        old: a.because,
-                        new: b.because,
-                        path: path(),
-                    });
-                }
-            }
-        })?;
-        let mut all: Vec<Difference> = all.into_values().collect();
-        all.sort_by(|a, b| a.path.cmp(&b.path));
-        Some(all)
-    }
+/// Where two lists of rules answer otherwise: for each pair of answers one path, the shortest found. `was` and `is` say what comes of
+/// where the lists stand. `None`: too many states.
+pub(super) fn differences(
+    [before, after]: [&[&Files]; 2],
+    most: usize,
+    was: impl Fn(&[State]) -> Ruling,
+    is: impl Fn(&[State]) -> Ruling,
+) -> Option<Vec<Difference>> {
+    let mut all: HashMap<(String, Vec<RuleId>, Vec<RuleId>), Difference> = HashMap::new();
+    explore(&[before, after].concat(), most, |states, path| {
+        let (old, new) = states.split_at(before.len());
+        let (a, b) = (was(old), is(new));
+        if (a.effect, a.kills) != (b.effect, b.kills) {
+            let effects = format!("{} {}", a.effect, b.effect);
+            let key = (effects, a.because.clone(), b.because.clone());
+            all.entry(key).or_insert_with(|| Difference {
+                before: a.effect,
+                after: b.effect,
+                ends: [a.kills, b.kills],
+                old: a.because,
+                new: b.because,
+                path: path(),
+            });
+        }
+    })?;
+    let mut all: Vec<Difference> = all.into_values().collect();
+    all.sort_by(|a, b| a.path.cmp(&b.path));
+    Some(all)
 }
 
 /// A path at which two policies answer otherwise.
@@ -286,6 +345,8 @@ pub struct Difference {
     pub before: Effect,
     /// What the second says.
     pub after: Effect,
+    /// The accesses that end the run, by the first and by the second.
+    pub ends: [Access; 2],
     /// The rules of the first.
     pub old: Vec<RuleId>,
     /// The rules of the second.

@@ -101,10 +101,14 @@ impl Draft {
     }
 
     fn byte(&mut self, byte: u8) {
+        self.bytes(&[byte]);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
         if self.tail.is_empty() {
-            self.literal.push(byte);
+            self.literal.extend_from_slice(bytes);
         } else {
-            self.tail.push(Step::Byte(byte));
+            self.tail.extend(bytes.iter().copied().map(Step::Byte));
         }
     }
 
@@ -414,6 +418,14 @@ fn component(part: &str, start: usize, draft: &mut Draft) -> Result<(), BadPatte
     }
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b'\\' | 0);
+        let plain = rest.iter().position(special).unwrap_or(rest.len());
+        if plain > 0 {
+            draft.bytes(rest.get(..plain).unwrap_or_default());
+            at += plain;
+            continue;
+        }
         match byte {
             b'*' if bytes.get(at + 1) == Some(&b'*') => {
                 return bad(start + at, "** must be a whole component");
@@ -432,8 +444,7 @@ fn component(part: &str, start: usize, draft: &mut Draft) -> Result<(), BadPatte
                     None => return bad(start + at - 1, "nothing follows this backslash"),
                 }
             }
-            0 => return bad(start + at, "no path has a NUL byte"),
-            byte => draft.byte(byte),
+            _ => return bad(start + at, "no path has a NUL byte"),
         }
         at += 1;
     }

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no knowledge of how calls are caught or how files are found. Every question the
 //! sandbox has (`Ask`) goes through [`Policy::decide`], and the answer names the rule that made it.
 
+pub mod arguments;
 pub mod files;
 pub mod foreign;
 pub mod glob;
@@ -125,6 +126,8 @@ pub enum Verdict {
     Deny(Errno),
     /// Ask the user; if the answer is no, answer this errno.
     Ask(Errno),
+    /// End the run.
+    Kill,
 }
 
 /// The answer with the rule that made it.
@@ -144,8 +147,19 @@ pub struct Policy {
     refusals: Vec<(RuleId, Errno)>,
     /// For what some rules have the user asked.
     asked: Vec<(RuleId, Access)>,
+    /// Accesses to what some rules govern that end the run, and by which other rule.
+    kills: Vec<(RuleId, Access, Rule)>,
     /// The rulings of a policy file about paths.
     names: Option<Arc<Names>>,
+}
+
+/// A rule with all that it says.
+struct Said<'p> {
+    rule: &'p Rule,
+    refusal: Option<Errno>,
+    asked: Access,
+    /// By which rule these accesses end the run.
+    kills: Option<(Access, &'p Rule)>,
 }
 
 impl Policy {
@@ -168,6 +182,11 @@ impl Policy {
         self.asked.push((id, access));
     }
 
+    /// These accesses end the run, by another rule.
+    pub fn kill(&mut self, id: RuleId, access: Access, by: Rule) {
+        self.kills.push((id, access, by));
+    }
+
     /// True if there is a rule for which the user is asked.
     pub fn asks(&self) -> bool {
         !self.asked.is_empty() || self.names.as_ref().is_some_and(|names| names.asks())
@@ -178,19 +197,31 @@ impl Policy {
         self.names = Some(names);
     }
 
-    /// A rule, what it refuses with, and for which accesses the user is asked.
-    fn rule(&self, id: RuleId) -> Option<(&Rule, Option<Errno>, Access)> {
+    /// By which rule the run ends, where what `id` governs does that.
+    pub fn killer(&self, id: RuleId) -> Option<&str> {
+        let (_, by) = self.rule(id)?.kills?;
+        Some(&by.origin)
+    }
+
+    fn rule(&self, id: RuleId) -> Option<Said<'_>> {
         if let Some(rule) = self.rules.get(id.0 as usize) {
             let refusal = self.refusals.iter().find(|(of, _)| *of == id);
             let asked = self.asked.iter().find(|(of, _)| *of == id);
-            return Some((
+            let kills = self.kills.iter().find(|(of, ..)| *of == id);
+            return Some(Said {
                 rule,
-                refusal.map(|(_, errno)| *errno),
-                asked.map_or(Access::NONE, |(_, access)| *access),
-            ));
+                refusal: refusal.map(|(_, errno)| *errno),
+                asked: asked.map_or(Access::NONE, |(_, access)| *access),
+                kills: kills.map(|(_, access, by)| (*access, by)),
+            });
         }
         let ruled = self.names.as_ref()?.ruled(id)?;
-        Some((&ruled.rule, ruled.refusal, ruled.asked))
+        Some(Said {
+            rule: &ruled.rule,
+            refusal: ruled.refusal,
+            asked: ruled.asked,
+            kills: ruled.kills.as_ref().map(|(access, by)| (*access, by)),
+        })
     }
 
     /// Decides one question. The only place where the sandbox says yes or no to an access.
@@ -198,13 +229,27 @@ impl Policy {
     /// A write where only reading is granted answers EROFS, as a read-only mount does
     /// (mount(2), `MS_RDONLY`); anything else that is not granted answers EACCES.
     pub fn decide(&self, ask: Ask) -> Decision<'_> {
-        let Some((rule, refusal, asked)) = self.rule(ask.rule) else {
+        let Some(Said {
+            rule,
+            refusal,
+            asked,
+            kills,
+        }) = self.rule(ask.rule)
+        else {
             return Decision {
                 verdict: Verdict::Deny(Errno::EACCES),
                 because: None,
             };
         };
         let missing = ask.access.beyond(rule.grants);
+        if let Some((kills, by)) = kills
+            && !missing.both(kills).is_empty()
+        {
+            return Decision {
+                verdict: Verdict::Kill,
+                because: Some(by),
+            };
+        }
         let verdict = if missing.is_empty() {
             Verdict::Allow
         } else if asked.has(missing) {

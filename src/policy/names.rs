@@ -4,7 +4,8 @@
 //! From it the standing of a name in it is one step, which is remembered, so that it costs a look-up whatever the
 //! number of rules. Nothing is made before it is asked for, and what guests can make grow is bounded.
 
-use super::files::{Effect, Ruling, State};
+use super::arguments::Limit;
+use super::files::{Effect, FileRule, Ruling, State};
 use super::glob::alphabet;
 use super::lang::Sheets;
 use super::{Access, Rule, RuleId};
@@ -36,6 +37,10 @@ struct Node {
     id: u32,
     states: States,
     effect: Effect,
+    /// These accesses end the run.
+    kills: Access,
+    /// The rules that say with which arguments a program here may be started.
+    limits: Box<[RuleId]>,
     rule: RuleId,
     /// Nothing is here, as far as the rules of this very path go.
     hidden: bool,
@@ -64,6 +69,10 @@ pub(super) struct Ruled {
     pub(super) refusal: Option<Errno>,
     /// For these accesses the user is asked.
     pub(super) asked: Access,
+    /// These accesses end the run, by this rule.
+    pub(super) kills: Option<(Access, Rule)>,
+    /// With which arguments a program may be started there.
+    limits: Vec<Limit>,
 }
 
 /// Rulings in a row, made when the first of them is.
@@ -79,9 +88,10 @@ struct Rulings {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
     Grant(u8),
-    Ask(u8),
+    Ask(u8, u8),
     Deny(i32),
     Hide,
+    Kill,
 }
 
 #[derive(Default)]
@@ -98,6 +108,8 @@ pub struct Names {
     rulings: Mutex<Rulings>,
     ruled: Box<[OnceLock<Chunk>]>,
     letters: OnceLock<Vec<u8>>,
+    /// There are rules about arguments.
+    limited: bool,
     next: AtomicU32,
 }
 
@@ -121,6 +133,7 @@ impl Names {
     /// Compiles nothing yet: that happens as paths are walked.
     pub fn new(sheets: Arc<Sheets>) -> Self {
         Self {
+            limited: sheets.reach().is_some(),
             sheets,
             cache: Mutex::default(),
             rulings: Mutex::default(),
@@ -170,6 +183,8 @@ impl Names {
             id: self.next.fetch_add(1, Ordering::Relaxed),
             states: States::new(),
             effect: Effect::Hide,
+            kills: Access::NONE,
+            limits: Box::default(),
             rule: RuleId(u32::MAX),
             hidden: false,
             leads: OnceLock::from(false),
@@ -182,10 +197,12 @@ impl Names {
             return known.clone();
         }
         let ruling = self.sheets.ruling(&states);
-        let hidden = ruling.effect == Effect::Hide;
+        let hidden = ruling.effect.hides();
         let node = Node {
             id: self.next.fetch_add(1, Ordering::Relaxed),
             effect: ruling.effect,
+            kills: ruling.kills,
+            limits: self.limits(&ruling),
             rule: self.number(&ruling),
             states: states.clone(),
             hidden,
@@ -208,9 +225,27 @@ impl Names {
         let (look, none) = (Access::LOOK, Access::NONE);
         let (key, grants, refusal, asked) = match ruling.effect {
             Effect::Grant(access) => (Key::Grant(access.0), access, None, none),
-            Effect::Ask(access) => (Key::Ask(access.0), look, None, access),
+            Effect::Ask { granted, asked } => (Key::Ask(granted.0, asked.0), granted, None, asked),
             Effect::Deny(errno) => (Key::Deny(errno as i32), look, Some(errno), none),
             Effect::Hide => (Key::Hide, leads, None, none),
+            Effect::Kill => (Key::Kill, leads, None, none),
+        };
+        let limits = self
+            .sheets
+            .argument_rules(ruling)
+            .map(|(id, arguments)| Limit {
+                arguments: Arc::clone(arguments),
+                otherwise: self.number(&Ruling {
+                    effect: Effect::Grant(ruling.effect.granted().without(Access::EXEC)),
+                    because: vec![id],
+                    kills: ruling.kills,
+                    leads: false,
+                }),
+            });
+        // Those that don't let it be started have no limits.
+        let limits = match ruling.effect.at_most().has(Access::EXEC) {
+            true => limits.collect(),
+            false => Vec::new(),
         };
         let mut rulings = lock(&self.rulings);
         let next = rulings.known.len();
@@ -228,12 +263,20 @@ impl Names {
             None => "the policy's default".into(),
         };
         let rule = Rule { grants, origin };
+        // Which rules decide says what ends the run, too.
+        let killer = self.sheets.killer(ruling);
+        let kills = killer.map(|id| {
+            let origin = self.sheets.tell(id);
+            (ruling.kills, Rule { grants, origin })
+        });
         // Nobody else has this number: the lock is held.
         let _ = chunk.get(at).map(|place| {
             place.set(Ruled {
                 rule,
                 refusal,
                 asked,
+                kills,
+                limits,
             })
         });
         let number = u32::try_from(next).unwrap_or(u32::MAX - FIRST);
@@ -247,16 +290,80 @@ impl Names {
         self.ruled.get(at / CHUNK)?.get()?.get(at % CHUNK)?.get()
     }
 
+    /// Who names what stands here ends the run. What leads to something shown is a directory like others.
+    pub fn ends(&self, at: &Standing) -> bool {
+        at.0.effect == Effect::Kill && !self.leads(at)
+    }
+
+    /// The rule of the policy by which what stands here ends the run.
+    pub fn killer(&self, at: &Standing) -> Option<RuleId> {
+        self.sheets.killer(&self.sheets.ruling(&at.0.states))
+    }
+
+    /// True if there is a rule by which to name a path ends the run.
+    pub fn watches(&self) -> bool {
+        let all = self.sheets.all.iter();
+        all.flat_map(|sheet| sheet.files.rules())
+            .any(|rule| rule.effect == Effect::Kill)
+    }
+
+    /// What ends the run where a path is named: it comes to a name at which it does, or leads through one.
+    pub fn trips(&self, path: &[u8]) -> Option<Standing> {
+        let mut at = self.standing(self.sheets.start());
+        let names = path.split(|&b| b == b'/').filter(|name| !name.is_empty());
+        for name in names {
+            at = self.step(&at, name);
+            if self.ends(&at) {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// True if there are rules about the arguments of programs.
+    pub fn is_limited(&self) -> bool {
+        self.limited
+    }
+
+    /// With which arguments a program of this ruling may be started; each of the limits must allow them.
+    pub fn limits_of(&self, rule: RuleId) -> &[Limit] {
+        self.ruled(rule).map_or(&[], |ruled| &ruled.limits)
+    }
+
+    fn limits(&self, ruling: &Ruling) -> Box<[RuleId]> {
+        let rules = self.sheets.argument_rules(ruling);
+        rules.map(|(id, _)| id).collect()
+    }
+
     /// Something below may be visible: a directory there exists, though hidden itself.
     pub fn leads(&self, at: &Standing) -> bool {
         *at.0.leads.get_or_init(|| {
+            if at.0.effect == Effect::Kill {
+                return self.leads_past(at);
+            }
             self.sheets.ruling(&at.0.states).leads
                 && self
                     .search([&at.0.states], |[states]| {
-                        self.sheets.ruling(states).effect != Effect::Hide
+                        !self.sheets.ruling(states).effect.hides()
                     })
                     .unwrap_or(true)
         })
+    }
+
+    /// The same of what ends the run: a rule that is about what is below alone, and not anywhere, shows it.
+    fn leads_past(&self, at: &Standing) -> bool {
+        let here = self.sheets.matching(&at.0.states);
+        let is_own = |rule: &&FileRule| {
+            !rule.effect.hides()
+                && rule.pattern.literal().len() > 1
+                && !here.iter().any(|other| other.id == rule.id)
+        };
+        let search = self.search([&at.0.states], |[states]| {
+            !self.sheets.ruling(states).effect.hides()
+                && self.sheets.matching(states).iter().any(is_own)
+        });
+        // What nobody can tell is watched.
+        search.unwrap_or(false)
     }
 
     /// Something below may be hidden, so a listing must be looked through.
@@ -265,7 +372,7 @@ impl Names {
             self.sheets.hides_below(&at.0.states)
                 || self
                     .search([&at.0.states], |[states]| {
-                        self.sheets.ruling(states).effect == Effect::Hide
+                        self.sheets.ruling(states).effect.hides()
                     })
                     .unwrap_or(true)
         })
@@ -275,12 +382,14 @@ impl Names {
     /// nothing below it does.
     pub fn may_carry(&self, from: &Standing, to: &Standing, is_dir: bool) -> bool {
         from.0.id == to.0.id
-            || is_within(to.0.effect, from.0.effect)
+            || is_within((to.0.effect, to.0.kills), (from.0.effect, from.0.kills))
+                && has_all(&to.0.limits, &from.0.limits)
                 && (!is_dir
                     || from.0.states == to.0.states
                     || self.search([&from.0.states, &to.0.states], |[from, to]| {
-                        let effect = |states: &States| self.sheets.ruling(states).effect;
-                        !is_within(effect(to), effect(from))
+                        let (from, to) = (self.sheets.ruling(from), self.sheets.ruling(to));
+                        !is_within((to.effect, to.kills), (from.effect, from.kills))
+                            || self.limited && !has_all(&self.limits(&to), &self.limits(&from))
                     }) == Some(false))
     }
 
@@ -340,11 +449,17 @@ impl Names {
     }
 }
 
-/// True if `to` allows nothing that `from` doesn't, asked for or not.
-fn is_within(to: Effect, from: Effect) -> bool {
+/// True if what is limited by `from` is limited by all of it in `to`, too.
+fn has_all(to: &[RuleId], from: &[RuleId]) -> bool {
+    from.iter().all(|id| to.contains(id))
+}
+
+/// True if `to` allows nothing that `from` doesn't, asked for or not, and ends the run where that does.
+fn is_within((to, then): (Effect, Access), (from, kills): (Effect, Access)) -> bool {
     // What is granted where it comes to was granted, and what is asked for there was at least asked for.
-    to == Effect::Hide
-        || from != Effect::Hide
-            && from.granted().has(to.granted())
-            && from.at_most().has(to.at_most())
+    then.has(kills)
+        && (to.hides()
+            || !from.hides()
+                && from.granted().has(to.granted())
+                && from.at_most().has(to.at_most()))
 }

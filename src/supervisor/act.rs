@@ -138,6 +138,8 @@ impl Hands<'_> {
                 return Ok(Done::Reply(Reply::Continue));
             }
             Act::Change { targets, change } => self.change_tasks(&targets, &change)?,
+            Act::Compare { targets, by } => return done(self.compare(&targets, &by)?),
+            Act::SetOwner { file, owner } => self.set_owner(&file, &owner)?,
             Act::TellCpus { tid, mask, room } => {
                 let told = self.cpus.of(tid, room)?;
                 self.mem.write(mask, &told)?;

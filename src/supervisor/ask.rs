@@ -12,12 +12,29 @@ pub struct Question<'q> {
     pub task: i32,
     /// The call.
     pub call: &'q str,
-    /// What it wants.
-    pub access: Access,
-    /// Of which file, as a path of the view.
-    pub path: &'q [u8],
-    /// The same exec is judged for the second time.
-    pub again: bool,
+    /// What it is about.
+    pub about: About<'q>,
+}
+
+/// What a question is about.
+#[derive(Clone, Copy, Debug)]
+pub enum About<'q> {
+    /// A file.
+    File {
+        /// What is wanted.
+        access: Access,
+        /// Of which file, as a path of the view.
+        path: &'q [u8],
+        /// The same exec is judged for the second time.
+        again: bool,
+    },
+    /// The call itself.
+    Call {
+        /// Its arguments, decoded and escaped.
+        arguments: &'q str,
+        /// The rule, as the policy tells it.
+        by: &'q str,
+    },
 }
 
 /// What comes of a question.

@@ -10,11 +10,11 @@ use super::service::Denial;
 use super::{Shared, ears};
 use crate::policy::lang::predicate::{Expr, Test};
 use crate::policy::lang::regions::{Bit, Region, regions};
-use crate::policy::lang::{Sheets, Step};
+use crate::policy::lang::{Does, Fake, Sheets, Step};
 use crate::sys::Errno;
 use crate::syscall::args;
 use crate::syscall::plan::{Act, RegistersOnly};
-use crate::syscall::rules::Outcome;
+use crate::syscall::rules::{Net, Outcome};
 use crate::syscall::table::{Mechanism, Row, row};
 use crate::task::Task;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -27,6 +27,23 @@ pub enum Verdict {
     Deny(Errno),
     /// All guests are killed.
     Kill,
+    /// The user is asked; if the answer is no, it answers EPERM.
+    Ask,
+    /// It is not made, and seems to be.
+    Fake(Fake),
+}
+
+impl Verdict {
+    /// What becomes of a call, if it isn't just made.
+    fn of(does: Does) -> Option<Self> {
+        Some(match does {
+            Does::Allow => return None,
+            Does::Deny(errno) => Self::Deny(errno),
+            Does::Kill => Self::Kill,
+            Does::Ask => Self::Ask,
+            Does::Fake(fake) => Self::Fake(fake),
+        })
+    }
 }
 
 /// A call that a policy refuses, or may.
@@ -55,30 +72,39 @@ impl Refused {
     pub fn of(sheets: &Sheets, row: &Row) -> Result<Option<Self>, Unfit> {
         let decided = |step: &Step| Decided {
             when: step.when.clone(),
-            verdict: step.refuse.map(|errno| match step.kill {
-                true => Verdict::Kill,
-                false => Verdict::Deny(errno),
-            }),
+            verdict: Verdict::of(step.does),
             by: step.by.map(|id| sheets.tell(id)),
         };
         let steps = sheets.steps(row.name, row.class.group());
-        if steps.iter().flatten().all(|step| step.refuse.is_none()) {
+        let says = || steps.iter().flatten().map(|step| step.does);
+        if says().all(|does| does == Does::Allow) {
             return Ok(None);
+        }
+        if says().any(|does| does == Does::Ask) && !can_be_asked(row) {
+            return Err(Unfit::Stopped);
+        }
+        let mut fakes = says().filter(|does| matches!(does, Does::Fake(_)));
+        let fake = fakes.next();
+        if steps.len() > 1 && fakes.any(|other| Some(other) != fake) {
+            return Err(Unfit::Fakes);
+        }
+        if fake.is_some() && BIRTHS.contains(&row.name) {
+            return Err(Unfit::Birth);
         }
         // Refused where any sheet refuses: a step that holds hides those behind it.
         let refused = steps.iter().map(|steps| {
             let never = Expr::Or(Vec::new());
             steps.iter().rev().fold(never, |rest, step| {
                 let when = step.when.clone().unwrap_or(Expr::And(Vec::new()));
-                match step.refuse {
-                    Some(_) => Expr::Or(vec![when, rest]),
-                    None => Expr::And(vec![Expr::Not(Box::new(when)), rest]),
+                match step.does {
+                    Does::Allow => Expr::And(vec![Expr::Not(Box::new(when)), rest]),
+                    _ => Expr::Or(vec![when, rest]),
                 }
             })
         });
         let always = steps.iter().any(|steps| {
             let first = steps.first();
-            first.is_some_and(|step| step.when.is_none() && step.refuse.is_some())
+            first.is_some_and(|step| step.when.is_none() && step.does != Does::Allow)
         });
         let cases = match always {
             true => None,
@@ -98,6 +124,22 @@ impl Refused {
                 .collect(),
             cases,
         }))
+    }
+
+    /// A call about which nobody can be asked, where that is taken on: the answer is no.
+    pub fn unasked(sheets: &Sheets, row: &Row) -> Self {
+        let steps = sheets.steps(row.name, row.class.group());
+        let mut asking = steps.iter().flatten();
+        let by = asking.find(|step| step.does == Does::Ask);
+        Self {
+            nr: row.x86,
+            sheets: vec![vec![Decided {
+                when: None,
+                verdict: Some(Verdict::Deny(Errno::EPERM)),
+                by: by.and_then(|step| step.by).map(|id| sheets.tell(id)),
+            }]],
+            cases: None,
+        }
     }
 
     /// The arguments with which it is refused; `None`: with any.
@@ -135,6 +177,23 @@ impl Refused {
         steps.filter_map(|step| step.by.as_deref())
     }
 
+    /// Some step of it asks or fakes.
+    pub fn is_special(&self) -> bool {
+        let mut steps = self.sheets.iter().flatten();
+        steps.any(|step| matches!(step.verdict, Some(Verdict::Ask | Verdict::Fake(_))))
+    }
+
+    fn asks(&self) -> bool {
+        let mut steps = self.sheets.iter().flatten();
+        steps.any(|step| step.verdict == Some(Verdict::Ask))
+    }
+
+    /// Some rule, and not only a default, is against it.
+    fn is_by_rule(&self) -> bool {
+        let mut steps = self.sheets.iter().flatten();
+        steps.any(|step| step.verdict.is_some() && step.by.is_some())
+    }
+
     /// What becomes of it with these arguments, and by which rule; the strictest sheet decides.
     pub fn refusal(&self, registers: &[u64; 6]) -> Option<(Verdict, Option<&str>)> {
         let one = |steps: &'_ Vec<Decided>| -> Option<usize> {
@@ -151,10 +210,48 @@ impl Refused {
     }
 }
 
-/// Of what sheets say, what happens: the first that kills, else the first.
+/// Of what sheets say, what happens: the first of the strictest.
 fn strictest<T>(refusing: impl Iterator<Item = T>, verdict: impl Fn(&T) -> Verdict) -> Option<T> {
-    refusing.min_by_key(|one| verdict(one) != Verdict::Kill)
+    refusing.min_by_key(|one| match verdict(one) {
+        Verdict::Kill => 0,
+        Verdict::Deny(_) => 1,
+        Verdict::Ask => 2,
+        Verdict::Fake(_) => 3,
+    })
 }
+
+/// Calls of which the number says that there is a new task.
+const BIRTHS: [&str; 4] = ["fork", "vfork", "clone", "clone3"];
+
+/// A call whose stop at the tracer, or at the guard, a notification would take away can't be made after an answer.
+fn can_be_asked(row: &Row) -> bool {
+    let goes_on = |outcome: Outcome| {
+        !matches!(
+            outcome,
+            Outcome::Retell | Outcome::Renumber | Outcome::Trace
+        )
+    };
+    can_be_heard(&row.x86)
+        && match row.mechanism {
+            Mechanism::Trace | Mechanism::Guarded | Mechanism::Retell | Mechanism::Renumber => {
+                false
+            }
+            Mechanism::Check(_, rule) => [Net::None, Net::Host].into_iter().all(|net| {
+                let rule = rule(net);
+                goes_on(rule.otherwise) && rule.cases.iter().all(|case| goes_on(case.then))
+            }),
+            _ => true,
+        }
+}
+
+/// Calls that a program makes without the kernel, by what it maps of it (vdso(7)).
+const IN_MEMORY: [libc::c_long; 5] = [
+    libc::SYS_clock_gettime,
+    libc::SYS_gettimeofday,
+    libc::SYS_time,
+    libc::SYS_clock_getres,
+    libc::SYS_getcpu,
+];
 
 /// Why the conditions on the arguments of a call can't be put into the filter.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -165,6 +262,17 @@ pub enum Unfit {
     /// The supervisor decides it by what it names.
     #[error("it is judged by the program that it names")]
     Exec,
+    /// It would have to be made after the answer.
+    #[error(
+        "sbox stops this call elsewhere, so nobody can be asked about it; 'deny' and 'kill' are enforced"
+    )]
+    Stopped,
+    /// Two policies.
+    #[error("a policy and its ceiling fake different answers")]
+    Fakes,
+    /// There would be a task that is none.
+    #[error("a new process can't be faked; 'deny' is enforced")]
+    Birth,
 }
 
 /// All of them, by number.
@@ -204,6 +312,7 @@ impl Calls {
             access: None,
             by,
             which: 0,
+            path: None,
             kills: verdict == Verdict::Kill,
         };
         Some((verdict, denial))
@@ -211,7 +320,7 @@ impl Calls {
 
     /// What the filter would have answered to a call that is only heard; `None`: the supervisor serves it anyhow.
     pub(super) fn otherwise(&self, nr: u32, registers: &[u64; 6]) -> Option<Act<'static>> {
-        if !self.heard.contains(&nr) {
+        if !self.heard.contains(&nr) && !self.refused.get(&nr).is_some_and(Refused::asks) {
             return None;
         }
         match filter::outcome(row(nr)?, &self.profile, registers) {
@@ -222,6 +331,14 @@ impl Calls {
             Outcome::Fake => Some(Act::Return(0)),
             _ => None,
         }
+    }
+
+    /// True if rules are about calls that programs make without the kernel.
+    pub(super) fn need_the_kernel(&self) -> bool {
+        IN_MEMORY.iter().any(|nr| {
+            let refused = u32::try_from(*nr).ok().and_then(|nr| self.refused.get(&nr));
+            refused.is_some_and(Refused::is_by_rule)
+        })
     }
 
     /// True once a rule has killed the guests.
@@ -272,6 +389,7 @@ pub(super) fn tell_stopped(shared: &Shared, task: &Task, nr: u32, registers: &[u
         arguments: &arguments(row, registers),
         answer: "as the kernel says",
         denial: None,
+        faked: false,
         failed: false,
     };
     hear::tell(shared, &told, None);

@@ -184,6 +184,10 @@ impl Tracer<'_> {
                 if let Some(log) = &self.shared.log {
                     log.event(task.number, &format!("exec {}", plan.exe.escape_ascii()));
                 }
+                if self.shared.calls.need_the_kernel() {
+                    // Without it the program's clock would be what the kernel has put into its memory.
+                    stack::withdraw_vdso(tid, ptrace::getregs(pid)?.rsp)?;
+                }
                 if plan.by_path.is_none() {
                     let mut regs = ptrace::getregs(pid)?;
                     // Where there is no room the program finds a name of the kernel's making.

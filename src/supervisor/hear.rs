@@ -5,7 +5,8 @@
 use super::Shared;
 use super::service::Denial;
 use crate::policy::Access;
-use crate::policy::files::{Effect, FileRule};
+use crate::policy::arguments::Reach;
+use crate::policy::files::FileRule;
 use crate::policy::lang::{Sheets, Stands};
 use crate::syscall::plan::{Act, Object, Plan};
 use crate::syscall::table::Row;
@@ -30,6 +31,8 @@ pub struct Want {
     pub met: Met,
     /// Where nothing is: all that was asked for, as it was written.
     pub whole: Option<Vec<u8>>,
+    /// Of a program that is started: what it is given behind `argv[0]`, as far as the witness wants to know.
+    pub arguments: Option<Vec<Vec<u8>>>,
 }
 
 /// A call, for a [`Witness`].
@@ -49,6 +52,8 @@ pub struct Heard<'h> {
     pub wants: &'h [Want],
     /// The policy has refused it.
     pub denied: bool,
+    /// The policy has answered it in the kernel's place.
+    pub faked: bool,
     /// It came to an error.
     pub failed: bool,
 }
@@ -57,6 +62,8 @@ pub struct Heard<'h> {
 pub trait Witness: Send + Sync {
     /// The numbers of calls that he wants to hear though they name no file.
     fn calls(&self) -> Vec<u32>;
+    /// How much he wants to know of the arguments of programs; `None`: nothing.
+    fn reach(&self) -> Option<Reach>;
     /// A call.
     fn hear(&self, heard: &Heard<'_>);
 }
@@ -75,6 +82,14 @@ pub(super) struct Notebook {
 }
 
 impl Notebook {
+    /// One for a witness who wants to know so much of the arguments of programs.
+    pub(super) fn new(reach: Option<Reach>) -> Self {
+        Self {
+            sight: Sight::new(reach),
+            ..Self::default()
+        }
+    }
+
     /// Forgets the last call, or the last look of this one.
     pub(super) fn clear(&self) {
         self.sight.clear();
@@ -133,6 +148,7 @@ impl Notebook {
                 path: seen.path.clone(),
                 met: seen.met,
                 whole: seen.whole.clone(),
+                arguments: self.sight.arguments_of(&seen.path),
             });
         }
         if ends == 0
@@ -143,6 +159,7 @@ impl Notebook {
                 path: path.clone(),
                 met: Met::There,
                 whole: None,
+                arguments: self.sight.arguments_of(path),
             });
         }
         wants
@@ -174,6 +191,7 @@ pub(super) struct Told<'t> {
     pub(super) arguments: &'t str,
     pub(super) answer: &'t str,
     pub(super) denial: Option<&'t Denial<'t>>,
+    pub(super) faked: bool,
     pub(super) failed: bool,
 }
 
@@ -181,7 +199,8 @@ pub(super) struct Told<'t> {
 pub(super) fn tell(shared: &Shared, told: &Told<'_>, notebook: Option<&Notebook>) {
     let wants = notebook.map(Notebook::wants).unwrap_or_default();
     if let (Some(ledger), Some(denial)) = (&shared.ledger, told.denial) {
-        let path = notebook.and_then(|notebook| notebook.path_of(denial.which));
+        let known = || notebook.and_then(|notebook| notebook.path_of(denial.which));
+        let path = denial.path.clone().or_else(known);
         ledger.enter(&Incident {
             kind: if denial.kills {
                 Kind::Killed
@@ -196,7 +215,7 @@ pub(super) fn tell(shared: &Shared, told: &Told<'_>, notebook: Option<&Notebook>
         && told.failed
     {
         for want in wants.iter().filter(|want| want.met == Met::Nothing) {
-            if let Some(by) = hides(sheets, want) {
+            if let Some(Refusal { by, .. }) = hides(sheets, want) {
                 ledger.enter(&Incident {
                     path: Some(&want.path),
                     ..told.incident(Some(Access::LOOK), by.as_deref())
@@ -213,6 +232,7 @@ pub(super) fn tell(shared: &Shared, told: &Told<'_>, notebook: Option<&Notebook>
             answer: told.answer,
             wants: &wants,
             denied: told.denial.is_some(),
+            faked: told.faked,
             failed: told.failed,
         });
     }
@@ -233,25 +253,40 @@ impl<'t> Told<'t> {
     }
 }
 
-/// Whether a policy lets a file of the view be used so; if not, by which rule, or by none.
-#[expect(
-    clippy::option_option,
-    reason = "refused or not, and by a rule or by none"
-)]
-pub(super) fn refuses(sheets: &Sheets, want: &Want) -> Option<Option<String>> {
+/// What a policy would have said against the use of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    /// By which rule; `None`: no rule allows it.
+    pub(super) by: Option<String>,
+    /// It would have ended the run.
+    pub(super) ends: bool,
+}
+
+/// Whether a policy lets a file of the view be used so.
+pub(super) fn refuses(sheets: &Sheets, want: &Want) -> Option<Refusal> {
     let ruling = sheets.decide(&want.path);
     if ruling.effect.granted().has(want.access) {
-        return None;
+        let given = want.arguments.as_ref();
+        let refused = given.and_then(|given| sheets.refuses_arguments(&ruling, given));
+        return refused.map(|id| Refusal {
+            by: Some(sheets.tell(id)),
+            ends: false,
+        });
     }
     // What is hidden itself is shown all the same if it is a directory that leads to something visible.
-    if ruling.effect == Effect::Hide
+    if ruling.effect.hides()
         && Access::READ_ONLY.has(want.access)
         && leads(sheets, &want.path)
         && on_host(sheets, &want.path).is_none_or(|path| path.is_dir())
     {
         return None;
     }
-    Some(sheets.culprit(&ruling).map(|id| sheets.tell(id)))
+    let ends = ruling.ends_at(want.access);
+    let by = sheets.refuser(&ruling, want.access);
+    Some(Refusal {
+        by: by.map(|id| sheets.tell(id)),
+        ends,
+    })
 }
 
 /// Whether something below a path may be visible, by a rule that names it.
@@ -260,18 +295,14 @@ fn leads(sheets: &Sheets, path: &[u8]) -> bool {
     let below = |rule: &FileRule| {
         let place = rule.pattern.place();
         let rest = place.and_then(|(place, _)| place.strip_prefix(path));
-        !rule.forbid && rule.effect != Effect::Hide && rest.is_some_and(|r| r.starts_with(b"/"))
+        !rule.forbid && !rule.effect.hides() && rest.is_some_and(|r| r.starts_with(b"/"))
     };
     let mut all = sheets.all.iter();
     all.all(|sheet| sheet.files.rules().iter().any(below))
 }
 
-/// Whether a policy hides what was looked for in vain, though the host has it, and by which rule.
-#[expect(
-    clippy::option_option,
-    reason = "hidden or not, and by a rule or by none"
-)]
-pub(super) fn hides(sheets: &Sheets, want: &Want) -> Option<Option<String>> {
+/// Whether a policy hides what was looked for in vain, though the host has it.
+pub(super) fn hides(sheets: &Sheets, want: &Want) -> Option<Refusal> {
     let whole = want.whole.as_deref().unwrap_or(&want.path);
     std::fs::symlink_metadata(on_host(sheets, whole)?).ok()?;
     refuses(sheets, want)

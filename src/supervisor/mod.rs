@@ -23,6 +23,7 @@ mod change;
 mod cpus;
 mod ears;
 mod exec;
+mod fake;
 pub mod filter;
 mod guard;
 pub mod hear;

@@ -6,9 +6,9 @@
 use super::act::Hands;
 use crate::sys::process as sp;
 use crate::sys::{self, Errno, sched};
-use crate::syscall::plan::TaskChange;
+use crate::syscall::plan::{Comparison, Owner, TaskChange};
 use crate::task::Task;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 impl Hands<'_> {
@@ -23,12 +23,7 @@ impl Hands<'_> {
         }
         let mut result = Err(Errno::ESRCH);
         for target in targets {
-            // The caller is held already, as it is served.
-            let _held = (target.tid != self.task.tid).then(|| target.serve());
-            let changed = match target.is_dead() {
-                true => Err(Errno::ESRCH),
-                false => self.change_task(target.tid, change),
-            };
+            let changed = self.held(target, |tid| self.change_task(tid, change));
             result = match (result, changed) {
                 (Err(Errno::ESRCH), one) => one,
                 (before, Ok(()) | Err(Errno::ESRCH)) => before,
@@ -36,6 +31,45 @@ impl Hands<'_> {
             };
         }
         result
+    }
+
+    /// Does something by a task's number. The caller is held already, as it is served.
+    fn held<T>(&self, target: &Task, deed: impl FnOnce(i32) -> sys::Result<T>) -> sys::Result<T> {
+        let _held = (target.tid != self.task.tid).then(|| target.serve());
+        match target.is_dead() {
+            true => Err(Errno::ESRCH),
+            false => deed(target.tid),
+        }
+    }
+
+    /// kcmp(2) of two tasks.
+    pub(super) fn compare(
+        &self,
+        [first, second]: &[Arc<Task>; 2],
+        by: &Comparison<'_>,
+    ) -> sys::Result<i64> {
+        let compared = |one, other| sys::mem::kcmp([one, other], by.kind, by.indices, by.slot);
+        if first.tid == second.tid {
+            return self.held(first, |tid| compared(tid, tid));
+        }
+        self.held(first, |one| self.held(second, |other| compared(one, other)))
+    }
+
+    /// Says who gets SIGIO of an open file description.
+    pub(super) fn set_owner(&self, file: &OwnedFd, to: &Owner) -> sys::Result<()> {
+        let set = |host| sys::fs::set_owner(file.as_fd(), to.kind, host);
+        let Some((task, host)) = &to.owner else {
+            return set(0);
+        };
+        self.held(task, |tid| {
+            set(*host)?;
+            // A group is there as long as somebody is in it: if this one has left, the number may mean another by now.
+            if to.kind == Owner::GROUP && sp::getpgid(tid) != Ok(*host) {
+                set(0)?;
+                return Err(Errno::ESRCH);
+            }
+            Ok(())
+        })
     }
 
     fn change_task(&self, tid: i32, change: &TaskChange<'_>) -> sys::Result<()> {

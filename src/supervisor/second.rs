@@ -1,9 +1,11 @@
 //! A policy that decides nothing: what it would have said of the calls of a run (`--mode audit`, `--shadow`).
 
-use super::calls::{Refused, can_be_heard};
-use super::hear::{self, Heard, Want, Witness};
+use super::calls::{Refused, Verdict, can_be_heard};
+use super::hear::{self, Heard, Refusal, Want, Witness};
 use crate::policy::Access;
+use crate::policy::arguments::Reach;
 use crate::policy::lang::Sheets;
+use crate::policy::names::Names;
 use crate::syscall::table::{TABLE, row};
 use crate::trace::{Incident, Kind, Ledger};
 use crate::vfs::Met;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 /// It, and where its answers are entered.
 pub struct Second {
     sheets: Arc<Sheets>,
+    names: Names,
     ledger: Arc<Ledger>,
     /// Calls that it refuses.
     refused: Vec<Refused>,
@@ -35,6 +38,7 @@ impl Second {
         let refused = rows.filter_map(|row| Refused::of(&sheets, row).ok().flatten());
         let refused = refused.collect();
         Self {
+            names: Names::new(Arc::clone(&sheets)),
             sheets,
             ledger,
             refused,
@@ -48,12 +52,12 @@ impl Second {
         unheard.filter_map(|one| Some(row(one.nr)?.name)).collect()
     }
 
-    /// Whether it lets a file be used so; if not, by which rule.
-    #[expect(
-        clippy::option_option,
-        reason = "refused or not, and by a rule or by none"
-    )]
-    fn refuses(&self, want: &Want) -> Option<Option<String>> {
+    /// Whether it lets a file be used so.
+    fn refuses(&self, want: &Want) -> Option<Refusal> {
+        if let Some(at) = self.names.trips(want.whole.as_ref().unwrap_or(&want.path)) {
+            let by = self.names.killer(&at).map(|id| self.sheets.tell(id));
+            return Some(Refusal { by, ends: true });
+        }
         let missing = want.met == Met::Nothing && want.access == Access::LOOK;
         if missing {
             return None;
@@ -91,6 +95,10 @@ impl Witness for Second {
         self.refused.iter().map(|one| one.nr).collect()
     }
 
+    fn reach(&self) -> Option<Reach> {
+        self.sheets.reach()
+    }
+
     fn hear(&self, heard: &Heard<'_>) {
         let row = heard.row;
         let rule = self.refused.iter().find(|one| one.nr == row.x86);
@@ -102,8 +110,29 @@ impl Witness for Second {
             }
             return;
         }
+        // What is faked refuses nothing: an audit does it, too.
+        if self.denies == Kind::WouldDeny && matches!(rule, Some((Verdict::Fake(_), _))) {
+            return;
+        }
+        match rule {
+            Some((Verdict::Fake(_), _)) if heard.faked => return,
+            None if heard.faked => return self.allows(heard, None),
+            _ => {}
+        }
         if let Some((_, by)) = rule {
             return self.enter(heard, self.denies, None, by);
+        }
+        let refused = heard.wants.iter().map(|want| (want, self.refuses(want)));
+        let refused: Vec<_> = refused.collect();
+        for (want, refusal) in &refused {
+            if let Some(Refusal { by, ends: true }) = refusal {
+                let kind = match self.denies {
+                    Kind::WouldDeny => Kind::WouldKill,
+                    other => other,
+                };
+                // Nothing more would have come of the call.
+                return self.enter(heard, kind, Some(want), by.as_deref());
+            }
         }
         // What did not succeed was not there, or not the caller's to have.
         if heard.failed {
@@ -116,8 +145,8 @@ impl Witness for Second {
             }
             return;
         }
-        for want in heard.wants {
-            if let Some(by) = self.refuses(want) {
+        for (want, refusal) in refused {
+            if let Some(Refusal { by, .. }) = refusal {
                 self.enter(heard, self.denies, Some(want), by.as_deref());
             }
         }

@@ -1,17 +1,18 @@
 //! Serving a call: decode, plan, decide, perform, answer.
 
 use super::act::{Done, Hands};
-use super::ask::{self, Question};
+use super::ask::{self, About, Question};
 use super::calls::{self, Verdict};
 use super::filter::{self, EXEC_PRIVATE};
 use super::hear::{self, Notebook, Told};
-use super::{Shared, approve};
+use super::{Shared, approve, fake};
 use crate::mechanism::notify::{Notification, Reply};
 use crate::policy::{self, Access, Ask};
 use crate::sys::{self, Errno};
 use crate::syscall::plan::{Act, Cx, Plan};
 use crate::syscall::table::{self, Row};
 use crate::task::{Errand, ExecPlan, ExecState, GuestMem as _, Handover, Task};
+use crate::vfs::Trip;
 use bumpalo::Bump;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -41,6 +42,8 @@ pub(super) struct Worker<'s> {
     notes: Option<RefCell<String>>,
     /// What is noted for those who want to hear of files.
     notebook: Option<Notebook>,
+    /// A name at which the run ends, where there are such.
+    trip: Option<Trip>,
     /// The last caller, and how many calls it has made since another one came.
     last: (i32, u32),
 }
@@ -56,8 +59,17 @@ pub(super) struct Denial<'p> {
     pub(super) by: Option<&'p str>,
     /// Which of the questions of the plan.
     pub(super) which: usize,
+    /// The file, where no question of a plan is about it.
+    pub(super) path: Option<Vec<u8>>,
     /// It ends the run.
     pub(super) kills: bool,
+}
+
+/// What the policy says of a call whatever it names.
+enum Ruled<'p> {
+    Refused(Errno, Denial<'p>),
+    /// It is not made, but answered; by this rule.
+    Faked(Result<i64, Errno>, Option<&'p str>),
 }
 
 impl<'s> Worker<'s> {
@@ -66,6 +78,8 @@ impl<'s> Worker<'s> {
         sys::fs::umask(umask);
         let tells = shared.ledger.as_ref().is_some_and(|ledger| ledger.tells());
         let heard = tells || shared.witness.is_some() || shared.policy.asks();
+        let witness = shared.witness.as_ref();
+        let reach = witness.and_then(|witness| witness.reach());
         let listened = heard || shared.log.is_some();
         Self {
             shared,
@@ -73,7 +87,8 @@ impl<'s> Worker<'s> {
             buffer: Vec::with_capacity(32 * 1024),
             umask,
             notes: listened.then(RefCell::default),
-            notebook: heard.then(Notebook::default),
+            notebook: heard.then(|| Notebook::new(reach)),
+            trip: shared.vfs.watches().then(Trip::default),
             last: (0, 0),
         }
     }
@@ -184,6 +199,9 @@ impl<'s> Worker<'s> {
         if let Some(notebook) = &self.notebook {
             notebook.clear();
         }
+        if let Some(trip) = &self.trip {
+            trip.clear();
+        }
         (self.shared.stats.is_some() || self.shared.log.is_some()).then(Instant::now)
     }
 
@@ -196,12 +214,24 @@ impl<'s> Worker<'s> {
         start: Option<Instant>,
     ) -> Result<Done, Errno> {
         let row = table::row(nr);
-        let (done, denial) = match self.refused_by_itself(nr, row, registers) {
-            Some((errno, denial)) => (Err(errno), Some(denial)),
+        let mut faked = None;
+        let (done, denial) = match self.ruled_by_itself(nr, row, task, registers) {
+            Some(Ruled::Refused(errno, denial)) => (Err(errno), Some(denial)),
+            Some(Ruled::Faked(answer, by)) => {
+                faked = by;
+                (answer.map(|value| Done::Reply(Reply::Return(value))), None)
+            }
             None => self.decide_and_do(nr, row, task, registers),
         };
         if denial.is_some() || self.notebook.is_some() {
-            self.tell(row, task, registers, denial.as_ref(), &done);
+            self.tell(
+                row,
+                task,
+                registers,
+                denial.as_ref(),
+                faked.is_some(),
+                &done,
+            );
         }
         // Once it is told: the report ends with the guests.
         if denial.as_ref().is_some_and(|denial| denial.kills) {
@@ -214,7 +244,7 @@ impl<'s> Worker<'s> {
                 task,
                 row,
                 notes,
-                denial.as_ref().and_then(|denial| denial.by),
+                denial.as_ref().and_then(|denial| denial.by).or(faked),
                 &shown(&done),
                 start.elapsed(),
             );
@@ -252,19 +282,44 @@ impl<'s> Worker<'s> {
     }
 
     /// What a call is answered about which the policy has a rule whatever it names.
-    fn refused_by_itself(
+    fn ruled_by_itself(
         &self,
         nr: u32,
         row: Option<&Row>,
+        task: &Task,
         registers: &[u64; 6],
-    ) -> Option<(Errno, Denial<'s>)> {
+    ) -> Option<Ruled<'s>> {
         let (verdict, denial) = self.shared.calls.refusal(nr, registers)?;
         note_registers(self.notes.as_ref(), row, registers);
         let errno = match verdict {
             Verdict::Deny(errno) => errno,
             Verdict::Kill => Errno::EPERM,
+            Verdict::Ask => {
+                // It waits for our answer, and what is asked about are its registers: nothing changes meanwhile.
+                let arguments =
+                    row.map_or_else(String::new, |row| calls::arguments(row, registers));
+                let question = Question {
+                    task: task.number,
+                    call: row.map_or("?", |row| row.name),
+                    about: About::Call {
+                        arguments: &arguments,
+                        by: denial.by.unwrap_or_default(),
+                    },
+                };
+                if ask::may(self.shared, task, &question) {
+                    if let Some(notes) = &self.notes {
+                        notes.borrow_mut().clear();
+                    }
+                    return None;
+                }
+                Errno::EPERM
+            }
+            Verdict::Fake(fake) => {
+                let answer = fake::answer(&*task.group.mm(), nr, registers, fake);
+                return Some(Ruled::Faked(answer, denial.by));
+            }
         };
-        Some((errno, denial))
+        Some(Ruled::Refused(errno, denial))
     }
 
     fn decide_and_do(
@@ -289,6 +344,7 @@ impl<'s> Worker<'s> {
             registers,
             notes: self.notes.as_ref(),
             sight: self.notebook.as_ref().map(|notebook| &notebook.sight),
+            trip: self.trip.as_ref(),
         };
         let who = cx.caller();
         let mut hands = Hands {
@@ -310,6 +366,17 @@ impl<'s> Worker<'s> {
                 (None, Some(handler)) => handler(&cx, registers),
                 (None, None) => Err(Errno::ENOSYS),
             };
+            // Before anything is done, and whatever the handler makes of it.
+            if let Some((rule, path)) = self.trip.as_ref().and_then(Trip::taken) {
+                let denial = Denial {
+                    access: Some(Access::LOOK),
+                    by: shared.policy.killer(rule),
+                    which: 0,
+                    path: Some(path),
+                    kills: true,
+                };
+                return (Err(Errno::EPERM), Some(denial));
+            }
             let mut plan = match plan {
                 Ok(plan) => plan,
                 Err(errno) => return (Err(errno), None),
@@ -361,6 +428,7 @@ impl<'s> Worker<'s> {
         task: &Task,
         registers: &[u64; 6],
         denial: Option<&Denial<'_>>,
+        faked: bool,
         done: &Result<Done, Errno>,
     ) {
         let notes = self.notes.as_ref().map(RefCell::borrow);
@@ -371,6 +439,7 @@ impl<'s> Worker<'s> {
             arguments: notes.as_ref().map_or("", |notes| notes.as_str()),
             answer: &shown(done),
             denial,
+            faked,
             failed: done.is_err(),
         };
         hear::tell(self.shared, &told, self.notebook.as_ref());
@@ -403,24 +472,32 @@ fn refused<'s>(
                         let question = Question {
                             task: task.number,
                             call: row.map_or("?", |row| row.name),
-                            access: wanted.access,
-                            path: &path,
-                            again: matches!(*task.exec(), ExecState::Asked(_)),
+                            about: About::File {
+                                access: wanted.access,
+                                path: &path,
+                                again: matches!(*task.exec(), ExecState::Asked(_)),
+                            },
                         };
                         ask::may(shared, task, &question)
                     }) =>
             {
                 None
             }
-            policy::Verdict::Deny(errno) | policy::Verdict::Ask(errno) => Some((
-                errno,
-                Denial {
+            verdict => {
+                let kills = verdict == policy::Verdict::Kill;
+                let errno = match verdict {
+                    policy::Verdict::Deny(errno) | policy::Verdict::Ask(errno) => errno,
+                    _ => Errno::EPERM,
+                };
+                let denial = Denial {
                     access: Some(wanted.access),
                     by: decision.because.map(|rule| rule.origin.as_str()),
                     which,
-                    kills: false,
-                },
-            )),
+                    path: None,
+                    kills,
+                };
+                Some((errno, denial))
+            }
         }
     })
 }

@@ -206,6 +206,7 @@ fn working_directory(setup: &Setup, tasks: &Registry) -> Result<Arc<Dir>, Error>
         tid: 0,
         tasks,
         sight: None,
+        trip: None,
     };
     let root = Arc::clone(setup.vfs.root());
     setup

@@ -13,6 +13,8 @@ use crate::sys::Errno;
 use crate::task::{GuestMem, Mm};
 
 const AT_NULL: u64 = 0;
+const AT_IGNORE: u64 = 1;
+const AT_SYSINFO_EHDR: u64 = 33;
 const AT_EXECFN: u64 = 31;
 const WORD: usize = size_of::<u64>();
 
@@ -43,6 +45,23 @@ pub(super) fn name_program(tid: i32, regs: &mut Regs, path: &[u8]) -> Result<(),
     block.append(&mut text);
     mm.write(sp, &block)?;
     regs.rsp = sp;
+    Ok(())
+}
+
+/// Has a program not know of the code that the kernel maps into it, so that it makes calls for what that would answer (vdso(7)).
+///
+/// DIFFERS: `/proc/PID/auxv` and `/proc/PID/maps` go on to tell of it.
+pub(super) fn withdraw_vdso(tid: i32, sp: u64) -> Result<(), Errno> {
+    let mm = Mm::new(tid);
+    let words = read_words(&mm, sp)?;
+    let auxv = auxv_at(&words).ok_or(Errno::EFAULT)?;
+    let pairs = words.get(auxv..).unwrap_or_default().chunks_exact(2);
+    for (number, pair) in pairs.enumerate() {
+        if pair.first() == Some(&AT_SYSINFO_EHDR) {
+            let at = sp + ((auxv + number * 2) * WORD) as u64;
+            mm.write(at, &AT_IGNORE.to_ne_bytes())?;
+        }
+    }
     Ok(())
 }
 

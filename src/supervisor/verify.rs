@@ -4,8 +4,11 @@
 //! path, the descriptor or the arguments meanwhile ends here.
 
 use super::inject::Auxv;
+use crate::policy::arguments::Reach;
 use crate::sys;
-use crate::task::{ExecPlan, GuestMem, Mm};
+use crate::task::{ArgumentLimit, ExecPlan, GuestMem, Mm, read_strings};
+use nix::sys::ptrace;
+use nix::unistd::Pid;
 
 /// Compares what was loaded with what was approved.
 pub(super) fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'static str> {
@@ -32,6 +35,9 @@ pub(super) fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'stati
     if Mm::new(tid).read(at, &mut found) != Ok(asked.len()) || found != asked {
         return Err("the program was loaded by another path");
     }
+    if !plan.limits.is_empty() && !has_arguments(tid, &plan.limits) {
+        return Err("its arguments were changed to some that a rule doesn't allow");
+    }
     let Some(approved) = &plan.mapped else {
         return Ok(());
     };
@@ -47,4 +53,29 @@ pub(super) fn loaded_as_planned(tid: i32, plan: &ExecPlan) -> Result<(), &'stati
         return Err("not all of what was approved is mapped");
     }
     Ok(())
+}
+
+/// Whether the arguments on the new program's stack are allowed. Nobody else can write there: its memory is its own, and
+/// it has one thread, which stands.
+fn has_arguments(tid: i32, limits: &[ArgumentLimit]) -> bool {
+    let Ok(regs) = ptrace::getregs(Pid::from_raw(tid)) else {
+        return false;
+    };
+    let mm = Mm::new(tid);
+    limits.iter().all(|limit| {
+        let reach = limit.arguments.reach();
+        let whole = Reach {
+            count: reach.count + limit.from,
+            ..reach
+        };
+        // The System V ABI, "Initial Process Stack": argc, then argv.
+        let argv = regs.rsp.checked_add(8);
+        let all = argv.map(|argv| read_strings(&mm, argv, whole));
+        match all {
+            Some(Ok(all)) => all
+                .get(limit.from..)
+                .is_some_and(|given| limit.arguments.allow(given)),
+            _ => false,
+        }
+    })
 }

@@ -470,7 +470,7 @@ impl Builder {
                     rule,
                 };
                 // What the user may allow counts as allowed.
-                !matches!(policy.decide(ask).verdict, Verdict::Deny(_))
+                matches!(policy.decide(ask).verdict, Verdict::Allow | Verdict::Ask(_))
             })
             .collect();
         let vfs =

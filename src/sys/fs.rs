@@ -353,6 +353,14 @@ pub fn set_status_flags(fd: BorrowedFd<'_>, flags: i32) -> Result<()> {
     check_int(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }).map(drop)
 }
 
+/// fcntl(F_SETOWN_EX): who gets SIGIO of an open file description; 0 is nobody.
+pub fn set_owner(fd: BorrowedFd<'_>, kind: i32, number: i32) -> Result<()> {
+    const F_SETOWN_EX: i32 = 15;
+    let owner = [kind, number];
+    // SAFETY: F_SETOWN_EX reads a `struct f_owner_ex`, which is two ints.
+    check_int(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETOWN_EX, owner.as_ptr()) }).map(drop)
+}
+
 /// fcntl(F_GETFL): the status flags of an open file description.
 pub fn status_flags(fd: BorrowedFd<'_>) -> Result<i32> {
     // SAFETY: F_GETFL takes no argument.

@@ -1,4 +1,4 @@
-//! Another process's memory.
+//! Another process's memory, and what kernel objects two of them share.
 
 use super::{Errno, Result, check};
 
@@ -33,6 +33,28 @@ pub fn write(tid: i32, addr: u64, data: &[u8]) -> Result<usize> {
     // SAFETY: `local` spans exactly `data`, which the kernel only reads. `remote` is an address
     // in the guest: the kernel checks it, we never touch it.
     check(unsafe { libc::process_vm_writev(tid, &local, 1, &remote, 1, 0) } as libc::c_long)
+}
+
+/// kcmp(2): how two tasks' kernel objects of this kind compare. A `slot` takes the place of the second index.
+pub fn kcmp(
+    [first, second]: [i32; 2],
+    kind: i32,
+    indices: [u64; 2],
+    slot: Option<&[u8]>,
+) -> Result<i64> {
+    let [one, mut other] = indices;
+    // In words, as the kernel wants it aligned; three ints at most.
+    let mut words = [0u32; 3];
+    if let Some(slot) = slot {
+        for (word, bytes) in words.iter_mut().zip(slot.chunks_exact(4)) {
+            *word = bytes.try_into().map_or(0, u32::from_ne_bytes);
+        }
+        other = words.as_ptr() as u64;
+    }
+    // SAFETY: with a slot, `other` is the address of three ints, as a `struct kcmp_epoll_slot` has; the kernel only reads them.
+    // Without, it is a number that the kernel takes for one, or for an address of ours that it only reads.
+    let order = check(unsafe { libc::syscall(libc::SYS_kcmp, first, second, kind, one, other) })?;
+    Ok(order as i64)
 }
 
 /// A mapping of a file.

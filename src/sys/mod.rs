@@ -8,6 +8,7 @@
 
 pub mod forward;
 pub mod fs;
+pub mod heap;
 pub mod mem;
 pub mod probe;
 pub mod process;

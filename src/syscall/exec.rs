@@ -11,8 +11,9 @@ use super::elf;
 use super::path::{check_flags, follow, named};
 use super::plan::{Act, Cx, Errno, Plan};
 use crate::policy::Access;
+use crate::policy::arguments::{Limit, Reach};
 use crate::sys;
-use crate::task::{Argv, ExecPlan};
+use crate::task::{ArgumentLimit, Argv, ExecPlan, read_strings};
 use crate::vfs::{Follow, Found, OwnLoader, Place};
 use std::ffi::{CStr, CString};
 use std::iter;
@@ -60,10 +61,11 @@ pub fn execveat<'a>(
 }
 
 /// A program on its way to being run.
-struct Program {
+struct Program<'a> {
     file: std::fs::File,
     stat: libc::stat,
     rule: Option<crate::policy::RuleId>,
+    limits: &'a [Limit],
     exe: Vec<u8>,
     file_name: Vec<u8>,
 }
@@ -90,7 +92,9 @@ fn plan<'a>(
     };
     let is_name = matches!(place, Place::Name { .. });
     let program = open_program(cx, place)?;
-    let mut plan = Plan::ask(Access::EXEC, program.rule, Act::Return(0));
+    let mut plan = Plan::act(Act::Return(0));
+    let mut limits = Limits::default();
+    let asked = limits.ask(cx, &mut plan, &program, &[], argv);
     let given = Given {
         path: path.text()?,
         path_at,
@@ -98,9 +102,11 @@ fn plan<'a>(
         is_name,
         argv,
         envp,
+        limits,
     };
     // Who may not execute it isn't told what it is.
-    plan.act = look_into(cx, &mut plan, program, &given).unwrap_or_else(Act::Fail);
+    let looked = asked.and_then(|()| look_into(cx, &mut plan, program, given));
+    plan.act = looked.unwrap_or_else(Act::Fail);
     Ok(plan)
 }
 
@@ -112,22 +118,85 @@ struct Given<'a> {
     is_name: bool,
     argv: Ptr,
     envp: Ptr,
+    limits: Limits<'a>,
+}
+
+/// The rules about the arguments of the programs that one exec starts.
+#[derive(Default)]
+struct Limits<'a> {
+    /// Each with the number of words that stood before the caller's own arguments then, `argv[0]` among them.
+    all: Vec<(&'a Limit, usize)>,
+}
+
+impl<'a> Limits<'a> {
+    /// Asks whether a program may be started with the arguments that it is given: `words`, and behind them those of the
+    /// caller but the zeroth.
+    fn ask(
+        &mut self,
+        cx: &Cx<'a>,
+        plan: &mut Plan<'a>,
+        program: &Program<'a>,
+        words: &[Vec<u8>],
+        argv: Ptr,
+    ) -> Result<(), Errno> {
+        plan.also(Access::EXEC, program.rule);
+        let heard = cx.sight.and_then(|sight| Some((sight, sight.reach()?)));
+        let limits = program.limits.iter().map(|limit| limit.arguments.reach());
+        let Some(reach) = limits
+            .chain(heard.map(|(_, reach)| reach))
+            .reduce(Reach::or)
+        else {
+            return Ok(());
+        };
+        let own = words.iter().skip(1);
+        let mut given: Vec<Vec<u8>> = own.cloned().collect();
+        match second_argument(cx, argv.0)? {
+            0 => {}
+            rest => given.extend(read_strings(cx.mem, rest, reach)?),
+        }
+        // A refusal is told as that of the rule which is about the arguments.
+        let refusing = program
+            .limits
+            .iter()
+            .find(|limit| !limit.arguments.allow(&given));
+        if let (Some(refusing), Some(ask)) = (refusing, plan.asks.last_mut()) {
+            ask.rule = refusing.otherwise;
+        }
+        if let Some((sight, _)) = heard {
+            sight.starts(&program.exe, given);
+        }
+        let all = program.limits.iter();
+        self.all
+            .extend(all.map(|limit| (limit, words.len().max(1))));
+        Ok(())
+    }
+
+    /// As they are checked once more, when so many words stand before the caller's arguments.
+    fn at_start(&self, words: usize) -> Vec<ArgumentLimit> {
+        let all = self.all.iter();
+        all.map(|(limit, then)| ArgumentLimit {
+            arguments: Arc::clone(&limit.arguments),
+            from: words.max(1) + 1 - then,
+        })
+        .collect()
+    }
 }
 
 /// What it takes to run a program: its interpreters, and what will be mapped.
 fn look_into<'a>(
     cx: &Cx<'a>,
     plan: &mut Plan<'a>,
-    mut program: Program,
-    given: &Given<'_>,
+    mut program: Program<'a>,
+    given: Given<'a>,
 ) -> Result<Act<'a>, Errno> {
-    let &Given {
+    let Given {
         path,
         path_at,
         by_fd,
         is_name,
         argv,
         envp,
+        mut limits,
     } = given;
     let asked = script_name(path, by_fd);
     let mut name = asked.clone();
@@ -165,8 +234,9 @@ fn look_into<'a>(
         let text = CStr::from_bytes_with_nul(interpreter).map_err(|_| Errno::ENOEXEC)?;
         let place = look_up(cx, &cwd, text, Follow::Last)?;
         program = open_program(cx, place)?;
-        plan.also(Access::EXEC, program.rule);
+        limits.ask(cx, plan, &program, &first, argv)?;
     };
+    let limits = limits.at_start(first.len());
     let loader = match elf::dynamic(&program.file, &head)? {
         None => None,
         Some(found) => Some(find_loader(cx, plan, found)?),
@@ -217,6 +287,7 @@ fn look_into<'a>(
             slot: -1,
             program: (program.stat.st_dev, program.stat.st_ino),
             mapped,
+            limits,
             image: None,
             empty_at: path_at + path.count_bytes() as u64,
             argv,
@@ -278,7 +349,7 @@ fn look_up<'a>(
 
 /// Opens a program for reading. Unreadable programs are refused: the kernel would make them
 /// non-dumpable, and the supervisor could not serve their calls (ptrace(2), "ptrace access mode").
-fn open_program(cx: &Cx<'_>, place: Place<'_>) -> Result<Program, Errno> {
+fn open_program<'a>(cx: &Cx<'a>, place: Place<'_>) -> Result<Program<'a>, Errno> {
     let stat = cx.vfs.stat(&place)?.ok_or(Errno::ENOENT)?;
     match stat.st_mode & libc::S_IFMT {
         libc::S_IFREG => {}
@@ -322,6 +393,7 @@ fn open_program(cx: &Cx<'_>, place: Place<'_>) -> Result<Program, Errno> {
         file: fd.into(),
         stat,
         rule,
+        limits: cx.vfs.limits(&place, rule),
         exe,
         file_name,
     })

@@ -13,6 +13,7 @@ pub mod net;
 pub mod numbers;
 pub mod open;
 pub mod others;
+pub mod owner;
 pub mod path;
 pub mod plan;
 pub mod process;

@@ -105,7 +105,9 @@ pub fn of(nr: u32, args: &[u64; 6]) -> Numbers {
         | libc::SYS_sched_getscheduler
         | libc::SYS_sched_rr_get_interval
         | libc::SYS_sched_getattr
-        | libc::SYS_get_robust_list => in_registers(&[(0, THREAD)]),
+        | libc::SYS_get_robust_list
+        | libc::SYS_process_vm_readv
+        | libc::SYS_process_vm_writev => in_registers(&[(0, THREAD)]),
         // The kinds are counted from 0, and from 1.
         libc::SYS_getpriority => in_registers(whom(first as i32)),
         libc::SYS_ioprio_get => in_registers(whom((first as i32).wrapping_sub(1))),

@@ -1,11 +1,11 @@
-//! Calls that change a task which they name: limits, priorities, schedulers, CPUs.
+//! Calls that change a task which they name: limits, priorities, schedulers, CPUs. And kcmp(2), which compares two.
 //!
 //! Judging such a call and letting the kernel make it would not do. Some read memory before they look for the task, and a guest can
 //! have that take half a second; by then the number may mean somebody outside, whom nothing else protects. So the supervisor makes
 //! them, with the task held.
 
-use super::args::{InBuf, Int, OutBuf, Pid, Ptr, UInt};
-use super::plan::{Act, Cx, Errno, Plan, TaskChange};
+use super::args::{InBuf, Int, OutBuf, Pid, Ptr, UInt, ULong};
+use super::plan::{Act, Comparison, Cx, Errno, Plan, TaskChange};
 use crate::sys;
 use crate::task::{Names, Task};
 use std::sync::Arc;
@@ -171,4 +171,35 @@ pub fn ioprio_set<'a>(cx: &Cx<'a>, which: Int, who: Int, priority: Int) -> Resul
         who,
         TaskChange::IoPriority(priority.0),
     )
+}
+
+/// kcmp(2). Which of two kernel objects comes first is told in an order that the kernel has drawn; nothing of the host's is.
+pub fn kcmp<'a>(
+    cx: &Cx<'a>,
+    first: Pid,
+    second: Pid,
+    kind: Int,
+    first_index: ULong,
+    second_index: ULong,
+) -> Result<Plan<'a>, Errno> {
+    const KCMP_EPOLL_TFD: i32 = 7;
+    // Unlike most calls it has no 0 for the caller.
+    let task = |pid: Pid| match pid.0 {
+        ..=0 => Err(Errno::ESRCH),
+        number => one(cx, number),
+    };
+    let targets = [task(first)?, task(second)?];
+    // struct kcmp_epoll_slot
+    let slot = match kind.0 {
+        KCMP_EPOLL_TFD => Some(&*cx.bytes(second_index.0, 12)?),
+        _ => None,
+    };
+    Ok(Plan::act(Act::Compare {
+        targets,
+        by: Comparison {
+            kind: kind.0,
+            indices: [first_index.0, second_index.0],
+            slot,
+        },
+    }))
 }

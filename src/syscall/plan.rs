@@ -3,7 +3,7 @@
 use super::rules::Net;
 use crate::policy::{Access, Ask, RuleId};
 use crate::task::{ExecPlan, GuestMem, Registry, Task};
-use crate::vfs::{Caller, Dir, Inode, Listing, Place, Sight, Vfs};
+use crate::vfs::{Caller, Dir, Inode, Listing, Place, Sight, Trip, Vfs};
 use arrayvec::ArrayVec;
 use bumpalo::Bump;
 use std::cell::RefCell;
@@ -34,6 +34,8 @@ pub struct Cx<'a> {
     pub notes: Option<&'a RefCell<String>>,
     /// Where walks note what they come upon, if somebody listens.
     pub sight: Option<&'a Sight>,
+    /// Where they note that they came to a name that ends the run, if there are such names.
+    pub trip: Option<&'a Trip>,
 }
 
 impl<'a> Cx<'a> {
@@ -54,6 +56,7 @@ impl<'a> Cx<'a> {
             tid: self.task.tid,
             tasks: self.tasks,
             sight: self.sight,
+            trip: self.trip,
         }
     }
 
@@ -134,6 +137,35 @@ pub enum TaskChange<'a> {
     Nice(i32),
     /// ioprio_set(2).
     IoPriority(i32),
+}
+
+/// What kcmp(2) compares of two tasks.
+#[derive(Clone, Copy, Debug)]
+pub struct Comparison<'a> {
+    /// `KCMP_*`.
+    pub kind: i32,
+    /// Numbers of descriptors, where it is about those.
+    pub indices: [u64; 2],
+    /// `struct kcmp_epoll_slot`, in place of the second.
+    pub slot: Option<&'a [u8]>,
+}
+
+/// Who gets SIGIO.
+#[derive(Debug)]
+pub struct Owner {
+    /// `F_OWNER_*`.
+    pub kind: i32,
+    /// A task, or one that is in the group, and its number on the host or that of the group; `None`: nobody.
+    pub owner: Option<(Arc<Task>, i32)>,
+}
+
+impl Owner {
+    /// `F_OWNER_TID`, <linux/fcntl.h>.
+    pub const THREAD: i32 = 0;
+    /// `F_OWNER_PID`
+    pub const PROCESS: i32 = 1;
+    /// `F_OWNER_PGRP`
+    pub const GROUP: i32 = 2;
 }
 
 /// What a handler proposes: questions for the policy, and one deed if all are answered with yes.
@@ -273,6 +305,13 @@ pub enum Act<'a> {
         targets: Vec<Arc<Task>>,
         change: TaskChange<'a>,
     },
+    /// kcmp(2).
+    Compare {
+        targets: [Arc<Task>; 2],
+        by: Comparison<'a>,
+    },
+    /// fcntl(2) `F_SETOWN_EX` on the caller's open file description.
+    SetOwner { file: OwnedFd, owner: Owner },
     /// sched_getaffinity(2) of a guest.
     TellCpus { tid: i32, mask: u64, room: usize },
     /// inotify_add_watch(2) on the caller's instance.

@@ -3,7 +3,7 @@
 //! The filter lets 0 ("myself") through. Any other number must be a guest's: then the kernel may run
 //! the call as it stands, because the number is in a register. Outsiders don't exist: ESRCH.
 
-use super::args::{Clock, FcntlCmd, Fd, InBuf, Int, OutBuf, Pid, Ptr, UInt, ULong};
+use super::args::{Clock, InBuf, Int, OutBuf, Pid, Ptr, UInt, ULong};
 use super::plan::{Act, Cx, Errno, Plan, RegistersOnly};
 use crate::sys;
 use crate::task::{INIT, Names};
@@ -200,16 +200,45 @@ pub fn timer_create<'a>(cx: &Cx<'a>, id: Clock, _: InBuf, _: OutBuf) -> Result<P
     clock(cx, id)
 }
 
-/// fcntl(2) `F_SETOWN`: who gets SIGIO. A process or, negative, a process group.
-pub fn fcntl_setown<'a>(cx: &Cx<'a>, _: Fd, _: FcntlCmd, arg: ULong) -> Result<Plan<'a>, Errno> {
-    let id = super::args::Int::from_register(arg.0).0;
-    let own =
-        id == 0 || cx.tasks.is_member(id) || id < 0 && id != i32::MIN && cx.tasks.is_member(-id);
-    if own {
-        Ok(Plan::act(Act::Continue(BY_ID)))
-    } else {
-        Err(Errno::ESRCH)
+/// process_vm_readv(2), process_vm_writev(2) of the caller itself, by which programs look at memory that may not be there. Another
+/// guest's memory takes the right to trace it (ptrace(2), "Ptrace access mode checking"), which no guest has.
+fn own_memory<'a>(cx: &Cx<'a>, pid: Pid, flags: ULong) -> Result<Plan<'a>, Errno> {
+    if flags.0 != 0 {
+        return Err(Errno::EINVAL);
     }
+    match cx.tasks.get(pid.0) {
+        Some(task) if task.group.tgid == cx.task.group.tgid => Ok(Plan::act(Act::Continue(
+            RegistersOnly("a thread of the caller's process, by a number in a register"),
+        ))),
+        Some(_) => Err(Errno::EPERM),
+        None => Err(Errno::ESRCH),
+    }
+}
+
+/// process_vm_readv(2).
+pub fn process_vm_readv<'a>(
+    cx: &Cx<'a>,
+    pid: Pid,
+    _: Ptr,
+    _: ULong,
+    _: Ptr,
+    _: ULong,
+    flags: ULong,
+) -> Result<Plan<'a>, Errno> {
+    own_memory(cx, pid, flags)
+}
+
+/// process_vm_writev(2).
+pub fn process_vm_writev<'a>(
+    cx: &Cx<'a>,
+    pid: Pid,
+    _: Ptr,
+    _: ULong,
+    _: Ptr,
+    _: ULong,
+    flags: ULong,
+) -> Result<Plan<'a>, Errno> {
+    own_memory(cx, pid, flags)
 }
 
 /// pidfd_open(2).

@@ -539,7 +539,6 @@ pub fn getsockopt(_: Net) -> ArgRule {
 /// from a file that doesn't know the command. Kept out on purpose:
 /// * `TIOCSTI`, `TIOCLINUX`, `TIOCSETD`, `TIOCCONS`: type into, or take over, the terminal of whoever started
 ///   us (CVE-2017-5226, CVE-2023-28100). EPERM, as the kernel says where it forbids them.
-/// * `FIOSETOWN`, `SIOCSPGRP`: would let the kernel send SIGIO to a pid of the program's choice.
 /// * `TIOCGPTPEER` opens a terminal without open(2).
 /// * `FS_IOC_SETFLAGS`, `FS_IOC_FSSETXATTR`, verity, encryption: change an inode through a read-only descriptor.
 /// * `SIOCGIF*` where there is no network: a unix socket answers them too, with the host's interfaces.
@@ -557,16 +556,18 @@ pub fn ioctl(net: Net) -> ArgRule {
     const NUMBERS: &[u32] = &of![io:
         TIOCGPGRP TIOCSPGRP TIOCGSID FIOGETOWN SIOCGPGRP PIDFD_GET_INFO PIDFD_GET_INFO_72 PIDFD_GET_INFO_80
     ];
+    const OWNERS: &[u32] = &of![io: FIOSETOWN SIOCSPGRP];
     const INTERFACE: &[u32] = &of![io:
         SIOCGIFNAME SIOCGIFCONF SIOCGIFFLAGS SIOCGIFADDR SIOCGIFDSTADDR SIOCGIFBRDADDR
         SIOCGIFNETMASK SIOCGIFMETRIC SIOCGIFMTU SIOCGIFHWADDR SIOCGIFINDEX SIOCGIFTXQLEN
     ];
     const FORBIDDEN: &[u32] = &of![io:
-        TIOCSTI TIOCLINUX TIOCSETD TIOCCONS FIOSETOWN SIOCSPGRP
+        TIOCSTI TIOCLINUX TIOCSETD TIOCCONS
     ];
     let mut cases: Vec<Case> = each(1, TERMINAL, Native)
         .chain(each(1, FILE, Native))
         .chain(each(1, NUMBERS, Retell))
+        .chain(each(1, OWNERS, Notify))
         .collect();
     if net == Net::Host {
         cases.extend(each(1, INTERFACE, Native));
@@ -587,7 +588,7 @@ pub fn no_clones(mut rule: ArgRule) -> ArgRule {
 }
 
 /// fcntl(2). `F_SETOWN` names who gets SIGIO in a register: the supervisor translates and judges the pid;
-/// `F_SETOWN_EX` names it in memory. Leases and `F_NOTIFY` would stall and watch other openers on the host.
+/// `F_SETOWN_EX` names it in memory, so there it makes the call. Leases and `F_NOTIFY` would stall and watch other openers on the host.
 pub fn fcntl(_: Net) -> ArgRule {
     const NATIVE: &[u32] = &of![f:
         F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL F_SETLK F_SETLKW F_SETSIG
@@ -600,7 +601,10 @@ pub fn fcntl(_: Net) -> ArgRule {
         why: "an allow-list of commands; the supervisor judges whom F_SETOWN names",
         cases: each(1, NATIVE, Native)
             .chain(each(1, NUMBERS, Retell))
-            .chain([when([is(1, f::F_SETOWN)], Renumber)])
+            .chain([
+                when([is(1, f::F_SETOWN)], Renumber),
+                when([is(1, f::F_SETOWN_EX)], Notify),
+            ])
             .collect(),
         otherwise: Refuse(libc::EINVAL),
     }

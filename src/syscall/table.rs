@@ -433,7 +433,7 @@ syscalls! {
        15  139  rt_sigreturn            Signal  Native             ();
 
     // One number, a thousand calls: the rule lists the commands that are known to be harmless.
-       16   29  ioctl                   Fd      Check(ioctl)       (fd: Fd, cmd: IoctlCmd, arg: Ptr);
+       16   29  ioctl                   Fd      Check(ioctl)       (fd: Fd, cmd: IoctlCmd, arg: Ptr)                                            -> owner::ioctl;
        17   67  pread64                 Fd      Native             (fd: Fd, buf: OutBuf, count: Size, offset: Off);
        18   68  pwrite64                Fd      Meter              (fd: Fd, buf: InBuf, count: Size, offset: Off)                                -> meter::pwrite64;
        19   65  readv                   Fd      Native             (fd: Fd, iov: Ptr, count: ULong);
@@ -502,7 +502,7 @@ syscalls! {
        71  187  msgctl                  Ipc     Refuse(ENOSYS, "ids are shared with the host") (id: Int, cmd: Int, buf: Ptr);
 
     // Descriptors: flags, locks, flushing.
-       72   25  fcntl                   Fd      Check(fcntl)       (fd: Fd, cmd: FcntlCmd, arg: ULong)                                           -> process::fcntl_setown;
+       72   25  fcntl                   Fd      Check(fcntl)       (fd: Fd, cmd: FcntlCmd, arg: ULong)                                           -> owner::fcntl;
        73   32  flock                   Fd      Native             (fd: Fd, operation: Int);
        74   82  fsync                   Fd      Native             (fd: Fd);
        75   83  fdatasync               Fd      Native             (fd: Fd);
@@ -776,9 +776,9 @@ syscalls! {
       307  269  sendmmsg                Net     Guarded            (fd: Fd, msgs: Ptr, count: UInt, flags: MsgFlags)                            -> send::sendmmsg;
       308  268  setns                   Process Refuse(EPERM, "another namespace is another view") (fd: Fd, flags: CloneFlags);
       309  168  getcpu                  Process Native             (cpu: OutBuf, node: OutBuf, cache: Ptr);
-      310  270  process_vm_readv        Process Refuse(EPERM, "another process's memory") (pid: Pid, local: Ptr, local_count: ULong, remote: Ptr, remote_count: ULong, flags: ULong);
-      311  271  process_vm_writev       Process Refuse(EPERM, "another process's memory") (pid: Pid, local: Ptr, local_count: ULong, remote: Ptr, remote_count: ULong, flags: ULong);
-      312  272  kcmp                    Process Refuse(EPERM, "compares other processes' kernel objects") (pid1: Pid, pid2: Pid, kind: Int, index1: ULong, index2: ULong);
+      310  270  process_vm_readv        Process Renumber           (pid: Pid, local: Ptr, local_count: ULong, remote: Ptr, remote_count: ULong, flags: ULong) -> process::process_vm_readv;
+      311  271  process_vm_writev       Process Renumber           (pid: Pid, local: Ptr, local_count: ULong, remote: Ptr, remote_count: ULong, flags: ULong) -> process::process_vm_writev;
+      312  272  kcmp                    Process Notify             (pid1: Pid, pid2: Pid, kind: Int, index1: ULong, index2: ULong) -> others::kcmp;
       313  273  finit_module            System  Refuse(EPERM, "loads kernel code") (fd: Fd, params: Ptr, flags: Int);
       314  274  sched_setattr           Process Check(own_pid_or_ask) (pid: Pid, attr: Ptr, flags: UInt)                                            -> others::sched_setattr;
       315  275  sched_getattr           Process Check(own_pid)     (pid: Pid, attr: OutBuf, size: UInt, flags: UInt)                             -> process::sched_getattr;

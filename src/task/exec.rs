@@ -1,5 +1,6 @@
 //! The exec in progress: what was asked, approved, and is about to run.
 
+use crate::policy::arguments::Arguments;
 use crate::vfs::Image;
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub struct ExecPlan {
     /// Device and inode, as `/proc/PID/maps` shows them, of all files that may be mapped: the program, and
     /// its ELF interpreter if it has one. `None`: no guest can change either, nor what leads to them.
     pub mapped: Option<Vec<(u64, u64)>>,
+    /// What its arguments must be.
+    pub limits: Vec<ArgumentLimit>,
     /// What the kernel runs in the program's place.
     pub image: Option<Arc<Image>>,
     /// A NUL byte in the guest, to serve as the empty path of execveat(2).
@@ -50,6 +53,15 @@ pub struct ExecPlan {
     pub comm: Vec<u8>,
     /// The name that the kernel will give it, which knows only the file.
     pub file_name: Vec<u8>,
+}
+
+/// A rule about the arguments of one of the programs that an exec starts: a script, or its interpreter.
+#[derive(Debug)]
+pub struct ArgumentLimit {
+    /// What it allows.
+    pub arguments: Arc<Arguments>,
+    /// Where the program's own arguments begin in those of the program that is loaded; `argv[0]` of that one is number 0.
+    pub from: usize,
 }
 
 /// The arguments of the new program.

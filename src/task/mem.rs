@@ -1,5 +1,6 @@
 //! The guest's memory, as an allegation: every address may be wrong, and every byte may change.
 
+use crate::policy::arguments::Reach;
 use crate::sys::{self, Errno};
 use bumpalo::Bump;
 use std::ffi::CStr;
@@ -137,6 +138,32 @@ pub fn read_bytes<'a>(
         done += mem.read(addr.checked_add(done as u64).ok_or(Errno::EFAULT)?, rest)?;
     }
     Ok(buf)
+}
+
+/// The strings of a vector that ends in NULL, as many and of each as much as `reach` says. EFAULT where there are none.
+pub fn read_strings(mem: &dyn GuestMem, vector: u64, reach: Reach) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut all = Vec::new();
+    for at in 0..reach.count as u64 {
+        let mut word = [0u8; 8];
+        let at = vector.checked_add(at * 8).ok_or(Errno::EFAULT)?;
+        if mem.read(at, &mut word)? != word.len() {
+            return Err(Errno::EFAULT);
+        }
+        let pointer = u64::from_ne_bytes(word);
+        if pointer == 0 {
+            break;
+        }
+        let mut text = vec![0u8; reach.bytes];
+        let there = mem.read(pointer, &mut text)?;
+        match text.iter().take(there).position(|&b| b == 0) {
+            Some(end) => text.truncate(end),
+            None if there < text.len() => return Err(Errno::EFAULT),
+            // It is longer than what it is compared with.
+            None => {}
+        }
+        all.push(text);
+    }
+    Ok(all)
 }
 
 #[cfg(test)]

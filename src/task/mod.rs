@@ -15,9 +15,9 @@ mod told;
 mod zombies;
 
 pub use exe::Exe;
-pub use exec::{Argv, ExecPlan, ExecState};
+pub use exec::{ArgumentLimit, Argv, ExecPlan, ExecState};
 pub use ids::{INIT, Pids};
-pub use mem::{GuestMem, Mm, read_bytes, read_cstr};
+pub use mem::{GuestMem, Mm, read_bytes, read_cstr, read_strings};
 pub use told::{NOBODY, Names};
 
 use crate::sys::{self, Errno};

@@ -41,13 +41,10 @@ pub(super) fn smallest(sheets: Option<&Sheets>, incident: &Incident<'_>) -> Opti
             let needed = if looks { "r".into() } else { rights(needed) };
             return Some(format!("{whose}[files] {key} = \"{needed}\""));
         }
-        if !sheet
-            .exec
-            .decide(path.as_bytes())
-            .effect
-            .granted()
-            .has(access)
-        {
+        let program = sheet.exec.decide(path.as_bytes());
+        let (exec, _) = program.effect.of_program();
+        let limited = access.has(Access::EXEC) && sheets.argument_rules(&program).next().is_some();
+        if limited || !exec.granted().has(access) {
             return Some(format!("{whose}[exec] {key} = \"allow\""));
         }
     }

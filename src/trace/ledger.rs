@@ -30,6 +30,8 @@ pub enum Kind {
     Killed,
     /// It was done, as this run only listens; the policy would refuse it.
     WouldDeny,
+    /// It was done; the policy would end the run at it.
+    WouldKill,
     /// It was done; another policy would refuse it.
     ShadowDenies,
     /// It was refused; another policy would let it be done.
@@ -38,10 +40,11 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of the summary.
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Denied,
         Self::Killed,
         Self::WouldDeny,
+        Self::WouldKill,
         Self::ShadowDenies,
         Self::ShadowAllows,
     ];
@@ -51,6 +54,7 @@ impl Kind {
             Self::Denied => "denied",
             Self::Killed => "killed",
             Self::WouldDeny => "would be denied",
+            Self::WouldKill => "would end the run",
             Self::ShadowDenies => "would be denied by the shadow",
             Self::ShadowAllows => "would be allowed by the shadow",
         }
@@ -264,6 +268,7 @@ impl Ledger {
                 Kind::Denied => Record::Denied(body),
                 Kind::Killed => Record::Killed(body),
                 Kind::WouldDeny => Record::WouldDeny(body),
+                Kind::WouldKill => Record::WouldKill(body),
                 Kind::ShadowDenies => Record::ShadowDenies(body),
                 Kind::ShadowAllows => Record::ShadowAllows(body),
             });
@@ -359,7 +364,13 @@ impl Ledger {
             signal,
             denied: of(Kind::Denied),
             killed: of(Kind::Killed),
+            killed_by: book
+                .by_rule
+                .keys()
+                .find(|(kind, _)| *kind == Kind::Killed)
+                .map(|(_, by)| by.as_str()),
             would_deny: of(Kind::WouldDeny),
+            would_kill: of(Kind::WouldKill),
             shadow_denies: of(Kind::ShadowDenies),
             shadow_allows: of(Kind::ShadowAllows),
             untold: book.untold,

@@ -33,6 +33,8 @@ pub enum Record<'r> {
     Killed(Body<'r>),
     /// Done; would be refused.
     WouldDeny(Body<'r>),
+    /// Done; would end the run.
+    WouldKill(Body<'r>),
     /// Done; the shadow would refuse it.
     ShadowDenies(Body<'r>),
     /// Refused; the shadow wouldn't.
@@ -51,7 +53,11 @@ pub enum Record<'r> {
         signal: Option<i32>,
         denied: u64,
         killed: u64,
+        /// The rule that ended the run.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        killed_by: Option<&'r str>,
         would_deny: u64,
+        would_kill: u64,
         shadow_denies: u64,
         shadow_allows: u64,
         untold: u64,

@@ -42,7 +42,7 @@ pub use readdir::Listing;
 pub(crate) use readdir::to_old_layout;
 pub use resolve::{Follow, Found, Last, Place, Scope};
 pub use scratch::Scratch;
-pub use sight::{Met, Sight, Sighting};
+pub use sight::{Met, Sight, Sighting, Trip};
 pub use tasks::{Caller, Tasks};
 
 use crate::policy::RuleId;

@@ -6,6 +6,7 @@
 //! So the position in the guest's descriptor is all the state there is, and rewinding, seeking,
 //! duplicating and forking keep their meaning.
 
+use super::cow::Reader;
 use super::dir::{Dir, Inode};
 use super::fs::{SynthDir, name_hash};
 use super::path::VPath;
@@ -88,6 +89,14 @@ fn position(name: &[u8]) -> u32 {
 }
 
 impl Draft {
+    /// Most directories are small.
+    pub(super) fn with_room() -> Self {
+        Self {
+            names: Vec::with_capacity(2048),
+            entries: Vec::with_capacity(128),
+        }
+    }
+
     pub(super) fn add(&mut self, name: &[u8], inode: u64, kind: u8, rank: u16) {
         let position = position(name);
         // No file system has longer names, and no directory as many.
@@ -155,10 +164,11 @@ impl Listing {
     /// record fits.
     pub fn encode(&self, position: i64, room: usize, old: bool) -> sys::Result<(Vec<u8>, i64)> {
         let after = u32::try_from(position.max(0)).unwrap_or(u32::MAX);
-        let mut out = Vec::new();
         let mut last = position;
         let header = if old { OLD_HEADER + 1 } else { HEADER };
         let first = self.entries.partition_point(|e| e.position <= after);
+        // A name mostly has no more than some twenty bytes.
+        let mut out = Vec::with_capacity(room.min((self.entries.len() - first) * 48));
         for entry in self.entries.get(first..).unwrap_or_default() {
             let (at, name) = (entry.position, entry.name(&self.names));
             let len = (header + name.len() + 1).next_multiple_of(8);
@@ -215,6 +225,8 @@ pub(super) struct Listed {
     dir: Arc<Dir>,
     /// What the reader holds.
     inode: Inode,
+    /// Its process.
+    tgid: i32,
     listing: Arc<Listing>,
     made: Instant,
 }
@@ -230,7 +242,8 @@ impl Listed {
 }
 
 impl Vfs {
-    /// [`Vfs::listing`] of the directory that a guest holds by `fd`, read up to `position`.
+    /// The listing of the directory that a guest holds by `fd`, read up to `position`, where the view differs from the kernel's; `None` if it
+    /// doesn't.
     ///
     /// Every directory whose listing isn't the kernel's was entered here before a guest could hold it. ENOTDIR for what is
     /// no directory.
@@ -245,23 +258,30 @@ impl Vfs {
             return Err(Errno::ENOTDIR);
         }
         let inode = (stat.st_dev, stat.st_ino);
+        let reader = Reader {
+            fd,
+            inode,
+            position,
+        };
         if lock(&self.placeholders).contains_key(&inode) || lock(&self.mixed).contains(&inode) {
             let dir = self.dir_of(sys::fs::dup_above(fd, 0)?)?;
-            return self.listing_from(&dir, inode, position, who);
+            return self.listing_from(&dir, &reader, who);
         }
         // What happens to names while a directory is being read may show or not (readdir(3)), so a large one is not put together
         // again for every piece of it.
         if position > 0 {
             let listed = lock(&self.listed);
-            let known = listed.iter().find(|l| l.inode == inode && l.is_fresh());
+            let known = listed
+                .iter()
+                .find(|l| l.inode == inode && l.tgid == who.tgid && l.is_fresh());
             if let Some(known) = known {
                 return Ok(Some(Arc::clone(&known.listing)));
             }
         }
         match self.cow_dir_held(fd, inode)? {
-            Some(dir) => self.listing_from(&dir, inode, position, who),
+            Some(dir) => self.listing_from(&dir, &reader, who),
             None if self.names.is_some() => match self.dir_of(sys::fs::dup_above(fd, 0)?) {
-                Ok(dir) => self.listing_from(&dir, inode, position, who),
+                Ok(dir) => self.listing_from(&dir, &reader, who),
                 // Passed in from outside, as a whole.
                 Err(Errno::ENOENT) => Ok(None),
                 Err(errno) => Err(errno),
@@ -273,20 +293,20 @@ impl Vfs {
     fn listing_from(
         &self,
         dir: &Arc<Dir>,
-        inode: Inode,
-        position: i64,
+        reader: &Reader<'_>,
         who: Caller<'_>,
     ) -> sys::Result<Option<Arc<Listing>>> {
         if dir.cow().is_none() {
-            return Ok(self.listing(dir, who)?.map(Arc::new));
+            return Ok(self.listing(dir, None, who)?.map(Arc::new));
         }
         let mut listed = lock(&self.listed);
-        listed.retain(|l| l.is_fresh() && (position > 0 || !l.dir.is_same(dir)));
-        if let Some(known) = listed.iter().find(|l| l.dir.is_same(dir)) {
+        let is_this = |l: &Listed| l.tgid == who.tgid && l.dir.is_same(dir);
+        listed.retain(|l| l.is_fresh() && (reader.position > 0 || !is_this(l)));
+        if let Some(known) = listed.iter().find(|l| is_this(l)) {
             return Ok(Some(Arc::clone(&known.listing)));
         }
         drop(listed);
-        let Some(listing) = self.listing(dir, who)?.map(Arc::new) else {
+        let Some(listing) = self.listing(dir, Some(reader), who)?.map(Arc::new) else {
             return Ok(None);
         };
         let mut listed = lock(&self.listed);
@@ -295,7 +315,8 @@ impl Vfs {
         }
         listed.push(Listed {
             dir: Arc::clone(dir),
-            inode,
+            inode: reader.inode,
+            tgid: who.tgid,
             listing: Arc::clone(&listing),
             made: Instant::now(),
         });
@@ -308,7 +329,12 @@ impl Vfs {
     }
 
     /// The listing of `dir` where the view differs from the kernel's; `None` if it doesn't.
-    pub fn listing(&self, dir: &Arc<Dir>, who: Caller<'_>) -> sys::Result<Option<Listing>> {
+    fn listing(
+        &self,
+        dir: &Arc<Dir>,
+        reader: Option<&Reader<'_>>,
+        who: Caller<'_>,
+    ) -> sys::Result<Option<Listing>> {
         let has_mounts = dir
             .node
             .is_some_and(|node| self.table.children(node).next().is_some());
@@ -321,7 +347,7 @@ impl Vfs {
             return Ok(None);
         }
         let mut listing = match dir.cow() {
-            Some(cow) => cow.draft()?,
+            Some(cow) => cow.draft(reader)?,
             None => Draft::default(),
         };
         let arena = Bump::new();

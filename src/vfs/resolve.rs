@@ -19,6 +19,7 @@ use super::cow::CowDir;
 use super::dir::{Dir, DirKind};
 use super::fs::{SynthDir, SynthNode};
 use super::mount::{NodeId, Source};
+use super::path::{VPath, components};
 use super::{Caller, Met, Vfs};
 use crate::sys::{self, Errno};
 use bumpalo::Bump;
@@ -40,6 +41,8 @@ pub(super) struct Walk<'v> {
     /// Something on the way belongs to the calling task alone.
     uncacheable: bool,
     generation: u64,
+    /// What was asked for, where the walk could not go on: for those who listen for names that end the run.
+    lost: Option<VPath>,
 }
 
 impl Vfs {
@@ -53,7 +56,9 @@ impl Vfs {
         arena: &'a Bump,
     ) -> sys::Result<Place<'a>> {
         check_path(path)?;
-        let place = self.walk(who).locate(start, path.to_bytes(), arena);
+        let mut walk = self.walk(who);
+        let place = walk.locate(start, path.to_bytes(), arena);
+        walk.tell_lost(place.is_err());
         if let Some(sight) = who.sight {
             match &place {
                 Ok(place) => self.tell_end(sight, place, Met::Name),
@@ -73,7 +78,9 @@ impl Vfs {
         arena: &'a Bump,
     ) -> sys::Result<Found<'a>> {
         check_path(path)?;
-        let found = self.walk(who).find(start, path.to_bytes(), follow, arena);
+        let mut walk = self.walk(who);
+        let found = walk.find(start, path.to_bytes(), follow, arena);
+        walk.tell_lost(found.is_err());
         if let Some(sight) = who.sight {
             match &found {
                 Ok(found) => self.tell_found(sight, found),
@@ -99,6 +106,7 @@ impl Vfs {
         check_path(path)?;
         let mut walk = self.walk(who);
         let found = walk.find_within(start, path.to_bytes(), follow, scope, arena);
+        walk.tell_lost(found.is_err());
         if let Some(sight) = who.sight
             && let Ok(found) = &found
         {
@@ -157,6 +165,7 @@ impl<'v> Walk<'v> {
             links: 0,
             uncacheable: false,
             generation,
+            lost: None,
         }
     }
 
@@ -197,7 +206,13 @@ impl<'v> Walk<'v> {
             let prefix = text.get(..end).unwrap_or_default();
             at = match self.still_there(start, prefix, &at, name) {
                 Some(same) => same,
-                None => self.step(&at, name)?,
+                None => match self.step(&at, name) {
+                    Ok(found) => found,
+                    Err(errno) => {
+                        self.lose(&at, name, text.get(end..).unwrap_or_default());
+                        return Err(errno);
+                    }
+                },
             };
             if !self.uncacheable {
                 let links = self.links - before;
@@ -308,13 +323,13 @@ impl<'v> Walk<'v> {
             && let Some(place) = self.mounted(dir, bare, node, arena)?
         {
             if matches!(place, Place::Absent { .. }) {
-                self.tell(dir, bare, Met::Nothing);
+                self.tell_nothing(dir, bare);
             }
             return Ok(place);
         }
         let ruled = !matches!(dir.synth(), Some(SynthDir::Ancestor(_)));
         if self.vfs.names.is_some() && ruled && self.vfs.hides(dir, bare) {
-            self.tell(dir, bare, Met::Nothing);
+            self.tell_nothing(dir, bare);
             return Ok(Place::Absent {
                 dir: Arc::clone(dir),
                 hidden: true,
@@ -342,7 +357,7 @@ impl<'v> Walk<'v> {
                     }),
                     SynthNode::Magic(link) => Ok(Place::Magic(link)),
                     SynthNode::Absent => {
-                        self.tell(dir, bare, Met::Nothing);
+                        self.tell_nothing(dir, bare);
                         Ok(Place::Absent {
                             dir: Arc::clone(dir),
                             hidden: false,
@@ -411,6 +426,43 @@ impl<'v> Walk<'v> {
     fn tell(&self, dir: &Dir, name: &[u8], met: Met) {
         if let Some(sight) = self.who.sight {
             sight.at(dir, name, met);
+        }
+    }
+
+    /// Notes what was asked for of a walk that ends at a name of `dir`, from inside out: where links have led elsewhere, below that.
+    pub(super) fn lose(&mut self, dir: &Dir, name: &[u8], rest: &[u8]) {
+        if self.who.trip.is_none() {
+            return;
+        }
+        let begun = self.lost.take();
+        let begun = begun.or_else(|| Some(dir.path()?.join(name)));
+        // Above what isn't there is nothing.
+        let names = components(rest).take_while(|name| *name != b"..");
+        let names = names.filter(|name| *name != b".");
+        self.lost = begun.map(|begun| names.fold(begun, |path, name| path.join(name)));
+    }
+
+    /// Tells if what was asked for in vain ends the run.
+    fn tell_lost(&self, failed: bool) {
+        if let Some(trip) = self.who.trip.filter(|_| failed)
+            && let Some(lost) = &self.lost
+            && let Some(at) = self
+                .vfs
+                .names
+                .as_ref()
+                .and_then(|n| n.trips(lost.as_bytes()))
+        {
+            trip.set(at.rule(), lost.as_bytes().to_vec());
+        }
+    }
+
+    /// Tells that nothing is at a name, and if naming it ends the run. What was there is gone on with as if it were not.
+    fn tell_nothing(&self, dir: &Dir, name: &[u8]) {
+        self.tell(dir, name, Met::Nothing);
+        if let Some(trip) = self.who.trip
+            && let Some((rule, path)) = self.vfs.trips(dir, name)
+        {
+            trip.set(rule, path.as_bytes().to_vec());
         }
     }
 
@@ -508,7 +560,13 @@ impl<'v> Walk<'v> {
             return Ok(Place::Dir(start, Last::Root));
         }
         let (head, last) = split(bare);
-        let dir = self.dir(&start, head)?;
+        let dir = match self.dir(&start, head) {
+            Ok(dir) => dir,
+            Err(errno) => {
+                self.lose(&start, b"", last);
+                return Err(errno);
+            }
+        };
         match last {
             b"." => {
                 self.vfs.may_search(&dir)?;

@@ -10,15 +10,22 @@ use super::path::VPath;
 use super::resolve::Place;
 use super::{Vfs, deed};
 use crate::policy::RuleId;
+use crate::policy::arguments::Limit;
 use crate::policy::names::{Names, Standing};
 use crate::sys;
 use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 impl Vfs {
     /// Has a policy file decide about names.
     pub fn rule_by(&mut self, names: Arc<Names>) {
         self.names = Some(names);
+    }
+
+    /// True if there are names at which the run ends.
+    pub fn watches(&self) -> bool {
+        self.names.as_ref().is_some_and(|names| names.watches())
     }
 
     /// True if a policy file decides about names.
@@ -55,6 +62,17 @@ impl Vfs {
             Some(stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
         };
         !names.leads(&standing) || is_dir() != Some(true)
+    }
+
+    /// The rule, and the path, of a name of `dir` at which the run ends.
+    pub(super) fn trips(&self, dir: &Dir, name: &[u8]) -> Option<(RuleId, VPath)> {
+        let names = self.names.as_deref()?;
+        let path = dir.path()?.join(name);
+        let at = match self.standing(dir) {
+            Some((_, standing)) => names.step(&standing, name),
+            None => names.at(path.as_bytes()),
+        };
+        names.ends(&at).then(|| (at.rule(), path))
     }
 
     /// True if a listing of `dir` must be looked through for hidden names.
@@ -96,6 +114,25 @@ impl Vfs {
             }
             _ => None,
         }
+    }
+
+    /// With which arguments the program at a place may be started, whose rule is `rule`.
+    pub fn limits(&self, place: &Place<'_>, rule: Option<RuleId>) -> &[Limit] {
+        let Some(names) = self.names.as_deref().filter(|names| names.is_limited()) else {
+            return &[];
+        };
+        // A file that is a mount of its own has the mount's rule; by its path it has these.
+        let by_path = match place {
+            Place::File(id) => self.table.mount(*id).map(|mount| mount.at.clone()),
+            Place::Open(fd) => self
+                .path_of(fd.as_fd())
+                .and_then(|path| VPath::clean(&path)),
+            _ => None,
+        };
+        let rule = by_path
+            .map(|path| names.at(path.as_bytes()).rule())
+            .or(rule);
+        rule.map_or(&[], |rule| names.limits_of(rule))
     }
 
     /// True if what stands at the name `from` may get the name `to`: neither it nor anything below it gets wider

@@ -5,6 +5,8 @@
 use super::dir::Dir;
 use super::path::{VPath, strip_prefix};
 use super::{Found, Place, Vfs};
+use crate::policy::RuleId;
+use crate::policy::arguments::Reach;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -32,26 +34,81 @@ pub struct Sighting {
     pub whole: Option<Vec<u8>>,
 }
 
+/// A program by its path in the view, and what it is given behind `argv[0]`.
+type Started = (Vec<u8>, Vec<Vec<u8>>);
+
 /// All sightings of one call, in their order.
 #[derive(Debug, Default)]
-pub struct Sight(RefCell<Vec<Sighting>>);
+pub struct Sight {
+    walks: RefCell<Vec<Sighting>>,
+    /// Programs that the call starts, and what each is given behind `argv[0]`.
+    started: RefCell<Vec<Started>>,
+    /// How much of that is noted; `None`: nothing.
+    reach: Option<Reach>,
+}
+
+/// A name at which the policy ends the run, if the walks of a call came to one: its rule and path.
+#[derive(Debug, Default)]
+pub struct Trip(RefCell<Option<(RuleId, Vec<u8>)>>);
+
+impl Trip {
+    /// Forgets the last call.
+    pub fn clear(&self) {
+        self.0.take();
+    }
+
+    /// What they came to first.
+    pub fn taken(&self) -> Option<(RuleId, Vec<u8>)> {
+        self.0.borrow().clone()
+    }
+
+    pub(super) fn set(&self, rule: RuleId, path: Vec<u8>) {
+        self.0.borrow_mut().get_or_insert((rule, path));
+    }
+}
 
 /// A call walks few paths, with at most 40 links each.
 const MOST: usize = 256;
 
 impl Sight {
+    /// One that notes so much of the arguments of programs.
+    pub fn new(reach: Option<Reach>) -> Self {
+        Self {
+            reach,
+            ..Self::default()
+        }
+    }
+
     /// Forgets the last call.
     pub fn clear(&self) {
-        self.0.borrow_mut().clear();
+        self.walks.borrow_mut().clear();
+        self.started.borrow_mut().clear();
+    }
+
+    /// How much of the arguments of programs is to be noted.
+    pub fn reach(&self) -> Option<Reach> {
+        self.reach
+    }
+
+    /// Notes a program, by its path in the view, and its arguments behind `argv[0]`.
+    pub fn starts(&self, path: &[u8], arguments: Vec<Vec<u8>>) {
+        self.started.borrow_mut().push((path.to_vec(), arguments));
+    }
+
+    /// What the program at a path is given, if it is one of those that the call starts.
+    pub fn arguments_of(&self, path: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let started = self.started.borrow();
+        let mut all = started.iter().filter(|(program, _)| program == path);
+        all.next().map(|(_, arguments)| arguments.clone())
     }
 
     /// What has been seen since, as far as it goes.
     pub fn all(&self) -> std::cell::Ref<'_, [Sighting]> {
-        std::cell::Ref::map(self.0.borrow(), Vec::as_slice)
+        std::cell::Ref::map(self.walks.borrow(), Vec::as_slice)
     }
 
     pub(super) fn push(&self, path: Vec<u8>, met: Met) {
-        let mut all = self.0.borrow_mut();
+        let mut all = self.walks.borrow_mut();
         if all.len() < MOST {
             let whole = None;
             all.push(Sighting { path, met, whole });
@@ -65,7 +122,7 @@ impl Sight {
             (_, Some(start)) => VPath::clean(&[start.as_bytes(), b"/", path].concat()),
             _ => None,
         };
-        let mut all = self.0.borrow_mut();
+        let mut all = self.walks.borrow_mut();
         if let (Some(whole), Some(last)) = (whole, all.last_mut())
             && last.met == Met::Nothing
         {

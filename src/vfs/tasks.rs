@@ -1,6 +1,6 @@
 //! Who calls, and which processes there are: what the file system needs to know of tasks, for `/proc`.
 
-use super::{Dir, Sight};
+use super::{Dir, Sight, Trip};
 use crate::sys;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -47,4 +47,6 @@ pub struct Caller<'c> {
     pub tasks: &'c dyn Tasks,
     /// Where walks note what they come upon, if somebody listens.
     pub sight: Option<&'c Sight>,
+    /// Where they note that they came to a name that ends the run.
+    pub trip: Option<&'c Trip>,
 }

@@ -222,6 +222,52 @@ static void listings(void) {
     fact("then empty", rmdir("many"));
 }
 
+/* Records of getdents64(2) that fit into 100 bytes at a time: how many names there are. */
+static int names_left(int fd) {
+    char buf[100];
+    int n = 0;
+    for (long got; (got = syscall(SYS_getdents64, fd, buf, sizeof buf)) > 0;)
+        for (long at = 0; at < got; at += *(unsigned short *)(buf + at + 16)) n++;
+    return n;
+}
+
+/* One open directory that several processes read, or move. */
+static void shared_reading(void) {
+    char buf[100], name[20];
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "d/file%d", i);
+        put(name, "", 0644);
+    }
+    int fd = open("d", O_RDONLY | O_DIRECTORY), before = 0;
+    long whole = fact("names", names_left(fd));
+    lseek(fd, 0, SEEK_SET);
+    for (int i = 0; i < 5; i++)
+        for (long got = syscall(SYS_getdents64, fd, buf, sizeof buf), at = 0; at < got; at += *(unsigned short *)(buf + at + 16)) before++;
+    pid_t p = fork_clean();
+    if (p == 0) _exit(before + names_left(fd) == whole ? 0 : 1);
+    int st;
+    ok(waitpid(p, &st, 0) == p && st == 0, "a child reads on");
+    fact("and nothing is left", names_left(fd));
+    p = fork_clean();
+    if (p == 0) for (;;) lseek(fd, 0, SEEK_SET), lseek(fd, 0, SEEK_END);
+    /* somebody reads it while it is moved; nobody else is told what came of that */
+    pid_t q = fork_clean();
+    if (q == 0) for (;;) lseek(fd, 0, SEEK_SET), names_left(fd);
+    int all = 1;
+    for (int i = 0; i < 300; i++) {
+        int own = open("d", O_RDONLY | O_DIRECTORY), n = names_left(own);
+        if (n != whole) all = 0, printf("# %d names\n", n);
+        close(own);
+    }
+    ok(all, "another description of it is whole");
+    kill(p, SIGKILL), kill(q, SIGKILL), waitpid(p, NULL, 0), waitpid(q, NULL, 0);
+    close(fd);
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "d/file%d", i);
+        unlink(name);
+    }
+}
+
 static void slashes(void) {
     fact("mkdir x/", mkdir("x/", 0755));
     fact("chmod x/", chmod("x/", 0700));
@@ -448,6 +494,7 @@ int main(int argc, char **argv) {
     reserved_names();
     slashes();
     listings();
+    shared_reading();
     more();
     return finish();
 }

@@ -98,6 +98,16 @@ static void other_processes(pid_t sbox, pid_t outside) {
     ok(group < 0 || fcntl(p[0], F_GETOWN) != -outside, "F_SETOWN of a group outside");
     struct { int type; pid_t pid; } ex = {1, outside};
     ok(fcntl(p[0], 15 /* F_SETOWN_EX */, &ex) < 0, "F_SETOWN_EX of a process outside");
+    ex.type = 2;
+    ok(fcntl(p[0], 15, &ex) < 0, "F_SETOWN_EX of a group outside");
+    ex.pid = sbox;
+    ok(fcntl(p[0], 15, &ex) < 0, "F_SETOWN_EX of the group of sbox");
+    int sv[2], who = outside;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, sv)) exit(2);
+    ok(ioctl(sv[0], 0x8901 /* FIOSETOWN */, &who) < 0, "FIOSETOWN of a process outside");
+    who = -outside;
+    ok(ioctl(sv[0], 0x8902 /* SIOCSPGRP */, &who) < 0, "SIOCSPGRP of a group outside");
+    close(sv[0]), close(sv[1]);
     close(p[0]), close(p[1]);
 }
 

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <spawn.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -414,6 +415,7 @@ static void signals(void) {
     ok(fails(syscall(SYS_pidfd_open, me(), 77), EINVAL), "pidfd_open with an unknown flag");
 }
 
+#include "pids_shared.h"
 #include "pids_more.h"
 
 int main(int argc, char **argv) {

@@ -299,6 +299,7 @@ static void descriptors(void) {
     ok(write(sv[1], "x", 1) == 1 && see(waitpid(p, &st, 0)) == p && WTERMSIG(st) == SIGIO, "which gets SIGIO");
     ok(fails(fcntl(sv[0], F_SETOWN, UNUSED_PID), ESRCH) && fails(fcntl(sv[0], F_SETOWN, -UNUSED_PID), ESRCH), "F_SETOWN to nobody");
     ok(fails(syscall(SYS_fcntl, 77, F_GETOWN), EBADF), "F_GETOWN of no descriptor");
+    owners_in_memory(sv);
     struct ucred c = {0};
     socklen_t n = sizeof c;
     ok(getsockopt(sv[0], SOL_SOCKET, SO_PEERCRED, &c, &n) == 0 && see(c.pid) == me(), "SO_PEERCRED");
@@ -473,6 +474,8 @@ static void more(void) {
     descriptors();
     pidfd_info();
     schedules();
+    comparisons();
+    own_memory();
     restarts();
     children();
 }

@@ -1,11 +1,12 @@
-//! Commits that are killed, and runs that meet.
+//! Commits that are killed, that somebody writes beside, and runs that meet.
 
-use crate::{EVERYTHING, World, change_everything, sbox, steps, told};
+use crate::{EVERYTHING, World, change_everything, sbox, steps, told, tree, write};
 use sbox::layers::commit;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 #[test]
 fn an_interrupted_commit_is_continued() {
@@ -179,4 +180,48 @@ fn a_layer_is_made_once() {
         }
     });
     assert_eq!(fs::read_dir(world.layers.directory()).unwrap().count(), 1);
+}
+
+/// What somebody writes deep in a directory while a commit that removes it is under way: it stays, and the commit says so.
+#[test]
+fn what_the_host_writes_during_a_commit_is_not_lost() {
+    let mut hits = 0;
+    for by_a_file in [false, true, false, true] {
+        let world = World::new();
+        let deep = world.source().join("zzz/sub");
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("file"), "old").unwrap();
+        let layer = world.prepare("l");
+        let cow = tree(&layer);
+        let root = cow.root();
+        for n in 0..400 {
+            let name = CString::new(format!("a{n}")).unwrap();
+            write(root, &name, "new");
+        }
+        let removed = root.open_dir(c"zzz").unwrap();
+        removed.open_dir(c"sub").unwrap().unlink(c"file").unwrap();
+        removed.rmdir(c"sub").unwrap();
+        root.rmdir(c"zzz").unwrap();
+        if by_a_file {
+            write(root, c"zzz", "a file");
+        }
+        // It is in use as long as we have it.
+        drop((removed, cow, layer));
+        std::thread::sleep(Duration::from_millis(30));
+        let mut command = world.command(&sbox());
+        let mut commit = command.args(["commit", "l"]).spawn().unwrap();
+        while !world.source().join("a0").exists() && commit.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        // It may have come so far already; then nothing is there to be written to.
+        let written = fs::write(deep.join("file"), "precious").is_ok();
+        let status = commit.wait().unwrap();
+        if written {
+            hits += 1;
+            let text = fs::read_to_string(deep.join("file"));
+            assert_eq!(text.ok().as_deref(), Some("precious"), "{status}");
+            assert!(!status.success());
+        }
+    }
+    assert!(hits > 0, "never in time");
 }

@@ -68,8 +68,14 @@ fn build(name: &str, flags: &[&str]) -> Result<PathBuf, Skip> {
     let sources = source_dir().join("testdata/guests");
     let source = sources.join(format!("{name}.c"));
     let mut hasher = DefaultHasher::new();
-    let headers =
-        ["check.h", "jail.h", "pids_more.h", "host_words.h"].map(|header| sources.join(header));
+    let headers = [
+        "check.h",
+        "jail.h",
+        "pids_more.h",
+        "pids_shared.h",
+        "host_words.h",
+    ]
+    .map(|header| sources.join(header));
     for file in [&source].into_iter().chain(&headers) {
         fs::read(file)
             .unwrap_or_else(|e| panic!("{}: {e}", file.display()))

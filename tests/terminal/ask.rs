@@ -1,4 +1,6 @@
 //! Rules that have the user asked, with the answers typed.
+//!
+//! Long because each kind of question is played with each of its answers.
 
 use crate::pty::Pty;
 use crate::screens::Window;
@@ -26,6 +28,10 @@ pub(crate) fn tests() -> Vec<Named> {
         a_terminal_shows_every_question_plainly,
         always_grants_what_was_asked_and_no_more,
         once_is_not_for_the_exec_after_one_that_failed,
+        executing_alone_can_be_asked_about,
+        calls_can_be_asked_about,
+        a_group_is_asked_about_call_by_call,
+        nobody_to_ask_about_a_call_is_no,
     ]
 }
 
@@ -441,5 +447,188 @@ for _ in range(2):
     pty.send("n");
     pty.see("Permission denied");
     assert!(pty.end().success());
+    Ok(())
+}
+
+/// A policy with other rules than about `k`.
+fn ruled(rules: &str) -> tempfile::TempDir {
+    let dir = case();
+    let text = format!("sbox = 1\nextends = \"std/cli\"\n{rules}");
+    fs::write(dir.path().join("p.toml"), text).expect("write");
+    dir
+}
+
+fn policy(dir: &Path) -> String {
+    fs::read_to_string(dir.join("p.toml")).expect("policy")
+}
+
+/// Reading the program is no question; its own rule becomes "allow", and another program gets one of its own.
+fn executing_alone_can_be_asked_about() -> Test {
+    need_sbox()?;
+    for (rule, becomes) in [
+        (
+            "\"${cwd}/k/prog\" = \"ask\" # mine\n",
+            "[exec]\n\"${cwd}/k/prog\" = \"allow\" # mine\n",
+        ),
+        (
+            "\"${cwd}/k/*\" = \"ask\"\n",
+            "[exec]\n\"${cwd}/k/*\" = \"ask\"\n\"D/k/prog\" = \"allow\"\n",
+        ),
+    ] {
+        let dir = ruled(&format!("[exec]\n{rule}"));
+        let mut pty = start(
+            dir.path(),
+            "cat k/a; k/prog; one=$?; k/prog; echo ends=$one,$?",
+        );
+        asked(&mut pty, "execve wants to execute ");
+        pty.send("o");
+        asked(&mut pty, "execve wants to execute ");
+        pty.send("a");
+        pty.see("ends=0,0");
+        assert!(pty.end().success());
+        assert_eq!(
+            (count(&pty, "wants to"), count(&pty, "text a")),
+            (2, 1),
+            "{}",
+            pty.text()
+        );
+        let path = fs::canonicalize(dir.path()).expect("path");
+        let becomes = becomes.replace('D', &path.display().to_string());
+        assert!(
+            policy(dir.path()).ends_with(&becomes),
+            "{}",
+            policy(dir.path())
+        );
+        let mut again = start(dir.path(), "k/prog; echo ends=$?");
+        again.see("ends=0");
+        assert!(again.end().success());
+        assert_eq!(count(&again, "wants to"), 0, "{}", again.text());
+    }
+    let dir = ruled("[exec]\n\"${cwd}/k/*\" = \"ask\"\n");
+    let mut pty = start(dir.path(), "k/prog; one=$?; k/prog; echo ends=$one,$?");
+    asked(&mut pty, "execve wants to execute ");
+    pty.send("n");
+    pty.see("ends=126,126");
+    assert!(pty.end().success());
+    Ok(())
+}
+
+/// Makes some sockets and tells what came of each.
+const SOCKETS: &str = "import socket\nfor family in (socket.AF_UNIX, socket.AF_UNIX, socket.AF_INET):\n    try: socket.socket(family); print('made', flush=True)\n    except OSError as e: print(e.strerror, flush=True)\n";
+
+fn calls_can_be_asked_about() -> Test {
+    need_sbox()?;
+    let python = support::need(&["/usr/bin/python3"])?;
+    let rule =
+        "[syscalls]\n# Ask me.\n\"socket(family == AF_UNIX)\" = { do = \"ask\", why = \"w\" }\n";
+    for (keys, made) in [("oo", 2), ("on", 1), ("r", 2), ("a", 2), ("n", 0)] {
+        let dir = ruled(rule);
+        fs::write(dir.path().join("s.py"), SOCKETS).expect("write");
+        let mut pty = start(dir.path(), &format!("{python} s.py; echo end"));
+        for key in keys.chars() {
+            asked(&mut pty, "family: AF_UNIX");
+            pty.send(key.to_string());
+        }
+        pty.see("end");
+        assert!(pty.end().success());
+        let text = pty.text();
+        assert!(text.contains("is to be called (task "), "{text}");
+        assert_eq!(count(&pty, "is to be called"), keys.len(), "{text}");
+        assert_eq!(count(&pty, "made"), made, "{keys}: {text}");
+        assert_eq!(
+            count(&pty, "Operation not permitted"),
+            2 - made,
+            "{keys}: {text}"
+        );
+        // What the condition doesn't concern is as without it.
+        assert_eq!(count(&pty, "Permission denied"), 1, "{text}");
+        let denied = format!("\"denied\":{}", 2 - made);
+        assert!(
+            report(dir.path()).contains(&denied),
+            "{}",
+            report(dir.path())
+        );
+        let is = "[syscalls]\n# Ask me.\n\"socket(family == AF_UNIX)\" = \"allow\"\n";
+        let wanted = if keys == "a" { is } else { rule };
+        assert!(
+            policy(dir.path()).ends_with(wanted),
+            "{}",
+            policy(dir.path())
+        );
+    }
+    Ok(())
+}
+
+fn a_group_is_asked_about_call_by_call() -> Test {
+    need_sbox()?;
+    let rule = "[syscalls]\nsched_yield = \"ask\"\nsocket = \"ask\"\n";
+    let python = support::need(&["/usr/bin/python3"])?;
+    let dir = ruled(rule);
+    fs::write(
+        dir.path().join("s.py"),
+        "import ctypes, socket, threading\n\
+         libc = ctypes.CDLL(None)\n\
+         def info(): print('info', libc.sched_yield(), flush=True)\n\
+         all = [threading.Thread(target=info) for _ in range(2)]\n\
+         [one.start() for one in all]; [one.join() for one in all]\n\
+         try: socket.socket(socket.AF_UNIX); print('made', flush=True)\n\
+         except OSError as e: print(e.strerror, flush=True)\n",
+    )
+    .expect("write");
+    let mut pty = start(dir.path(), &format!("{python} s.py; echo end"));
+    // Two threads, each its own question: once is one call.
+    asked(&mut pty, "sched_yield(");
+    pty.send("o");
+    asked(&mut pty, "sched_yield(");
+    pty.send("n");
+    asked(&mut pty, "family: AF_UNIX");
+    pty.send("a");
+    pty.see("made");
+    pty.see("end");
+    assert!(pty.end().success());
+    assert_eq!(
+        (count(&pty, "info 0"), count(&pty, "info -1")),
+        (1, 1),
+        "{}",
+        pty.text()
+    );
+    assert!(
+        policy(dir.path()).ends_with("sched_yield = \"ask\"\nsocket = \"allow\"\n"),
+        "{}",
+        policy(dir.path())
+    );
+    Ok(())
+}
+
+fn nobody_to_ask_about_a_call_is_no() -> Test {
+    need_sbox()?;
+    let dir = ruled("[syscalls]\nsethostname = \"deny\"\nsched_yield = \"ask\"\n");
+    let python = support::need(&["/usr/bin/python3"])?;
+    let script = "import ctypes; print(ctypes.CDLL(None).sched_yield())";
+    let mut command = Command::new(sbox());
+    command.args([
+        "run",
+        "-q",
+        "--discard",
+        "--report",
+        "r.json",
+        "--policy",
+        "p.toml",
+        "--",
+        &python,
+        "-c",
+        script,
+    ]);
+    command
+        .current_dir(dir.path())
+        .env("XDG_STATE_HOME", dir.path().join("state"));
+    let output = support::job::run(command, b"", Duration::from_secs(60));
+    assert_eq!(output.stdout_text(), "-1\n", "{}", output.all());
+    assert!(
+        output.stderr_text().contains("not asked: 1 times"),
+        "{}",
+        output.all()
+    );
+    assert!(report(dir.path()).contains("\"unasked\":1"));
     Ok(())
 }

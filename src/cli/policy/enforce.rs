@@ -3,8 +3,8 @@
 use super::Which;
 use crate::cli::exit::Exit;
 use crate::cli::term::{self, Kind};
-use crate::policy::lang::{Gap, Sheets};
-use crate::supervisor::calls::Refused;
+use crate::policy::lang::{Does, Gap, Sheet, Sheets};
+use crate::supervisor::calls::{Refused, Unfit};
 use crate::supervisor::view::policy;
 use crate::syscall::table::{Mechanism, TABLE, by_name};
 use std::ffi::{CString, OsString};
@@ -75,7 +75,7 @@ pub(super) fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
             .calls
             .rules
             .iter()
-            .filter(|rule| rule.refuse.is_none())
+            .filter(|rule| matches!(rule.does, Does::Allow | Does::Ask))
         {
             if let Some(row) = by_name(&rule.key)
                 && matches!(row.mechanism, Mechanism::Refuse(_))
@@ -91,12 +91,29 @@ pub(super) fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
         }
     }
     for sheet in &sheets.all {
-        for rule in sheet.calls.rules.iter().filter(|rule| rule.when.is_some()) {
-            let Some(row) = by_name(&rule.key) else {
-                continue;
+        for rule in &sheet.calls.rules {
+            let special = matches!(rule.does, Does::Ask | Does::Fake(_));
+            let unfit = |row: &&crate::syscall::table::Row| {
+                let group = row.class.group();
+                let own = |sheet: &Sheet| sheet.calls.plain(row.name, group).1 == Some(rule.id);
+                special
+                    && !NEEDED.contains(&row.name)
+                    && sheets.all.iter().any(own)
+                    && Refused::of(sheets, row).is_err()
+            };
+            let row = match by_name(&rule.key) {
+                Some(row) if rule.when.is_some() || special => row,
+                // Of a group, the first of its calls for which it can't be.
+                None if special => match TABLE.iter().find(unfit) {
+                    Some(row) => row,
+                    None => continue,
+                },
+                _ => continue,
             };
             let why = match Refused::of(sheets, row) {
+                Err(error) if rule.key != row.name => format!("{}: {error}", row.name),
                 Err(error) => error.to_string(),
+                Ok(_) if rule.when.is_none() => continue,
                 Ok(_) if NEEDED.contains(&row.name) => {
                     format!("sbox itself makes the call {} in the program", row.name)
                 }
@@ -107,7 +124,7 @@ pub(super) fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
     }
     for name in NEEDED {
         let group = by_name(name).map_or("", |row| row.class.group());
-        if let Some((_, Some(id))) = sheets.refuses(name, group) {
+        if let Some((_, Some(id))) = sheets.plain(name, group) {
             let why = format!("sbox itself makes the call {name} in the program");
             all.push(Gap { id, why });
         }
@@ -120,8 +137,11 @@ pub fn refused(sheets: &Sheets) -> Vec<Refused> {
     // The default reaches only what no program needs to start; sbox's own calls are among those.
     let rows = TABLE.iter().filter(|row| !NEEDED.contains(&row.name));
     // What can't be put into the filter is a gap: where gaps are taken on it is not refused.
-    rows.filter_map(|row| Refused::of(sheets, row).ok().flatten())
-        .collect()
+    let one = |row| match Refused::of(sheets, row) {
+        Err(Unfit::Stopped) => Some(Refused::unasked(sheets, row)),
+        other => other.ok().flatten(),
+    };
+    rows.filter_map(one).collect()
 }
 
 /// What `[env]` keeps and sets, as flags would.

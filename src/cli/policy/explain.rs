@@ -1,24 +1,45 @@
 //! `sbox policy explain`: the same decision as in a run, with those who lost it.
 
+use super::Which;
 use crate::cli::exit::Exit;
 use crate::cli::term::{self, Kind, escape};
+use crate::policy::Access;
 use crate::policy::files::{Candidate, Effect};
 use crate::policy::lang::{Sheets, parse_operation};
+use crate::policy::names::Names;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-pub(super) fn explain(sheets: &Sheets, operations: &[String]) -> Exit {
+pub(super) fn explain(sheets: &Arc<Sheets>, operations: &[String]) -> Exit {
+    let names = Names::new(Arc::clone(sheets));
     let mut out = String::new();
     for asked in operations {
-        let (access, path) = match parse_operation(asked) {
+        let operation = match parse_operation(asked) {
             Ok(parsed) => parsed,
             Err(why) => {
                 term::message(Kind::Error, &why);
                 return Exit::Usage;
             }
         };
+        let (access, path) = (operation.access, &operation.path);
         let ruling = sheets.decide(path.as_bytes());
+        let other_arguments = operation.other_arguments(sheets, &ruling);
+        let starts = access.has(Access::EXEC)
+            && ruling.effect.granted().has(access)
+            && other_arguments.is_none();
+        let trip = names.trips(path.as_bytes());
         let answer = match ruling.effect {
-            effect if effect.granted().has(access) => "allow".to_owned(),
+            _ if trip.is_some() => "kill".to_owned(),
+            effect if effect.granted().has(access) => match other_arguments {
+                None => "allow".to_owned(),
+                Some(id) => format!("deny: other arguments than {} says", sheets.tell(id)),
+            },
+            _ if ruling.ends_at(access) && ruling.effect != Effect::Kill => "kill".to_owned(),
+            Effect::Kill if !Access::LOOK.and(Access::READ).has(access) => "kill".to_owned(),
+            Effect::Kill => "hide; a directory there only leads to what is shown".to_owned(),
+            Effect::Ask { granted, asked } if !granted.and(asked).has(access) => {
+                format!("deny: {} is granted", Effect::Grant(granted))
+            }
             Effect::Grant(granted) => format!("deny: {} is granted", Effect::Grant(granted)),
             Effect::Hide if ruling.leads => {
                 "hide; a directory there only leads to what is shown".to_owned()
@@ -27,6 +48,9 @@ pub(super) fn explain(sheets: &Sheets, operations: &[String]) -> Exit {
         };
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{}\n  {answer}", escape(asked));
+        for policy in sheets.switches(&ruling).filter(|_| starts) {
+            let _ = writeln!(out, "    then it goes on within {}", escape(policy));
+        }
         for (number, sheet) in sheets.all.iter().enumerate() {
             let whose = if number == 0 { "" } else { "within: " };
             for files in [&sheet.files, &sheet.exec] {
@@ -42,6 +66,10 @@ pub(super) fn explain(sheets: &Sheets, operations: &[String]) -> Exit {
                 );
             }
         }
+        let above = trip.and_then(|at| names.killer(&at));
+        if let Some(above) = above.filter(|id| !ruling.because.contains(id)) {
+            let _ = writeln!(out, "    ends the run on the way  {}", sheets.tell(above));
+        }
         if let Some(why) = ruling
             .because
             .iter()
@@ -51,6 +79,29 @@ pub(super) fn explain(sheets: &Sheets, operations: &[String]) -> Exit {
         }
     }
     term::print(&out)
+}
+
+/// What holds for a program, and all that it starts, once it has been started by the policy `of`, one after the other.
+pub(super) fn after(of: &Which, programs: &[String]) -> Result<Sheets, Exit> {
+    let mut of = of.clone();
+    let mut sheets = of.load()?;
+    for program in programs {
+        let operation = parse_operation(&format!("exec {program}")).map_err(|why| {
+            term::message(Kind::Error, &why);
+            Exit::Usage
+        })?;
+        let ruling = sheets.decide(operation.path.as_bytes());
+        let starts = ruling.effect.granted().has(operation.access);
+        if !starts || operation.other_arguments(&sheets, &ruling).is_some() {
+            let what = format!("--after {}: it can't be started", escape(program));
+            term::message(Kind::Error, &what);
+            return Err(Exit::Usage);
+        }
+        of.within
+            .extend(sheets.switches(&ruling).map(str::to_owned));
+        sheets = of.load()?;
+    }
+    Ok(sheets)
 }
 
 fn line(sheets: &Sheets, candidate: &Candidate<'_>) -> String {

@@ -68,6 +68,13 @@ pub fn profile(sheets: &Sheets) -> Result<String, String> {
             exported.add(row.name, Vec::new(), answer);
             continue;
         };
+        if one.is_special() {
+            let rules: Vec<&str> = one.rules().collect();
+            return Err(format!(
+                "can't export {}\n  because: a profile can neither ask nor fake",
+                rules.join(", ")
+            ));
+        }
         let regions = one.regions(MOST).ok_or_else(|| too_many(row.name, one))?;
         for (region, verdict) in regions {
             let args = region.masked();
@@ -75,7 +82,8 @@ pub fn profile(sheets: &Sheets) -> Result<String, String> {
             let answer = match verdict {
                 None => Answer::Allow,
                 Some(Verdict::Deny(errno)) => Answer::Errno(errno),
-                Some(Verdict::Kill) => Answer::Kill,
+                // Asked and faked is nothing here, see above.
+                Some(Verdict::Kill | Verdict::Ask | Verdict::Fake(_)) => Answer::Kill,
             };
             exported.add(row.name, args.collect(), answer);
         }

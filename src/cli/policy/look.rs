@@ -2,9 +2,11 @@
 
 use crate::cli::exit::Exit;
 use crate::cli::term::{self, Kind, escape_bytes};
-use crate::policy::RuleId;
+use crate::plain;
 use crate::policy::files::{Effect, Ruling, dead};
-use crate::policy::lang::{Sheets, Stands};
+use crate::policy::lang::{Does, Env, RuleInfo, Sheet, Sheets, Stands};
+use crate::policy::{Access, RuleId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// States of the automata that are looked at, at most: some seconds.
@@ -135,7 +137,9 @@ pub(super) fn show(sheets: &Sheets, flat: bool) -> Exit {
                 let _ = writeln!(out, "\n[{name}]");
             }
             for rule in rules {
-                let says = sheets.rule(rule.id).map_or("", |rule| rule.says.as_str());
+                let says = sheets.rule(rule.id).map_or_else(String::new, |rule| {
+                    started(rule).unwrap_or_else(|| rule.says.clone())
+                });
                 let _ = writeln!(
                     out,
                     "{:?} = {says} # {}",
@@ -177,21 +181,26 @@ pub(super) fn show(sheets: &Sheets, flat: bool) -> Exit {
             );
         }
         let forbidden = sheet.files.rules().iter().filter(|rule| rule.forbid);
-        let calls: Vec<&String> = sheet
-            .calls
-            .rules
-            .iter()
-            .filter(|rule| rule.forbid)
-            .map(|rule| &rule.key)
+        let kills = |what: &str, kill: bool| match kill {
+            true => format!("{{ what = {what:?}, do = \"kill\" }}"),
+            false => format!("{what:?}"),
+        };
+        let calls = sheet.calls.rules.iter().filter(|rule| rule.forbid);
+        let calls: Vec<String> = calls
+            .map(|rule| kills(&rule.key, rule.does == Does::Kill))
             .collect();
         let lines: Vec<String> = forbidden
-            .map(|rule| format!("    {:?}, # {}\n", rule.pattern.text(), origin(rule.id)))
+            .map(|rule| {
+                let what = kills(rule.pattern.text(), rule.effect == Effect::Kill);
+                format!("    {what}, # {}\n", origin(rule.id))
+            })
             .collect();
         if !lines.is_empty() || !calls.is_empty() {
             let _ = writeln!(
                 out,
-                "\n[forbid]\nfiles = [\n{}]\nsyscalls = {calls:?}",
-                lines.concat()
+                "\n[forbid]\nfiles = [\n{}]\nsyscalls = [{}]",
+                lines.concat(),
+                calls.join(", ")
             );
         }
     }
@@ -200,58 +209,65 @@ pub(super) fn show(sheets: &Sheets, flat: bool) -> Exit {
 
 /// What the second allows and the first doesn't, and the other way round; a path for each.
 pub(super) fn diff(before: &Sheets, after: &Sheets) -> Exit {
-    let (Some(a), Some(b)) = (before.all.first(), after.all.first()) else {
+    let mut out = String::new();
+    let Some(differences) = before.differences(after, MOST) else {
+        term::message(Kind::Error, "these policies are too large to compare");
         return Exit::Internal;
     };
-    let mut out = String::new();
-    for (old, new) in [(&a.files, &b.files), (&a.exec, &b.exec)] {
-        let Some(differences) = old.differences(new, MOST) else {
-            term::message(Kind::Error, "these policies are too large to compare");
-            return Exit::Internal;
+    for one in differences {
+        let by = |sheets: &Sheets, ids: &[RuleId]| match ids.first() {
+            Some(id) => sheets.tell(*id),
+            None => "the default".into(),
         };
-        for one in differences {
-            let by = |sheets: &Sheets, ids: &[RuleId]| match ids.first() {
-                Some(id) => sheets.tell(*id),
-                None => "the default".into(),
-            };
-            let (was, is) = (one.before.granted(), one.after.granted());
-            let word = match (is.has(was), was.has(is)) {
-                (true, false) => "newly allowed",
-                (false, true) => "newly denied",
-                (false, false) => "other rights",
-                (true, true) if one.after == Effect::Hide => "newly hidden",
-                (true, true) => "denied otherwise",
-            };
-            let _ = writeln!(
-                out,
-                "{word}: {}: {} before, by {}; {} now, by {}",
-                shown(&one.path),
-                one.before,
-                by(before, &one.old),
-                one.after,
-                by(after, &one.new)
-            );
-        }
+        let (was, is) = (one.before.granted(), one.after.granted());
+        let word = match (is.has(was), was.has(is)) {
+            (true, false) => "newly allowed",
+            (false, true) => "newly denied",
+            (false, false) => "other rights",
+            (true, true) if one.after == Effect::Hide => "newly hidden",
+            (true, true) if one.ends[1].without(one.ends[0]) != Access::NONE => {
+                "newly ends the run"
+            }
+            (true, true) => "denied otherwise",
+        };
+        let _ = writeln!(
+            out,
+            "{word}: {}: {} before, by {}; {} now, by {}",
+            shown(&one.path),
+            one.before,
+            by(before, &one.old),
+            one.after,
+            by(after, &one.new)
+        );
     }
+    other_starts(before, after, &mut out);
+    other_world(before, after, &mut out);
     for row in crate::syscall::table::TABLE {
         let group = row.class.group();
-        let (was, is) = (
-            before.refuses(row.name, group),
-            after.refuses(row.name, group),
-        );
+        let (was, is) = (before.plain(row.name, group), after.plain(row.name, group));
         match (was, is) {
             (Some(_), None) => out += &format!("newly allowed: the call {}\n", row.name),
-            (None, Some((errno, _))) => {
-                out += &format!("newly denied: the call {}: {errno:?}\n", row.name)
+            (None, Some((Does::Fake(_), _))) => {
+                out += &format!("newly faked: the call {}\n", row.name)
+            }
+            (None, Some((Does::Ask, _))) => {
+                out += &format!("newly asked about: the call {}\n", row.name)
+            }
+            (None, Some((does, _))) => {
+                out += &format!("newly denied: the call {}: {does}\n", row.name)
+            }
+            (Some((was, _)), Some((is, _))) if was != is => {
+                out += &format!(
+                    "other answer: the call {}: {was} before, {is} now\n",
+                    row.name
+                )
             }
             _ => {}
         }
         let conditions = |sheets: &Sheets| -> Vec<_> {
             let steps = sheets.steps(row.name, group).into_iter().flatten();
             let conditional = steps.filter(|step| step.when.is_some());
-            conditional
-                .map(|step| (step.when, step.refuse, step.kill))
-                .collect()
+            conditional.map(|step| (step.when, step.does)).collect()
         };
         if conditions(before) != conditions(after) {
             let _ = writeln!(out, "other conditions: the call {}", row.name);
@@ -273,5 +289,77 @@ pub(super) fn diff(before: &Sheets, after: &Sheets) -> Exit {
     match term::print(&out) {
         Exit::Ok => exit,
         failed => failed,
+    }
+}
+
+/// What else a program sees: the policy's view, and the environment that it and its ceilings let pass.
+fn other_world(before: &Sheets, after: &Sheets, out: &mut String) {
+    let (Some(a), Some(b)) = (before.all.first(), after.all.first()) else {
+        return;
+    };
+    if a.view != b.view {
+        *out += "other view: what [view] says\n";
+    }
+    if a.best_effort != b.best_effort {
+        *out += "other enforcement: what [default] says of it\n";
+    }
+    let mounts = |sheet: &Sheet| -> BTreeMap<String, Stands> {
+        let all = sheet.mounts.iter();
+        all.map(|mount| (mount.at.clone(), mount.what.clone()))
+            .collect()
+    };
+    let (was, is) = (mounts(a), mounts(b));
+    let all: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    for at in all.into_iter().filter(|at| was.get(*at) != is.get(*at)) {
+        let word = match (was.contains_key(at), is.contains_key(at)) {
+            (false, _) => "new mount",
+            (_, false) => "no mount any more",
+            _ => "other mount",
+        };
+        let _ = writeln!(out, "{word}: {}", escape_bytes(at.as_bytes()));
+    }
+    let lets = |sheets: &Sheets| -> Vec<Env> {
+        let all = sheets.all.iter();
+        all.map(|sheet| sheet.env.clone()).collect()
+    };
+    if lets(before) != lets(after) {
+        *out += "other environment: what [env] says\n";
+    }
+}
+
+/// What a rule of `[exec]` says of how programs are started: with which arguments, within which policy.
+fn started(rule: &RuleInfo) -> Option<String> {
+    let arguments = rule.arguments.as_ref().map(|all| format!("args = {all}"));
+    let switch = rule.switch.as_deref();
+    let switch = switch.map(|policy| format!("policy = {}", plain::toml(policy)));
+    let parts: Vec<String> = arguments.into_iter().chain(switch).collect();
+    (!parts.is_empty()).then(|| format!("{{ {} }}", parts.join(", ")))
+}
+
+/// Patterns of programs that one policy has started otherwise than the other.
+fn other_starts(before: &Sheets, after: &Sheets, out: &mut String) {
+    let listed = |sheets: &Sheets| -> BTreeMap<String, String> {
+        let rules = sheets
+            .all
+            .iter()
+            .take(1)
+            .flat_map(|sheet| sheet.exec.rules());
+        let lists = rules.filter_map(|rule| {
+            let how = started(sheets.rule(rule.id)?)?;
+            Some((rule.pattern.text().to_owned(), how))
+        });
+        lists.collect()
+    };
+    let (was, is) = (listed(before), listed(after));
+    let all: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    for pattern in all {
+        let tell = |lists: &BTreeMap<String, String>| {
+            let list = lists.get(pattern).map(String::as_str);
+            list.unwrap_or("anyhow").to_owned()
+        };
+        let (was, is) = (tell(&was), tell(&is));
+        if was != is {
+            let _ = writeln!(out, "started otherwise: {pattern}: {was} before, {is} now");
+        }
     }
 }

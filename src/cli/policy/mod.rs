@@ -44,9 +44,12 @@ enum Verb {
     Explain {
         #[command(flatten)]
         of: Which,
-        /// read, write, create, delete, exec, meta, stat or list, and a path of the view
+        /// read, write, create, delete, exec, meta, stat or list, and a path of the view; behind exec and a path, arguments
         #[arg(required = true, value_name = "\"OPERATION PATH\"")]
         operations: Vec<String>,
+        /// As for a program that was started so: within the policy that [exec] says; several, one started by the other
+        #[arg(long, value_name = "PROGRAM")]
+        after: Vec<String>,
     },
     /// Print a policy
     Show {
@@ -108,6 +111,7 @@ pub struct Which {
 impl Which {
     /// Reads it. What is wrong has been told.
     pub fn load(&self) -> Result<Sheets, Exit> {
+        crate::sys::heap::keep();
         let read = |path: &std::path::Path| fs::read_to_string(path).map_err(|e| e.to_string());
         let world = world::world(&self.set);
         Sheets::load(&self.policy, &self.within, &world, &words(), &read)
@@ -177,9 +181,12 @@ pub fn run(args: &Args) -> Exit {
         Verb::Check { of } => of
             .load()
             .map(|sheets| look::check(&std::sync::Arc::new(sheets))),
-        Verb::Explain { of, operations } => of
-            .load()
-            .map(|sheets| explain::explain(&sheets, operations)),
+        Verb::Explain {
+            of,
+            operations,
+            after,
+        } => explain::after(of, after)
+            .map(|sheets| explain::explain(&std::sync::Arc::new(sheets), operations)),
         Verb::Show { of, flat } => of.load().map(|sheets| look::show(&sheets, *flat)),
         Verb::Fmt { file, check } => Ok(format(file, *check)),
         Verb::Diff { before, after, set } => {

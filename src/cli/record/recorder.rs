@@ -1,6 +1,7 @@
 //! Who listens to a recording.
 
 use crate::policy::Access;
+use crate::policy::arguments::Reach;
 use crate::supervisor::hear::{Heard, Met, Witness};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -41,6 +42,11 @@ impl Recorder {
 impl Witness for Recorder {
     fn calls(&self) -> Vec<u32> {
         Vec::new()
+    }
+
+    /// Programs are proposed with any arguments.
+    fn reach(&self) -> Option<Reach> {
+        None
     }
 
     /// What failed counts as well: the program has asked for it, and would be refused it.

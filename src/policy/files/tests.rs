@@ -23,7 +23,9 @@ const PATTERNS: [&str; 20] = [
 const NAMES: [&str; 4] = ["", "/a", "/b", "/ab"];
 
 fn effects(dice: &mut Dice) -> Effect {
-    match dice.roll(7) {
+    match dice.roll(9) {
+        7 => Effect::Kill,
+        8 => Effect::ASK,
         0 => Effect::Hide,
         1 => Effect::Deny(Errno::EACCES),
         2 => Effect::Deny(Errno::EPERM),
@@ -199,7 +201,14 @@ fn all_answers_are_found() {
             assert_eq!(ruling.because, files.decide(path).because);
         }
         if let Some(old) = &before {
-            let found = old.differences(&files, 1 << 16).unwrap();
+            let one = |files: &Files, states: &[State]| files.rule_at(&states[0]);
+            let found = differences(
+                [&[old], &[&files]],
+                1 << 16,
+                |states| one(old, states),
+                |states| one(&files, states),
+            );
+            let found = found.unwrap();
             for one in &found {
                 assert_eq!(old.decide(&one.path).effect, one.before);
                 assert_eq!(files.decide(&one.path).effect, one.after);

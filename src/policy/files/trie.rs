@@ -5,7 +5,7 @@
 //! children are found by bisection. What a byte costs depends on how many nodes a path stands at, not on the
 //! number of rules: `**/NAME` are one node, whatever the number of names.
 
-use super::{Effect, FileRule};
+use super::FileRule;
 use crate::policy::glob::{Step, is_named};
 
 /// Rules that share their first steps, and stand behind them. Either all of them go on with a [`Step::Star`], or all
@@ -63,8 +63,8 @@ impl Trie {
             steps.then_with(|| a.pattern.text().cmp(b.pattern.text()))
         });
         Self {
-            shown: Count::of(&rules, |rule| !rule.forbid && rule.effect != Effect::Hide),
-            hiding: Count::of(&rules, |rule| rule.effect == Effect::Hide),
+            shown: Count::of(&rules, |rule| !rule.forbid && !rule.effect.hides()),
+            hiding: Count::of(&rules, |rule| rule.effect.hides()),
             rules,
         }
     }

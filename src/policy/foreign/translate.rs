@@ -92,7 +92,7 @@ fn header(profile: &Profile, remarks: &[Remark]) -> String {
 
 /// Text of somebody else's stays in its comment.
 fn clean(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { '?' } else { c };
+    let visible = |c: char| if crate::plain::obeyed(c) { '?' } else { c };
     text.chars().map(visible).collect()
 }
 

@@ -1,8 +1,32 @@
 //! `[syscalls]`: which calls are refused. A name is narrower than its group, a group than `*`.
 
-use super::predicate::Expr;
+use super::predicate::{Expr, Test};
 use crate::policy::RuleId;
 use crate::sys::Errno;
+
+/// What a call answers that never reaches the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fake {
+    /// This number.
+    Result(i64),
+    /// It is this time: seconds since 1970, and nanoseconds.
+    Time(i64, u32),
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Does {
+    /// It is made, as far as sbox can.
+    Allow,
+    /// It is not made, and seems to be.
+    Fake(Fake),
+    /// The user is asked.
+    Ask,
+    /// It answers this errno.
+    Deny(Errno),
+    /// The run ends.
+    Kill,
+}
 
 /// A line of `[syscalls]`.
 #[derive(Clone, Debug)]
@@ -13,10 +37,8 @@ pub struct CallRule {
     pub text: String,
     /// It holds for calls with these arguments only.
     pub when: Option<Expr>,
-    /// Refused with this; `None`: allowed, as far as sbox can.
-    pub refuse: Option<Errno>,
-    /// The refusal kills.
-    pub kill: bool,
+    /// What becomes of it.
+    pub does: Does,
     /// It is of `[forbid]`.
     pub forbid: bool,
     /// The rule.
@@ -50,10 +72,8 @@ const BASE_CALLS: [&str; 6] = [
 pub struct Step {
     /// Of calls with these arguments; `None`: of all.
     pub when: Option<Expr>,
-    /// Refused with this; `None`: allowed.
-    pub refuse: Option<Errno>,
-    /// The refusal kills.
-    pub kill: bool,
+    /// What becomes of it.
+    pub does: Does,
     /// The rule; `None`: the default.
     pub by: Option<RuleId>,
 }
@@ -62,7 +82,7 @@ impl Calls {
     /// All that is said of a call; the first whose condition holds decides. A condition is narrower than the name alone; of
     /// conditions that hold together the stricter decides.
     pub fn steps(&self, call: &str, group: &str) -> Vec<Step> {
-        let refusal = self.refuses(call, group);
+        let (does, by) = self.plain(call, group);
         let forbidden = self.rules.iter().find(|rule| {
             let keys = [call, group, "*"];
             rule.forbid && keys.contains(&rule.key.as_str())
@@ -72,27 +92,20 @@ impl Calls {
             .iter()
             .filter(|rule| forbidden.is_none() && rule.when.is_some() && rule.key == call)
             .collect();
-        conditions.sort_by_key(|rule| (!rule.kill, rule.refuse.is_none()));
-        let step = |rule: &CallRule| Step {
-            when: rule.when.clone(),
-            refuse: rule.refuse,
-            kill: rule.kill,
-            by: Some(rule.id),
-        };
-        let mut steps: Vec<Step> = conditions.into_iter().map(step).collect();
-        let by = refusal.and_then(|(_, id)| id);
-        let kills = |rule: &CallRule| Some(rule.id) == by && rule.kill;
-        steps.push(Step {
-            when: None,
-            refuse: refusal.map(|(errno, _)| errno),
-            kill: self.rules.iter().any(kills),
-            by,
-        });
+        conditions.sort_by_key(|rule| std::cmp::Reverse(rule.does.strictness()));
+        let mut steps = Vec::with_capacity(conditions.len() + 1);
+        for rule in conditions {
+            let (when, by) = (rule.when.clone(), Some(rule.id));
+            let does = rule.does;
+            push(&mut steps, call, Step { when, does, by });
+        }
+        let when = None;
+        push(&mut steps, call, Step { when, does, by });
         steps
     }
 
-    /// What a call is refused with whatever its arguments, and by which rule; `None`: it is not.
-    pub fn refuses(&self, call: &str, group: &str) -> Option<(Errno, Option<RuleId>)> {
+    /// What becomes of a call whatever its arguments, and by which rule.
+    pub fn plain(&self, call: &str, group: &str) -> (Does, Option<RuleId>) {
         let of = |key: &str, forbid: bool| {
             self.rules
                 .iter()
@@ -100,12 +113,65 @@ impl Calls {
         };
         let keys = [call, group, "*"];
         if let Some(rule) = keys.iter().find_map(|key| of(key, true)) {
-            return Some((rule.refuse.unwrap_or(Errno::EPERM), Some(rule.id)));
+            return (rule.does, Some(rule.id));
         }
         match keys.iter().find_map(|key| of(key, false)) {
-            Some(rule) => rule.refuse.map(|errno| (errno, Some(rule.id))),
-            None if BASE.contains(&group) || BASE_CALLS.contains(&call) => None,
-            None => self.default.map(|errno| (errno, None)),
+            Some(rule) => (rule.does, Some(rule.id)),
+            None if BASE.contains(&group) || BASE_CALLS.contains(&call) => (Does::Allow, None),
+            None => (self.default.map_or(Does::Allow, Does::Deny), None),
+        }
+    }
+}
+
+/// Clocks that tell the time of day, clock_gettime(2): `CLOCK_REALTIME`, `_COARSE`, `_ALARM`, `CLOCK_TAI`.
+const WALL_CLOCKS: [u64; 4] = [0, 5, 8, 11];
+
+/// Adds a step. A time is that of the clocks that tell one: the others go on.
+fn push(steps: &mut Vec<Step>, call: &str, step: Step) {
+    if let (Does::Fake(Fake::Time(..)), "clock_gettime") = (step.does, call) {
+        let clock = |value| {
+            Expr::Test(Test::Masked {
+                arg: 0,
+                bits: 32,
+                mask: u64::from(u32::MAX),
+                value,
+            })
+        };
+        let wall = Expr::Or(WALL_CLOCKS.map(clock).to_vec());
+        let when = step.when.clone().into_iter().chain([wall]);
+        steps.push(Step {
+            when: Some(Expr::And(when.collect())),
+            ..step
+        });
+        steps.push(Step {
+            does: Does::Allow,
+            ..step
+        });
+    } else {
+        steps.push(step);
+    }
+}
+
+impl Does {
+    fn strictness(self) -> u8 {
+        match self {
+            Self::Allow => 0,
+            Self::Fake(_) => 1,
+            Self::Ask => 2,
+            Self::Deny(_) => 3,
+            Self::Kill => 4,
+        }
+    }
+}
+
+impl std::fmt::Display for Does {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Allow => f.write_str("allow"),
+            Self::Fake(_) => f.write_str("fake"),
+            Self::Ask => f.write_str("ask"),
+            Self::Deny(errno) => write!(f, "{errno:?}"),
+            Self::Kill => f.write_str("kill"),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::read::{Raw, Setting};
 use super::value::{ACTIONS, Says, WORDS};
 use super::vars::{Vars, World};
 use super::{Env, Gap, RuleInfo, Sheet, Sheets, ViewKeys, Words};
-use crate::policy::files::{Effect, FileRule, Files};
+use crate::policy::files::{Effect, FileRule, Files, Ruling};
 use crate::policy::glob::{self, Pattern};
 use crate::policy::{Access, RuleId};
 use crate::sys::Errno;
@@ -103,30 +103,36 @@ pub(super) fn check(
 
 /// An example must get the answer that its author expects.
 fn example(sheets: &Sheets, sheet: usize, asked: &str, setting: &Setting) -> Result<(), Fault> {
-    let (access, path) = parse_operation(asked).map_err(|why| Fault::at(setting.at, why))?;
+    let asked = parse_operation(asked).map_err(|why| Fault::at(setting.at, why))?;
+    let path = asked.path.as_bytes();
     let expected = setting.text()?;
-    if !["allow", "deny", "hide"].contains(&expected) {
+    const ANSWERS: [&str; 4] = ["allow", "deny", "hide", "kill"];
+    if !ANSWERS.contains(&expected) {
         return Err(
             Fault::at(setting.value_at, format!("'{expected}' is no answer"))
-                .nearest(expected, ["allow", "deny", "hide"]),
+                .nearest(expected, ANSWERS),
         );
     }
     // An example belongs to the policy that it stands in, not to those around.
     let Some(sheet) = sheets.all.get(sheet) else {
         return Ok(());
     };
-    let ruling = sheet.files.decide(path.as_bytes());
-    let effect = ruling
-        .effect
-        .meet(sheet.exec.decide(path.as_bytes()).effect);
+    let mut ruling = sheet.files.decide(path);
+    let program = sheet.exec.decide(path);
+    let (exec, kills) = program.effect.of_program();
+    let effect = ruling.effect.meet(exec);
+    let missing = asked.access.without(effect.granted());
+    let other_arguments = asked.other_arguments(sheets, &program);
     let got = match effect {
+        _ if !missing.both(kills.and(ruling.kills)).is_empty() => "kill",
         Effect::Hide => "hide",
-        effect if effect.granted().has(access) => "allow",
+        effect if effect.granted().has(asked.access) && other_arguments.is_none() => "allow",
         _ => "deny",
     };
     if got == expected {
         return Ok(());
     }
+    ruling.because.splice(0..0, other_arguments);
     let by = ruling
         .because
         .first()
@@ -137,8 +143,46 @@ fn example(sheets: &Sheets, sheet: usize, asked: &str, setting: &Setting) -> Res
     ))
 }
 
-/// `write /w/src/.env`: an access and a clean path.
-pub fn parse_operation(text: &str) -> Result<(Access, &str), String> {
+/// `write /w/src/.env`, as people ask about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// What is wanted.
+    pub access: Access,
+    /// A clean path.
+    pub path: String,
+    /// What a program is given behind `argv[0]`.
+    pub arguments: Vec<String>,
+}
+
+impl Operation {
+    /// The rule of a ruling that lets the program be started, but not with these arguments.
+    pub fn other_arguments(&self, sheets: &Sheets, ruling: &Ruling) -> Option<RuleId> {
+        let starts = self.access.has(Access::EXEC);
+        let refused = starts.then(|| sheets.refuses_arguments(ruling, &self.arguments));
+        refused.flatten()
+    }
+}
+
+/// Words between blanks; a backslash takes the next character for itself.
+fn words(text: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut word: Option<String> = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            ' ' => all.extend(word.take()),
+            '\\' => word
+                .get_or_insert_default()
+                .push(chars.next().unwrap_or('\\')),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    all.extend(word);
+    all
+}
+
+/// `write /w/src/.env`: an access and a clean path. `exec /usr/bin/git --version`: behind the path, arguments.
+pub fn parse_operation(text: &str) -> Result<Operation, String> {
     const OPERATIONS: [(&str, Access); 8] = [
         ("read", Access::READ),
         ("write", Access::WRITE),
@@ -160,12 +204,22 @@ pub fn parse_operation(text: &str) -> Result<(Access, &str), String> {
             names.join(", ")
         ));
     };
-    let path = path.trim();
+    let (path, arguments) = match *access == Access::EXEC {
+        true => {
+            let mut words = words(path).into_iter();
+            (words.next().unwrap_or_default(), words.collect())
+        }
+        false => (path.trim().to_owned(), Vec::new()),
+    };
     let clean = path.starts_with('/')
         && !path.split('/').any(|part| part == "." || part == "..")
         && !path.contains("//");
     if clean {
-        Ok((*access, path))
+        Ok(Operation {
+            access: *access,
+            path,
+            arguments,
+        })
     } else {
         Err(format!("'{path}' is no clean absolute path"))
     }
@@ -173,6 +227,9 @@ pub fn parse_operation(text: &str) -> Result<(Access, &str), String> {
 
 /// A text with one blank where it has white space.
 fn on_one_line(text: &str) -> String {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return text.to_owned();
+    }
     let mut line = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         if !line.is_empty() {
@@ -214,6 +271,8 @@ impl Checker<'_> {
             says: on_one_line(says),
             at: setting.at,
             why,
+            arguments: None,
+            switch: None,
         });
         RuleId(u32::try_from(self.rules.len() - 1).unwrap_or(u32::MAX))
     }
@@ -226,7 +285,9 @@ impl Checker<'_> {
     }
 
     pub(super) fn sheet(&mut self, merged: &Merged) -> Sheet {
-        let mut files = Vec::new();
+        let many = merged.settings.len();
+        self.rules.reserve(many);
+        let mut files = Vec::with_capacity(many);
         let mut exec = Vec::new();
         let mut mounts = Vec::new();
         let mut env = Env::default();
@@ -254,15 +315,15 @@ impl Checker<'_> {
                 ("default", "files") => default = self.default_files(setting).unwrap_or(default),
                 ("default", "syscalls") => match self.says(setting, &ACTIONS) {
                     Some(Says::Deny(errno)) => calls.default = Some(errno.unwrap_or(Errno::EPERM)),
-                    Some(Says::Later(word)) => self.later(setting, word),
-                    _ => {}
+                    Some(says) => self.later(setting, says),
+                    None => {}
                 },
                 ("default", "net") => match self.says(setting, &ACTIONS) {
                     Some(Says::Allow) if !merged.settings.contains_key(&("net", "inet".into())) => {
                         net = true
                     }
-                    Some(Says::Later(word)) => self.later(setting, word),
-                    _ => {}
+                    Some(says) => self.later(setting, says),
+                    None => {}
                 },
                 ("default", "enforce") => best_effort = self.best_effort(setting),
                 ("default", key) => self.only(setting, key),
@@ -273,6 +334,7 @@ impl Checker<'_> {
                 _ => {}
             }
         }
+        self.fakes(&calls);
         for setting in &merged.forbid {
             self.forbid(setting, &mut files, &mut calls);
         }
@@ -328,7 +390,11 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn later(&mut self, setting: &Setting, word: &str) {
+    /// An action that nobody enforces where it stands.
+    pub(super) fn later(&mut self, setting: &Setting, says: Says) {
+        let Some(word) = says.special() else {
+            return;
+        };
         let id = self.rule(setting);
         self.gap(
             id,
@@ -371,19 +437,19 @@ impl Checker<'_> {
         let Some(says) = self.says(setting, &WORDS) else {
             return;
         };
+        if let Says::Fake(_) = says {
+            let fault = Fault::at(setting.value_at, "a file can't be faked");
+            return self.fault(
+                fault.hint("{ text = \"…\" } in [view.mounts] shows a file with another content"),
+            );
+        }
         let id = self.rule(setting);
         let effect = match says {
             Says::Grant(access) => Effect::Grant(access),
             Says::Deny(errno) => Effect::Deny(errno.unwrap_or(Errno::EACCES)),
-            Says::Hide | Says::Allow => Effect::Hide,
-            Says::Later("ask") => Effect::Ask(Access::ALL),
-            Says::Later(word) => {
-                self.gap(
-                    id,
-                    format!("the action '{word}' is not enforced yet; 'deny' is"),
-                );
-                Effect::Deny(Errno::EACCES)
-            }
+            Says::Hide | Says::Allow | Says::Fake(_) => Effect::Hide,
+            Says::Ask => Effect::ASK,
+            Says::Kill => Effect::Kill,
         };
         if effect == Effect::Grant(Access::LOOK) {
             self.gap(id, "the right 'list' alone is not enforced yet; 'r' is");
@@ -405,49 +471,14 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn exec(&mut self, setting: &Setting, exec: &mut Vec<FileRule>) {
-        let special = match &setting.value {
-            Raw::Table(parts) => parts.iter().find(|p| p.key == "policy" || p.key == "args"),
-            _ => None,
-        };
-        let all = Access::ALL;
-        let effect = if let Some(part) = special {
-            let id = self.rule(setting);
-            self.gap(
-                id,
-                format!("'{}' of a program is not enforced yet", part.key),
-            );
-            all
-        } else {
-            match self.says(setting, &["allow", "deny", "kill", "ask"]) {
-                None => return,
-                Some(Says::Allow) => all,
-                Some(Says::Later(word)) => {
-                    self.later(setting, word);
-                    all.without(Access::EXEC)
-                }
-                Some(_) => all.without(Access::EXEC),
-            }
-        };
-        let id = self.rule(setting);
-        for pattern in self.patterns(&setting.key, setting.at) {
-            exec.push(FileRule {
-                pattern,
-                effect: Effect::Grant(effect),
-                forbid: false,
-                id,
-            });
-        }
-    }
-
     pub(super) fn default_files(&mut self, setting: &Setting) -> Option<Effect> {
         match self.says(setting, &["hide", "deny", "ask"])? {
             Says::Deny(errno) => Some(Effect::Deny(errno.unwrap_or(Errno::EACCES))),
-            Says::Later(word) => {
-                self.later(setting, word);
+            Says::Hide => Some(Effect::Hide),
+            says => {
+                self.later(setting, says);
                 None
             }
-            _ => Some(Effect::Hide),
         }
     }
 }

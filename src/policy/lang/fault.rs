@@ -2,6 +2,7 @@
 
 use crate::similar;
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// A stretch of one of the files that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -72,6 +73,18 @@ impl Sources {
         match self.0.get(at.file as usize) {
             Some(source) => format!("{}:{}", source.name, source.position(at.start).0),
             None => "?".into(),
+        }
+    }
+
+    /// The file that is called `name` at a place: relative to the file that it stands in.
+    pub fn path_of(&self, name: &str, from: Option<Where>) -> String {
+        let by = from.and_then(|at| self.0.get(at.file as usize));
+        match by {
+            Some(by) if !name.starts_with("std/") && !by.name.starts_with("std/") => {
+                let dir = Path::new(&by.name).parent().unwrap_or(Path::new(""));
+                dir.join(name).to_string_lossy().into_owned()
+            }
+            _ => name.to_owned(),
         }
     }
 }

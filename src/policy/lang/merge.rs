@@ -46,7 +46,7 @@ impl Loader<'_> {
             what,
             hint: None,
         };
-        let full = self.path_of(name, from);
+        let full = self.sources.path_of(name, from);
         if above.contains(&full) {
             return Err(vec![fail(format!(
                 "{full} extends itself, by way of {}",
@@ -79,16 +79,22 @@ impl Loader<'_> {
         merged
     }
 
-    /// Files are named relative to the one that names them.
-    fn path_of(&self, name: &str, from: Option<Where>) -> String {
-        let by = from.and_then(|at| self.sources.0.get(at.file as usize));
-        match by {
-            Some(by) if !name.starts_with("std/") && !by.name.starts_with("std/") => {
-                let dir = Path::new(&by.name).parent().unwrap_or(Path::new(""));
-                dir.join(name).to_string_lossy().into_owned()
+    /// All policies that a policy comes to by the switches of `[exec]`, each once.
+    pub fn switched(&mut self, merged: &Merged) -> Result<Vec<Merged>, Vec<Fault>> {
+        let mut waiting = merged.switches();
+        let mut known = Vec::new();
+        let mut all = Vec::new();
+        while let Some((name, at)) = waiting.pop() {
+            let full = self.sources.path_of(&name, Some(at));
+            if known.contains(&full) {
+                continue;
             }
-            _ => name.to_owned(),
+            known.push(full);
+            let one = self.load(&name, Some(at), &mut Vec::new())?;
+            waiting.extend(one.switches());
+            all.push(one);
         }
+        Ok(all)
     }
 
     fn merge(
@@ -129,7 +135,7 @@ impl Loader<'_> {
                 merged.within.push(self.load(name, Some(at), above)?);
             }
         }
-        let mut added = Vec::new();
+        let mut added = Vec::with_capacity(own.len());
         for setting in own {
             let key = (setting.section, setting.key.clone());
             if !clashes.is_empty() {
@@ -155,8 +161,16 @@ impl Loader<'_> {
                 _ => added.push((key, setting)),
             }
         }
-        // A file has each key once, so the order is no matter: all at once is cheaper than one by one.
-        merged.settings.append(&mut added.into_iter().collect());
+        // A file has each key once, so the order is no matter: all at once is cheaper than one by one, and the few go to the many.
+        let mut added: BTreeMap<_, _> = added.into_iter().collect();
+        if added.len() < merged.settings.len() {
+            merged.settings.extend(added);
+        } else {
+            for (key, inherited) in std::mem::take(&mut merged.settings) {
+                added.entry(key).or_insert(inherited);
+            }
+            merged.settings = added;
+        }
         // What is said of the file itself has no heirs.
         clashes.retain(|(section, _), _| !section.is_empty());
         let faults: Vec<Fault> = clashes
@@ -175,6 +189,20 @@ impl Loader<'_> {
         } else {
             Err(faults)
         }
+    }
+}
+
+impl Merged {
+    /// The policies that `[exec]` switches to, its ceilings' too: their names, and where those stand.
+    fn switches(&self) -> Vec<(String, Where)> {
+        let rules = self.settings.values().filter(|s| s.section == "exec");
+        let parts = rules.filter_map(|rule| match &rule.value {
+            Raw::Table(parts) => parts.iter().find(|part| part.key == "policy"),
+            _ => None,
+        });
+        let own = parts.filter_map(|part| Some((part.text().ok()?.to_owned(), part.value_at)));
+        own.chain(self.within.iter().flat_map(Self::switches))
+            .collect()
     }
 }
 

@@ -7,6 +7,7 @@
 //! Pure but for the function that reads a named file, which is given. Nothing that stands in a file is passed
 //! over: what has no meaning is a [`Fault`], and what has one but nobody to enforce it is a [`Gap`].
 
+mod args;
 mod calls;
 mod check;
 mod fault;
@@ -21,8 +22,8 @@ mod sections;
 mod value;
 mod vars;
 
-pub use calls::{CallRule, Calls, Step};
-pub use check::parse_operation;
+pub use calls::{CallRule, Calls, Does, Fake, Step};
+pub use check::{Operation, parse_operation};
 pub use fault::{Fault, Source, Sources, Where};
 pub use fmt::tidy;
 pub use merge::{Loader, Merged, Reader};
@@ -31,9 +32,10 @@ pub use schema::schema;
 pub use value::rights as rights_of;
 pub use vars::World;
 
-use super::RuleId;
-use super::files::{Effect, Files, Ruling, State};
-use crate::sys::Errno;
+use super::arguments::{Arguments, Reach};
+use super::files::{self, Difference, Effect, FileRule, Files, Ruling, State};
+use super::{Access, RuleId};
+use std::sync::Arc;
 
 /// Finds a parameter of a call by its name, or tells what is wrong with it.
 pub type ParamOf = fn(&str, &str) -> Result<predicate::Param, String>;
@@ -64,6 +66,10 @@ pub struct RuleInfo {
     pub at: Where,
     /// The reason that its author gives.
     pub why: Option<String>,
+    /// The arguments with which it lets a program be started; `None`: with any.
+    pub arguments: Option<Arc<Arguments>>,
+    /// The policy within which a program that it lets be started goes on: a file, or `std/NAME`.
+    pub switch: Option<String>,
 }
 
 /// What stands at a place of the view.
@@ -192,6 +198,16 @@ impl Sheets {
                 Err(faults) => return Err((faults, loader.sources)),
             }
         }
+        let switched = match loader.switched(&merged) {
+            Ok(switched) => switched,
+            Err(faults) => return Err((faults, loader.sources)),
+        };
+        if !switched.is_empty() {
+            // What is wrong with one of them is wrong from the start.
+            let mut whole = merged.clone();
+            whole.within.extend(switched);
+            check::check(&whole, world, words, loader.sources.clone())?;
+        }
         check::check(&merged, world, words, loader.sources)
     }
 
@@ -232,7 +248,10 @@ impl Sheets {
     pub(super) fn ruling(&self, states: &[State]) -> Ruling {
         let mut all: Option<Ruling> = None;
         for ((files, is_exec), state) in self.lists().zip(states) {
-            let one = files.rule_at(state);
+            let mut one = files.rule_at(state);
+            if is_exec {
+                (one.effect, one.kills) = one.effect.of_program();
+            }
             all = Some(match all {
                 None => one,
                 Some(mut all) => {
@@ -245,6 +264,7 @@ impl Sheets {
                     };
                     all.because.splice(at..at, one.because.iter().copied());
                     all.effect = met;
+                    all.kills = all.kills.and(one.kills);
                     // Programs are no way down: only what is shown leads anywhere.
                     all.leads &= one.leads || is_exec;
                     all
@@ -255,14 +275,38 @@ impl Sheets {
             effect: Effect::Hide,
             because: Vec::new(),
             leads: false,
+            kills: Access::NONE,
         })
+    }
+
+    /// The rules about files that match where rules stand so.
+    pub(super) fn matching(&self, states: &[State]) -> Vec<&FileRule> {
+        let lists = self.lists().zip(states);
+        let files = lists.filter(|((_, is_exec), _)| !is_exec);
+        files
+            .flat_map(|((files, _), state)| files.matching(state))
+            .collect()
+    }
+
+    /// Where another policy says something else of files and programs, ceilings included. `None`: too large to tell.
+    pub fn differences(&self, other: &Self, most: usize) -> Option<Vec<Difference>> {
+        let old: Vec<&Files> = self.lists().map(|(files, _)| files).collect();
+        let new: Vec<&Files> = other.lists().map(|(files, _)| files).collect();
+        files::differences(
+            [&old, &new],
+            most,
+            |states| self.ruling(states),
+            |states| other.ruling(states),
+        )
     }
 
     /// True if there is a rule, or a default, for which the user is asked.
     pub fn asks(&self) -> bool {
-        let asks = |effect: Effect| matches!(effect, Effect::Ask(_));
+        let asks = |effect: Effect| matches!(effect, Effect::Ask { .. });
         let mut lists = self.lists().map(|(files, _)| files);
+        let mut calls = self.all.iter().flat_map(|sheet| &sheet.calls.rules);
         lists.any(|files| asks(files.default()) || files.rules().iter().any(|r| asks(r.effect)))
+            || calls.any(|rule| rule.does == Does::Ask)
     }
 
     /// The rule that is told of a ruling: one of those that decided together which says what came out.
@@ -276,18 +320,64 @@ impl Sheets {
         because.clone().find(says).or(because.next()).copied()
     }
 
+    /// The rule by which an access ends the run.
+    pub fn killer(&self, ruling: &Ruling) -> Option<RuleId> {
+        let kills = |id: &&RuleId| {
+            let mut rules = self.lists().flat_map(|(files, _)| files.rules());
+            rules.any(|rule| rule.id == **id && rule.effect == Effect::Kill)
+        };
+        ruling.because.iter().find(kills).copied()
+    }
+
+    /// The rule that is told where an access is refused.
+    pub fn refuser(&self, ruling: &Ruling, access: Access) -> Option<RuleId> {
+        match ruling.ends_at(access) {
+            true => self.killer(ruling),
+            false => self.culprit(ruling),
+        }
+    }
+
+    /// The rules of a ruling that say with which arguments a program may be started; all of them must allow them.
+    pub fn argument_rules<'s>(
+        &'s self,
+        ruling: &'s Ruling,
+    ) -> impl Iterator<Item = (RuleId, &'s Arc<Arguments>)> {
+        let because = ruling.because.iter();
+        because.filter_map(|id| Some((*id, self.rule(*id)?.arguments.as_ref()?)))
+    }
+
+    /// The rule of a ruling that doesn't let a program be started with these arguments behind `argv[0]`.
+    pub fn refuses_arguments<A: AsRef<[u8]>>(
+        &self,
+        ruling: &Ruling,
+        given: &[A],
+    ) -> Option<RuleId> {
+        let mut rules = self.argument_rules(ruling);
+        rules.find_map(|(id, rule)| (!rule.allow(given)).then_some(id))
+    }
+
+    /// The policies within which a program of this ruling goes on when it is started, beside the one that holds.
+    pub fn switches<'s>(&'s self, ruling: &'s Ruling) -> impl Iterator<Item = &'s str> {
+        let because = ruling.because.iter();
+        because.filter_map(|id| self.rule(*id)?.switch.as_deref())
+    }
+
+    /// How much of arguments the rules must see; `None`: there is no rule about them.
+    pub fn reach(&self) -> Option<Reach> {
+        let rules = self.rules.iter().filter_map(|rule| rule.arguments.as_ref());
+        rules.map(|rule| rule.reach()).reduce(Reach::or)
+    }
+
     /// Whether the network is the host's.
     pub fn net(&self) -> bool {
         self.all.iter().all(|sheet| sheet.net)
     }
 
-    /// What a call is refused with, if it is.
-    pub fn refuses(&self, call: &str, group: &str) -> Option<(Errno, Option<RuleId>)> {
-        let mut refusals = self
-            .all
-            .iter()
-            .filter_map(|sheet| sheet.calls.refuses(call, group));
-        refusals.next()
+    /// What becomes of a call whatever its arguments, if it isn't just made.
+    pub fn plain(&self, call: &str, group: &str) -> Option<(Does, Option<RuleId>)> {
+        let all = self.all.iter();
+        let mut all = all.map(|sheet| sheet.calls.plain(call, group));
+        all.find(|(does, _)| *does != Does::Allow)
     }
 
     /// What each sheet says of a call, in order: of its steps the first whose condition holds decides.

@@ -1,7 +1,8 @@
 //! One file: TOML to settings with their places. What a setting means is not looked at here.
 
 use super::fault::{Fault, Where};
-use toml_edit::{Document, Item, TableLike, TomlError, Value};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Error};
 
 /// A value, as far as TOML knows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,7 +102,11 @@ pub(super) const SECTIONS: [Section; 14] = [
     ),
     section("view.mounts", None, "Path in the view = what stands there"),
     section("files", None, "Pattern of paths = rights or action"),
-    section("exec", None, "Pattern of programs = \"allow\" or an action"),
+    section(
+        "exec",
+        None,
+        "Pattern of programs = \"allow\", an action, the arguments that they may be given, or the policy that they go on under",
+    ),
     section(
         "env",
         Some(&["keep", "set", "drop"]),
@@ -147,10 +152,11 @@ pub(super) const SECTIONS: [Section; 14] = [
 
 /// Reads the text of one file.
 pub(super) fn read(text: &str, file: u32) -> Result<Vec<Setting>, Vec<Fault>> {
-    let document = Document::parse(text).map_err(|error| vec![syntax(&error, file)])?;
+    let of = Of { text, file };
+    let document = DeTable::parse(text).map_err(|error| vec![of.syntax(&error)])?;
     let mut all = Vec::new();
     let mut faults = Vec::new();
-    table(document.as_table(), "", file, &mut all, &mut faults);
+    of.table(document.get_ref(), "", &mut all, &mut faults);
     if faults.is_empty() {
         Ok(all)
     } else {
@@ -158,66 +164,142 @@ pub(super) fn read(text: &str, file: u32) -> Result<Vec<Setting>, Vec<Fault>> {
     }
 }
 
-fn syntax(error: &TomlError, file: u32) -> Fault {
-    let what = error.message().lines().collect::<Vec<_>>().join(", ");
-    Fault::at(Where::of(file, error.span()), what)
+/// Ways to write a value that are one to TOML's reader.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// Behind an equals sign.
+    Plainly,
+    /// Under a heading, or with dots in the key.
+    AsSection,
+    /// Under headings in double brackets.
+    AsSections,
 }
 
-fn table(
-    of: &dyn TableLike,
-    name: &'static str,
+/// The file that is being read.
+struct Of<'t> {
+    text: &'t str,
     file: u32,
-    all: &mut Vec<Setting>,
-    faults: &mut Vec<Fault>,
-) {
-    let Some(known) = SECTIONS.iter().find(|section| section.name == name) else {
-        return;
-    };
-    let sections: Vec<(&str, &'static str)> = SECTIONS
-        .iter()
-        .filter_map(|section| Some((inside_of(name, section.name)?, section.name)))
-        .collect();
-    let full = |key: &str| match name {
-        "" => key.to_owned(),
-        name => format!("{name}.{key}"),
-    };
-    for (key, item) in of.iter() {
-        let at = of.get_key_value(key).and_then(|(key, _)| key.span());
-        let at = Where::of(file, at.or_else(|| item.span()));
-        if let Some((_, section)) = sections.iter().find(|(last, _)| *last == key) {
-            match item.as_table_like() {
-                Some(inner) => table(inner, section, file, all, faults),
-                None => faults.push(Fault::at(
-                    at,
-                    format!("'{section}' is a section: write [{section}]"),
-                )),
-            }
-            continue;
+}
+
+impl Of<'_> {
+    fn syntax(&self, error: &Error) -> Fault {
+        let what = error.message().lines().collect::<Vec<_>>().join(", ");
+        Fault::at(Where::of(self.file, error.span()), what)
+    }
+
+    fn at<T>(&self, what: &Spanned<T>) -> Where {
+        Where::of(self.file, Some(what.span()))
+    }
+
+    fn written(&self, value: &Spanned<DeValue<'_>>) -> Written {
+        let begins_with = |value: &Spanned<_>, brace| {
+            let here = self.text.get(value.span().start..);
+            here.is_some_and(|text| text.starts_with(brace))
+        };
+        match value.get_ref() {
+            DeValue::Table(_) if !begins_with(value, '{') => Written::AsSection,
+            DeValue::Array(list) => match list.first() {
+                Some(first) if first.get_ref().is_table() && !begins_with(first, '{') => {
+                    Written::AsSections
+                }
+                _ => Written::Plainly,
+            },
+            _ => Written::Plainly,
         }
-        if known.keys.is_some_and(|keys| !keys.contains(&key)) {
-            faults.push(unknown(name, key, item, at));
-            continue;
-        }
-        match item {
-            Item::Table(_) if name != "vars" && key != "set" => {
-                faults.push(
-                    Fault::at(at, format!("there is no section [{}]", full(key)))
-                        .hint("write the value behind an equals sign"),
-                );
+    }
+
+    fn table(
+        &self,
+        of: &DeTable<'_>,
+        name: &'static str,
+        all: &mut Vec<Setting>,
+        faults: &mut Vec<Fault>,
+    ) {
+        let Some(known) = SECTIONS.iter().find(|section| section.name == name) else {
+            return;
+        };
+        let sections: Vec<(&str, &'static str)> = SECTIONS
+            .iter()
+            .filter_map(|section| Some((inside_of(name, section.name)?, section.name)))
+            .collect();
+        let full = |key: &str| match name {
+            "" => key.to_owned(),
+            name => format!("{name}.{key}"),
+        };
+        all.reserve(of.len());
+        for (spanned, value) in of {
+            let (key, at) = (&**spanned.get_ref(), self.at(spanned));
+            if let Some((_, section)) = sections.iter().find(|(last, _)| *last == key) {
+                match value.get_ref().as_table() {
+                    Some(inner) => self.table(inner, section, all, faults),
+                    None => faults.push(Fault::at(
+                        at,
+                        format!("'{section}' is a section: write [{section}]"),
+                    )),
+                }
+                continue;
             }
-            Item::ArrayOfTables(_) => {
-                faults.push(Fault::at(
+            if known.keys.is_some_and(|keys| !keys.contains(&key)) {
+                let as_section = self.written(value) != Written::Plainly;
+                faults.push(unknown(name, key, as_section, at));
+                continue;
+            }
+            match self.written(value) {
+                Written::AsSection if name != "vars" && key != "set" => {
+                    faults.push(
+                        Fault::at(at, format!("there is no section [{}]", full(key)))
+                            .hint("write the value behind an equals sign"),
+                    );
+                }
+                Written::AsSections => {
+                    faults.push(Fault::at(
+                        at,
+                        format!("[[{}]] is no part of a policy", full(key)),
+                    ));
+                }
+                _ => all.push(Setting {
+                    section: name,
+                    key: key.to_owned(),
                     at,
-                    format!("[[{}]] is no part of a policy", full(key)),
-                ));
+                    value: self.value(value.get_ref()),
+                    value_at: self.at(value),
+                }),
             }
-            item => all.push(Setting {
-                section: name,
-                key: key.to_owned(),
-                at,
-                value: of_item(item, file),
-                value_at: Where::of(file, item.span()),
-            }),
+        }
+    }
+
+    fn value(&self, value: &DeValue<'_>) -> Raw {
+        match value {
+            DeValue::String(text) => Raw::Text((**text).to_owned()),
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).map_or(Raw::Odd, Raw::Number)
+            }
+            DeValue::Boolean(truth) => Raw::Truth(*truth),
+            DeValue::Array(list) => Raw::List(
+                list.iter()
+                    .map(|value| self.setting(String::new(), self.at(value), value))
+                    .collect(),
+            ),
+            DeValue::Table(inner) => Raw::Table(
+                inner
+                    .iter()
+                    .map(|(key, value)| {
+                        self.setting((**key.get_ref()).to_owned(), self.at(key), value)
+                    })
+                    .collect(),
+            ),
+            DeValue::Float(_) | DeValue::Datetime(_) => Raw::Odd,
+        }
+    }
+
+    /// One inside of a value.
+    fn setting(&self, key: String, at: Where, value: &Spanned<DeValue<'_>>) -> Setting {
+        Setting {
+            section: "",
+            key,
+            at,
+            value: self.value(value.get_ref()),
+            value_at: self.at(value),
         }
     }
 }
@@ -231,8 +313,7 @@ fn inside_of(outer: &str, inner: &'static str) -> Option<&'static str> {
     (!last.is_empty()).then_some(last)
 }
 
-fn unknown(section: &str, key: &str, item: &Item, at: Where) -> Fault {
-    let is_table = item.is_table() || item.is_array_of_tables();
+fn unknown(section: &str, key: &str, as_section: bool, at: Where) -> Fault {
     let inside = |name: &'static str| {
         name.strip_prefix(section)
             .map(|rest| rest.trim_start_matches('.'))
@@ -247,7 +328,7 @@ fn unknown(section: &str, key: &str, item: &Item, at: Where) -> Fault {
         .filter_map(|s| s.keys)
         .flatten()
         .copied();
-    if is_table {
+    if as_section {
         let full = if section.is_empty() {
             key.to_owned()
         } else {
@@ -277,50 +358,4 @@ fn unknown(section: &str, key: &str, item: &Item, at: Where) -> Fault {
         }
         None => fault.nearest(key, keys),
     }
-}
-
-fn of_item(item: &Item, file: u32) -> Raw {
-    match item {
-        Item::Value(value) => of_value(value, file),
-        Item::Table(inner) => Raw::Table(inside(inner, file)),
-        _ => Raw::Odd,
-    }
-}
-
-fn of_value(value: &Value, file: u32) -> Raw {
-    match value {
-        Value::String(text) => Raw::Text(text.value().clone()),
-        Value::Integer(number) => Raw::Number(*number.value()),
-        Value::Boolean(truth) => Raw::Truth(*truth.value()),
-        Value::Array(list) => Raw::List(
-            list.iter()
-                .map(|value| {
-                    let at = Where::of(file, value.span());
-                    Setting {
-                        section: "",
-                        key: String::new(),
-                        at,
-                        value: of_value(value, file),
-                        value_at: at,
-                    }
-                })
-                .collect(),
-        ),
-        Value::InlineTable(inner) => Raw::Table(inside(inner, file)),
-        Value::Float(_) | Value::Datetime(_) => Raw::Odd,
-    }
-}
-
-fn inside(table: &dyn TableLike, file: u32) -> Vec<Setting> {
-    let one = |(key, item): (&str, &Item)| {
-        let at = table.get_key_value(key).and_then(|(key, _)| key.span());
-        Setting {
-            section: "",
-            key: key.to_owned(),
-            at: Where::of(file, at),
-            value: of_item(item, file),
-            value_at: Where::of(file, item.span()),
-        }
-    };
-    table.iter().map(one).collect()
 }

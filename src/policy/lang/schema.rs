@@ -5,9 +5,12 @@ use std::fmt::Write as _;
 
 /// The schema, made from the same table of sections that the reader uses.
 pub fn schema() -> String {
-    const RULE: &str = r##"{ "anyOf": [{ "type": "string" }, { "type": "object", "required": ["do"], "additionalProperties": false, "properties": { "do": { "type": "string" }, "errno": { "type": "string" }, "log": { "type": "boolean" }, "why": { "type": "string" }, "id": { "type": "string" } } }] }"##;
+    const RULE: &str = r##"{ "anyOf": [{ "type": "string" }, { "type": "object", "anyOf": [{ "required": ["do"] }, { "required": ["fake"] }], "additionalProperties": false, "properties": { "do": { "type": "string" }, "fake": { "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string" }] }, "errno": { "type": "string" }, "log": { "type": "boolean" }, "why": { "type": "string" }, "id": { "type": "string" } } }] }"##;
     const MOUNT: &str = r##"{ "type": "object", "additionalProperties": false, "properties": { "cow": { "type": "string" }, "bind": { "type": "string" }, "ro": { "type": "boolean" }, "tmpfs": { "type": "string" }, "text": { "type": "string" } } }"##;
     const TEXTS: &str = r##"{ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] }"##;
+    const FORBIDDEN: &str = r##"{ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "anyOf": [{ "type": "string" }, { "type": "object", "required": ["what"], "additionalProperties": false, "properties": { "what": { "type": "string" }, "do": { "const": "kill" }, "why": { "type": "string" }, "id": { "type": "string" } } }] } }] }"##;
+    const STARTS: &str = r##"{ "type": "object", "anyOf": [{ "required": ["args"] }, { "required": ["policy"] }], "additionalProperties": false, "properties": { "args": { "anyOf": [{ "type": "array", "items": { "type": "string" } }, { "type": "array", "items": { "type": "array", "items": { "type": "string" } } }] }, "policy": { "type": "string" }, "log": { "type": "boolean" }, "why": { "type": "string" }, "id": { "type": "string" } } }"##;
+    let exec = format!("{{ \"anyOf\": [{RULE}, {STARTS}] }}");
     let mut properties = Vec::new();
     let mut mounts = String::new();
     for section in &SECTIONS {
@@ -30,7 +33,8 @@ pub fn schema() -> String {
                         ("env", "set") => {
                             r#"{ "type": "object", "additionalProperties": { "type": "string" } }"#
                         }
-                        ("env" | "forbid", _) => TEXTS,
+                        ("env", _) => TEXTS,
+                        ("forbid", _) => FORBIDDEN,
                         _ => r#"{ "type": "string" }"#,
                     };
                     all.push(format!("\"{key}\": {of}"));
@@ -47,8 +51,9 @@ pub fn schema() -> String {
             (name, None) => {
                 let of = match name {
                     "view.mounts" => MOUNT,
-                    "vars" | "limits" | "exec" => "{}",
-                    "examples" => r#"{ "enum": ["allow", "deny", "hide"] }"#,
+                    "vars" | "limits" => "{}",
+                    "exec" => &exec,
+                    "examples" => r#"{ "enum": ["allow", "deny", "hide", "kill"] }"#,
                     _ => RULE,
                 };
                 let about = section.about.replace('"', "\\\"");

@@ -1,12 +1,14 @@
 //! Sections that are not about patterns of files: the view, variables, calls, the network.
 
-use super::calls::{CallRule, Calls};
+use super::calls::{CallRule, Calls, Does, Fake};
 use super::check::Checker;
 use super::fault::{Fault, Where};
 use super::predicate::{self, Expr, Names};
 use super::read::{Raw, Setting};
+use super::regions::{Region, regions};
 use super::value::{ACTIONS, Says};
 use super::{Env, MountRule, Stands, ViewKeys};
+use crate::policy::RuleId;
 use crate::policy::files::{Effect, FileRule};
 use crate::similar;
 use crate::sys::Errno;
@@ -275,28 +277,61 @@ impl Checker<'_> {
             }
         };
         let id = self.rule(setting);
-        let refuse = match says {
-            Says::Allow => None,
-            Says::Later("kill") => Some(Errno::EPERM),
-            Says::Deny(errno) => Some(errno.unwrap_or(Errno::EPERM)),
-            Says::Later(word) => {
-                self.gap(
-                    id,
-                    format!("the action '{word}' is not enforced yet; 'deny' is"),
-                );
-                Some(Errno::EPERM)
+        let does = match says {
+            Says::Allow => Does::Allow,
+            Says::Kill => Does::Kill,
+            Says::Deny(errno) => Does::Deny(errno.unwrap_or(Errno::EPERM)),
+            Says::Ask => Does::Ask,
+            Says::Fake(Fake::Time(..)) if !CLOCKS.contains(&name) => {
+                let fault = Fault::at(setting.value_at, format!("{name} tells no time"));
+                let hint = format!("a time is told by {}", CLOCKS.join(", "));
+                return self.fault(fault.hint(hint));
             }
+            Says::Fake(fake) => Does::Fake(fake),
             Says::Grant(_) | Says::Hide => return,
         };
         calls.rules.push(CallRule {
             key: name.to_owned(),
             text: setting.key.clone(),
             when,
-            refuse,
-            kill: says == Says::Later("kill"),
+            does,
             forbid: false,
             id,
         });
+    }
+
+    /// What is faked is nothing else: of two rules that may hold together both must say so.
+    pub(super) fn fakes(&mut self, calls: &Calls) {
+        let conditional = || {
+            calls
+                .rules
+                .iter()
+                .filter_map(|r| Some((r, r.when.as_ref()?)))
+        };
+        let mut clashes = Vec::new();
+        for (a, when) in conditional().filter(|(r, _)| matches!(r.does, Does::Fake(_))) {
+            for (b, other) in conditional().filter(|(b, _)| b.key == a.key && b.does != a.does) {
+                let both = |region: &Region| Ok(when.within(region)? && other.within(region)?);
+                // What is too much to compare may hold together.
+                let meet = regions(&both, 256).is_none_or(|all| all.iter().any(|(_, both)| *both));
+                if meet {
+                    clashes.push((a.id, b.id));
+                }
+            }
+        }
+        for (a, b) in clashes {
+            let rule = |id: RuleId| self.rules.get(id.0 as usize);
+            if let (Some(a), Some(b)) = (rule(a), rule(b)) {
+                let place = self.sources.place(b.at);
+                let what = format!(
+                    "{} may hold together with {} ({place}), and says something else",
+                    a.name, b.name
+                );
+                let fault =
+                    Fault::at(a.at, what).hint("what is faked can't be allowed or refused as well");
+                self.faults.push(fault);
+            }
+        }
     }
 
     /// What stands in the parentheses behind a call's name.
@@ -334,7 +369,7 @@ impl Checker<'_> {
             return None;
         }
         match says {
-            Says::Later(word) => self.later(setting, word),
+            says if says.special().is_some() => self.later(setting, says),
             _ if operation => {
                 let id = self.rule(setting);
                 self.gap(
@@ -389,23 +424,63 @@ impl Checker<'_> {
         }
     }
 
+    /// What a line of `[forbid]` is about, and whether it ends the run: a text, or a table with `what`.
+    fn forbidden(&self, setting: &Setting, one: &Setting) -> Result<(String, bool), Fault> {
+        const KEYS: [&str; 4] = ["what", "do", "why", "id"];
+        let parts = match &one.value {
+            Raw::Text(text) => return Ok((text.clone(), false)),
+            Raw::Table(parts) => parts,
+            _ => {
+                let what = format!("'{}' wants a text or a list of texts", setting.key);
+                return Err(Fault::at(one.value_at, what));
+            }
+        };
+        for part in parts {
+            if !KEYS.contains(&part.key.as_str()) {
+                let what = format!("unknown key '{}' of what is forbidden", part.key);
+                return Err(Fault::at(part.at, what).nearest(&part.key, KEYS));
+            }
+            part.text()?;
+        }
+        let part = |name: &str| parts.iter().find(|part| part.key == name);
+        let Some(what) = part("what") else {
+            let fault = Fault::at(one.value_at, "what is forbidden needs 'what'");
+            return Err(fault.hint("{ what = \"…\", do = \"kill\" }"));
+        };
+        let kill = match part("do") {
+            None => false,
+            Some(part) => match part.text()? {
+                "kill" => true,
+                other => {
+                    let what = format!("'{other}' is no action that can stand here");
+                    return Err(Fault::at(part.value_at, what).nearest(other, ["kill"]));
+                }
+            },
+        };
+        Ok((what.text()?.to_owned(), kill))
+    }
+
     pub(super) fn forbid(
         &mut self,
         setting: &Setting,
         files: &mut Vec<FileRule>,
         calls: &mut Calls,
     ) {
-        let texts = setting.texts().map(|all| {
-            all.iter()
-                .map(|(text, at)| ((*text).to_owned(), *at))
-                .collect::<Vec<_>>()
-        });
-        for (text, at) in self.or_fault(texts).unwrap_or_default() {
+        let all = match &setting.value {
+            Raw::List(all) => all.clone(),
+            _ => vec![setting.clone()],
+        };
+        for one in all {
+            let forbidden = self.forbidden(setting, &one);
+            let Some((text, kill)) = self.or_fault(forbidden) else {
+                continue;
+            };
+            let at = one.value_at;
             let one = Setting {
+                section: setting.section,
                 key: text.clone(),
                 at,
-                value_at: at,
-                ..setting.clone()
+                ..one
             };
             let id = self.rule(&one);
             if let Some(rule) = self.rules.last_mut() {
@@ -415,7 +490,7 @@ impl Checker<'_> {
                 for pattern in self.patterns(&text, at) {
                     files.push(FileRule {
                         pattern,
-                        effect: Effect::Hide,
+                        effect: if kill { Effect::Kill } else { Effect::Hide },
                         forbid: true,
                         id,
                     });
@@ -425,8 +500,11 @@ impl Checker<'_> {
                     key: text.clone(),
                     text,
                     when: None,
-                    refuse: Some(Errno::EPERM),
-                    kill: false,
+                    does: if kill {
+                        Does::Kill
+                    } else {
+                        Does::Deny(Errno::EPERM)
+                    },
                     forbid: true,
                     id,
                 });
@@ -434,6 +512,9 @@ impl Checker<'_> {
         }
     }
 }
+
+/// Calls that tell the time.
+const CLOCKS: [&str; 3] = ["clock_gettime", "gettimeofday", "time"];
 
 /// `512`, `64K`, `10M`, `2G`; powers of 1024.
 fn size(text: &str) -> Option<u64> {

@@ -1,11 +1,13 @@
 //! What a value of a rule says: rights, or an action.
 
+use super::calls::Fake;
 use super::check::Checker;
 use super::fault::{Fault, Where};
 use super::read::{Raw, Setting};
 use crate::policy::Access;
 use crate::policy::files::LETTERS;
 use crate::sys::Errno;
+use toml_edit::{Datetime, Offset};
 
 /// Words for rights and actions, as hints list them.
 pub(super) const WORDS: [&str; 11] = [
@@ -21,8 +23,21 @@ pub(super) enum Says {
     Allow,
     Deny(Option<Errno>),
     Hide,
-    /// An action that nobody enforces yet; until then it denies.
-    Later(&'static str),
+    Ask,
+    Kill,
+    Fake(Fake),
+}
+
+impl Says {
+    /// The word of an action that is more than yes and no.
+    pub(super) fn special(self) -> Option<&'static str> {
+        match self {
+            Self::Ask => Some("ask"),
+            Self::Kill => Some("kill"),
+            Self::Fake(_) => Some("fake"),
+            _ => None,
+        }
+    }
 }
 
 impl Checker<'_> {
@@ -36,10 +51,14 @@ impl Checker<'_> {
         let (text, at) = match &setting.value {
             Raw::Text(text) => (text.clone(), setting.value_at),
             Raw::Table(parts) => {
-                const KEYS: [&str; 5] = ["do", "errno", "log", "why", "id"];
+                const KEYS: [&str; 6] = ["do", "errno", "fake", "log", "why", "id"];
                 for part in parts {
                     match (part.key.as_str(), &part.value) {
                         ("log", Raw::Truth(_)) | ("do" | "errno" | "why" | "id", Raw::Text(_)) => {}
+                        ("fake", _) if known.contains(&"fake") => {}
+                        ("fake", _) => {
+                            return Err(Fault::at(part.at, "nothing can be faked here"));
+                        }
                         (key, _) if KEYS.contains(&key) => {
                             let wanted = if key == "log" {
                                 "true or false"
@@ -61,6 +80,13 @@ impl Checker<'_> {
                     }
                 }
                 let part = |name: &str| parts.iter().find(|p| p.key == name);
+                if let Some(fake) = part("fake") {
+                    if let Some(other) = part("do").or(part("errno")) {
+                        let what = format!("'{}' is too much where there is 'fake'", other.key);
+                        return Err(Fault::at(other.at, what));
+                    }
+                    return faked(fake).map(Says::Fake);
+                }
                 let Some(done) = part("do") else {
                     return Err(Fault::at(setting.value_at, "a rule in braces needs 'do'")
                         .hint("{ do = \"deny\", why = \"…\" }"));
@@ -97,9 +123,12 @@ impl Checker<'_> {
             "deny" => Says::Deny(more.map(|name| errno(name, at)).transpose()?),
             "hide" => Says::Hide,
             "allow" => Says::Allow,
-            "kill" => Says::Later("kill"),
-            "ask" => Says::Later("ask"),
-            "fake" => Says::Later("fake"),
+            "kill" => Says::Kill,
+            "ask" => Says::Ask,
+            "fake" => {
+                return Err(Fault::at(at, "'fake' needs what the call answers")
+                    .hint("{ fake = 0 }, or { fake = \"2026-01-01T00:00:00Z\" } for a clock"));
+            }
             word => Says::Grant(rights(word).unwrap_or(Access::NONE)),
         };
         match more {
@@ -128,6 +157,45 @@ pub fn rights(word: &str) -> Option<Access> {
         all = all.and(*access);
     }
     Some(all)
+}
+
+/// What stands behind `fake`.
+fn faked(part: &Setting) -> Result<Fake, Fault> {
+    match &part.value {
+        Raw::Number(number) if *number < 0 => {
+            let fault = Fault::at(part.value_at, "a faked result is not negative");
+            Err(fault.hint("\"deny ERRNO\" is an error"))
+        }
+        Raw::Number(number) => Ok(Fake::Result(*number)),
+        Raw::Text(text) => time(text).ok_or_else(|| {
+            Fault::at(part.value_at, format!("'{text}' is no time"))
+                .hint("as in \"2026-01-01T00:00:00Z\", from 1970 on")
+        }),
+        _ => Err(Fault::at(
+            part.value_at,
+            "'fake' wants a number, or a time in quotes",
+        )),
+    }
+}
+
+/// A time with its offset (RFC 3339).
+fn time(text: &str) -> Option<Fake> {
+    let parsed: Datetime = text.parse().ok()?;
+    let (date, time) = (parsed.date?, parsed.time?);
+    let offset = match parsed.offset? {
+        Offset::Z => 0,
+        Offset::Custom { minutes } => i64::from(minutes),
+    };
+    // Years begin in March, so that the day that is in some of them alone is the last.
+    let early = date.month <= 2;
+    let year = i64::from(date.year) - i64::from(early);
+    let month = i64::from(date.month) + if early { 9 } else { -3 };
+    let leap_days = year / 4 - year / 100 + year / 400;
+    // From the first of March of the year 0 to that of 1970 there are 719468 days, and 60 less to January.
+    let days = year * 365 + leap_days + (month * 153 + 2) / 5 + i64::from(date.day) - 1 - 719_468;
+    let minutes = (days * 24 + i64::from(time.hour)) * 60 + i64::from(time.minute) - offset;
+    let seconds = minutes * 60 + i64::from(time.second?);
+    (seconds >= 0).then(|| Fake::Time(seconds, time.nanosecond.unwrap_or(0)))
 }
 
 fn errno(name: &str, at: Where) -> Result<Errno, Fault> {

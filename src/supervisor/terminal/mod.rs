@@ -47,7 +47,7 @@ use nix::unistd::{
     Pid, dup2_stderr, dup2_stdin, dup2_stdout, getpgrp, getpid, pipe2, setpgid, tcgetpgrp,
     tcsetpgrp,
 };
-use question::{Asked, Desk};
+use question::Desk;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -228,23 +228,19 @@ impl Terminal {
             return Answer::Nobody;
         }
         let (answer, answered) = sync_channel(1);
-        *self.desk.question() = Some(Asked {
-            text: Some(format!("sbox: {text}\n")),
-            shown: None,
-            answer,
-        });
+        self.desk.put(text, answer);
         // The relay reads no more of the guests' output, and shows the question behind what it has read.
         let _ = nix::unistd::write(&self.teller, &[relay::LOOK_AGAIN]);
         loop {
             match answered.recv_timeout(LOOK) {
                 Ok(key) => return Answer::Key(key),
                 Err(_) if !wants() => {
-                    self.desk.question().take();
+                    self.desk.withdraw();
                     return Answer::Withdrawn;
                 }
                 Err(RecvTimeoutError::Timeout) if self.desk.given.load(Ordering::Acquire) => {}
                 Err(_) => {
-                    self.desk.question().take();
+                    self.desk.withdraw();
                     return Answer::Nobody;
                 }
             }

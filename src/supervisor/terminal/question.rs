@@ -15,6 +15,8 @@ pub(super) struct Desk {
     /// What is typed comes to the relay.
     pub(super) given: AtomicBool,
     question: Mutex<Option<Asked>>,
+    /// When a question was taken back last.
+    withdrawn: Mutex<Option<Instant>>,
 }
 
 /// A question that stands.
@@ -24,10 +26,14 @@ pub(super) struct Asked {
     /// When all of it was written to the caller's terminal.
     pub(super) shown: Option<Instant>,
     pub(super) answer: SyncSender<u8>,
+    /// What is typed sooner was not meant as an answer to it: it is the guests'.
+    pub(super) patience: Duration,
 }
 
-/// What is typed sooner was not meant as an answer: it is the guests'.
+/// Before anybody can have read it.
 const TYPED_AHEAD: Duration = Duration::from_millis(200);
+/// Where it has taken the place of one that was withdrawn, whose answer may be on its way from the eye to the finger.
+const MEANT_BEFORE: Duration = Duration::from_secs(2);
 
 impl Desk {
     pub(super) fn question(&self) -> MutexGuard<'_, Option<Asked>> {
@@ -37,6 +43,38 @@ impl Desk {
     /// A question stands, so that guests write nothing over it.
     pub(super) fn is_asked(&self) -> bool {
         self.question().is_some()
+    }
+
+    /// Puts a question.
+    pub(super) fn put(&self, text: &str, answer: SyncSender<u8>) {
+        let withdrawn = *self
+            .withdrawn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let replaces = withdrawn.is_some_and(|when| when.elapsed() < MEANT_BEFORE);
+        let (note, patience) = match replaces {
+            true => ("sbox: this is another question\n", MEANT_BEFORE),
+            false => ("", TYPED_AHEAD),
+        };
+        *self.question() = Some(Asked {
+            text: Some(format!("{note}sbox: {text}\n")),
+            shown: None,
+            answer,
+            patience,
+        });
+    }
+
+    /// Takes it back. Whoever reads it is told that no key answers it any more.
+    pub(super) fn withdraw(&self) {
+        let shown = self.question().take().and_then(|asked| asked.shown);
+        if shown.is_some() {
+            crate::trace::tell("the question is no more: who wanted to know has ended");
+        }
+        let mut withdrawn = self
+            .withdrawn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *withdrawn = Some(Instant::now());
     }
 
     /// What is to be shown, once.
@@ -57,9 +95,10 @@ impl Desk {
 
     /// Takes a key for the answer. False: there is no question, or it was typed before that could be read.
     pub(super) fn takes_keys(&self) -> bool {
-        let question = self.question();
-        let shown = question.as_ref().and_then(|asked| asked.shown);
-        shown.is_some_and(|shown| shown.elapsed() >= TYPED_AHEAD)
+        self.question().as_ref().is_some_and(|asked| {
+            let shown = asked.shown.map(|shown| shown.elapsed());
+            shown.is_some_and(|since| since >= asked.patience)
+        })
     }
 
     pub(super) fn answer(&self, key: u8) {
@@ -116,10 +155,17 @@ const AFRESH: &[&str] = &[
     "\x1b[999;1H\r\n",
 ];
 
+/// The same for what only the Linux console obeys, console_codes(4): palette, font, and the colours that count as default.
+const CONSOLE: &str = "\x1b]R\x1b[10m\x1b[37;40m\x1b[8]\x1b[m";
+
 /// For the caller's terminal. One that is said to have no sequences (`TERM=dumb`) can't be told to hide anything.
 pub(super) fn afresh() -> Vec<u8> {
     match std::env::var_os("TERM") {
         Some(name) if name == "dumb" => b"\r\n".to_vec(),
+        // In front of the rest, which ends with the new line.
+        Some(name) if name.as_encoded_bytes().starts_with(b"linux") => {
+            [CONSOLE, &AFRESH.concat()].concat().into_bytes()
+        }
         _ => AFRESH.concat().into_bytes(),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::policy::files::{Effect, FileRule, Files};
 use crate::policy::glob::{self, BadPattern, Pattern};
-use crate::policy::lang::{Calls, MountRule, RuleInfo, Sheet, Sheets, Stands, Where};
+use crate::policy::lang::{Calls, Does, MountRule, RuleInfo, Sheet, Sheets, Stands, Where};
 use crate::policy::{Access, RuleId};
 use std::path::Path;
 
@@ -22,6 +22,8 @@ pub fn lifted(sheets: &Sheets) -> Result<Sheets, BadPattern> {
         says: "all but what [forbid] lists".into(),
         at: Where::default(),
         why: None,
+        arguments: None,
+        switch: None,
     });
     let rule = |text: &str, granted: Access| -> Result<FileRule, BadPattern> {
         Ok(FileRule {
@@ -53,7 +55,9 @@ pub fn lifted(sheets: &Sheets) -> Result<Sheets, BadPattern> {
             files.push(rule("/**", Access::ALL)?);
         }
         files.extend(sheet.files.rules().iter().filter(|r| r.forbid).cloned());
-        let stays = |rule: &&crate::policy::lang::CallRule| rule.forbid || rule.kill;
+        let stays = |rule: &&crate::policy::lang::CallRule| {
+            rule.forbid || matches!(rule.does, Does::Kill | Does::Fake(_))
+        };
         all.push(Sheet {
             files: Files::new(files, Effect::Hide),
             exec: Files::new(Vec::new(), Effect::Grant(Access::ALL)),

@@ -161,7 +161,7 @@ impl<'s> Planner<'s> {
             let begins = match rule.pattern.place() {
                 Some((path, _)) => path,
                 // What it shows lies below the last whole name before a wildcard.
-                None if rule.effect != Effect::Hide => match rule.pattern.literal() {
+                None if !rule.effect.hides() => match rule.pattern.literal() {
                     literal
                         if below(literal, b"/dev")
                             .or(below(literal, b"/proc"))
@@ -269,9 +269,9 @@ impl<'s> Planner<'s> {
             }
             _ => None,
         };
-        if ruling.effect == Effect::Hide
+        if ruling.effect.hides()
             && !ours
-            && (explicit || leads || inner.effect != Effect::Hide)
+            && (explicit || leads || !inner.effect.hides())
             && self.names.leads(&self.names.at(at))
             && let Some(what) = leading(mount.filter(|_| explicit), host.as_deref())
             && (explicit || !self.leads_through_link(host.as_deref(), at, id))
@@ -362,7 +362,7 @@ impl<'s> Planner<'s> {
                 real.join(name).display()
             ));
         }
-        if top == Effect::Hide {
+        if top.hides() {
             // A mount point below a missing directory would make that directory.
             let missing = match host {
                 Some(path) => meta.is_none() && path.parent().is_some_and(|dir| !dir.exists()),

@@ -69,6 +69,7 @@ pub(crate) use copyup::{copy_data, copy_metadata_out};
 pub use dir::CowDir;
 pub(super) use layer::{attribute_names, fd_path, shown_name, stored_name};
 pub use lookup::Entry;
+pub(super) use merge::Reader;
 pub use store::Sync;
 pub(crate) use store::{names_in, names_of, open_dir, remove_tree};
 pub(crate) use upper::widened;

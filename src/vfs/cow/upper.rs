@@ -7,6 +7,7 @@ use super::super::{Inode, lock};
 use super::layer::{self, Opacity, fd_path};
 use super::rights;
 use crate::sys::{self, Errno};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -207,18 +208,28 @@ pub(super) fn each_record(
     dir: BorrowedFd<'_>,
     mut see: impl FnMut(u64, u8, &[u8]) -> sys::Result<()>,
 ) -> sys::Result<()> {
-    let mut buf = vec![0u8; 32 * 1024];
-    loop {
-        let n = sys::fs::getdents64(dir, &mut buf)?;
-        if n == 0 {
-            return Ok(());
-        }
-        let mut records = buf.get(..n).unwrap_or_default();
-        while let Some((inode, kind, name, rest)) = first_record(records) {
-            if !matches!(name, b"." | b"..") {
-                see(inode, kind, name)?;
-            }
-            records = rest;
-        }
+    thread_local! {
+        /// Kept, as clearing one takes as long as reading a small directory.
+        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     }
+    let mut buf = BUFFER.take();
+    buf.resize(32 * 1024, 0);
+    let mut read = || {
+        loop {
+            let n = sys::fs::getdents64(dir, &mut buf)?;
+            if n == 0 {
+                return Ok(());
+            }
+            let mut records = buf.get(..n).unwrap_or_default();
+            while let Some((inode, kind, name, rest)) = first_record(records) {
+                if !matches!(name, b"." | b"..") {
+                    see(inode, kind, name)?;
+                }
+                records = rest;
+            }
+        }
+    };
+    let seen = read();
+    BUFFER.set(buf);
+    seen
 }

@@ -100,6 +100,15 @@ impl Walk<'_> {
         while let Some(name) = work.pop() {
             let dir = trail.last().cloned().ok_or(Errno::EIO)?;
             let is_last = work.is_empty();
+            if self.who.trip.is_some() {
+                let rest: Vec<u8> = work
+                    .iter()
+                    .rev()
+                    .flat_map(|n| [n, &b"/"[..]].concat())
+                    .collect();
+                self.lost = None;
+                self.lose(&dir, &name, &rest);
+            }
             match name.as_slice() {
                 b"." => {
                     self.vfs.may_search(&dir)?;

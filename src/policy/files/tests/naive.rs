@@ -150,18 +150,15 @@ fn the_automaton_is_what_the_language_says() {
                     let above = files.rule_at(&state);
                     let forbidden = |id: &RuleId| rules[id.0 as usize].forbid;
                     let is_shown = |rule: &&FileRule| {
-                        !rule.forbid
-                            && rule.effect != Effect::Hide
-                            && matches(rule.pattern.text(), path)
+                        !rule.forbid && !rule.effect.hides() && matches(rule.pattern.text(), path)
                     };
                     if rules.iter().any(|rule| is_shown(&rule))
                         && !above.because.iter().any(forbidden)
                     {
                         assert!(above.leads, "{shown} at {at}");
                     }
-                    let hides = |rule: &FileRule| {
-                        rule.effect == Effect::Hide && matches(rule.pattern.text(), path)
-                    };
+                    let hides =
+                        |rule: &FileRule| rule.effect.hides() && matches(rule.pattern.text(), path);
                     if rules.iter().any(hides) {
                         assert!(files.hides_below(&state), "{shown} at {at}");
                     }

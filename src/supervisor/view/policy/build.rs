@@ -5,7 +5,7 @@ use super::{Placed, Planner, What};
 use crate::policy::files::Effect;
 use crate::policy::lang::Sheets;
 use crate::policy::names::Names;
-use crate::policy::{Access, RuleId};
+use crate::policy::{Access, Rule, RuleId};
 use crate::syscall::rules::Net;
 use crate::vfs::mount::{Mount, PrivateDir, Source};
 use crate::vfs::path::VPath;
@@ -180,8 +180,15 @@ impl Builder {
             };
             for Mount { rule, .. } in self.mounts.iter().skip(before) {
                 self.policy.set(*rule, placed.effect.granted(), refusal);
-                if let Effect::Ask(access) = placed.effect {
-                    self.policy.ask(*rule, access);
+                if let Effect::Ask { asked, .. } = placed.effect {
+                    self.policy.ask(*rule, asked);
+                }
+                let ruling = sheets.decide(&placed.at);
+                if let Some(id) = sheets.killer(&ruling) {
+                    let grants = placed.effect.granted();
+                    let origin = sheets.tell(id);
+                    self.policy
+                        .kill(*rule, ruling.kills, Rule { grants, origin });
                 }
             }
         }

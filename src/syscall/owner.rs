@@ -1,0 +1,97 @@
+//! Who gets SIGIO of a descriptor: fcntl(2) `F_SETOWN`, `F_SETOWN_EX`, and what sockets have in their place.
+//!
+//! `F_SETOWN` has the number in a register: it is judged, and the kernel makes the call. The others have it in memory, where it could
+//! change after the look: sbox makes them, on its copy of the descriptor, which is the same open file description.
+
+use super::args::{FcntlCmd, Fd, Int, IoctlCmd, Ptr, ULong};
+use super::flags::fcntl as f;
+use super::plan::{Act, Cx, Errno, Owner, Plan, RegistersOnly};
+use crate::sys;
+use crate::task::Names;
+use std::os::fd::{AsFd, OwnedFd};
+
+const IN_REGISTER: RegistersOnly =
+    RegistersOnly("the process is a number in a register, and a guest's");
+
+/// fcntl(2), commands that name an owner.
+pub fn fcntl<'a>(cx: &Cx<'a>, fd: Fd, cmd: FcntlCmd, arg: ULong) -> Result<Plan<'a>, Errno> {
+    if cmd.0 != f::F_SETOWN_EX {
+        return judged(cx, Int::from_register(arg.0).0);
+    }
+    let file = cx.task.descriptor(fd.0)?;
+    // struct f_owner_ex: what sort of owner, and its number.
+    let [kind, number] = ints(cx, arg.0)?;
+    if !(Owner::THREAD..=Owner::GROUP).contains(&kind) {
+        return Err(Errno::EINVAL);
+    }
+    owned(cx, file, kind, number)
+}
+
+/// ioctl(2) `FIOSETOWN`, `SIOCSPGRP`: `F_SETOWN` for sockets, with the number in memory.
+pub fn ioctl<'a>(cx: &Cx<'a>, fd: Fd, _: IoctlCmd, arg: Ptr) -> Result<Plan<'a>, Errno> {
+    let file = cx.task.descriptor(fd.0)?;
+    if sys::fs::status_flags(file.as_fd())? & libc::O_PATH != 0 {
+        return Err(Errno::EBADF);
+    }
+    if sys::fs::fstat(file.as_fd())?.st_mode & libc::S_IFMT != libc::S_IFSOCK {
+        return Err(Errno::ENOTTY);
+    }
+    let [number] = ints(cx, arg.0)?;
+    match number {
+        0.. => owned(cx, file, Owner::PROCESS, number),
+        // The least has no counterpart above 0.
+        _ => owned(
+            cx,
+            file,
+            Owner::GROUP,
+            number.checked_neg().ok_or(Errno::EINVAL)?,
+        ),
+    }
+}
+
+fn ints<const N: usize>(cx: &Cx<'_>, addr: u64) -> Result<[i32; N], Errno> {
+    let bytes = cx.bytes(addr, N * size_of::<i32>())?;
+    let mut words = bytes.chunks_exact(size_of::<i32>());
+    Ok(std::array::from_fn(|_| {
+        let word = words.next().and_then(|word| word.try_into().ok());
+        word.map_or(0, i32::from_ne_bytes)
+    }))
+}
+
+/// `F_SETOWN`: a process or, negative, a process group; the register has the host's number by now.
+fn judged<'a>(cx: &Cx<'a>, id: i32) -> Result<Plan<'a>, Errno> {
+    let own =
+        id == 0 || cx.tasks.is_member(id) || id < 0 && id != i32::MIN && cx.tasks.is_member(-id);
+    if own {
+        Ok(Plan::act(Act::Continue(IN_REGISTER)))
+    } else {
+        Err(Errno::ESRCH)
+    }
+}
+
+/// Sets one; 0 is nobody. DIFFERS: one that has ended and waits for its parent is nobody, too.
+fn owned<'a>(cx: &Cx<'a>, file: OwnedFd, kind: i32, number: i32) -> Result<Plan<'a>, Errno> {
+    let owner = match (kind, number) {
+        (_, 0) => None,
+        (_, ..0) => return Err(Errno::ESRCH),
+        (Owner::GROUP, _) => {
+            let host = cx.tasks.meant(number, Names::Group);
+            let in_it = |tid: i32| sys::process::getpgid(tid) == Ok(host);
+            // The group that sbox is in has others in it.
+            if in_it(0) {
+                return Err(Errno::ESRCH);
+            }
+            let member = cx.tasks.all().into_iter().find(|task| in_it(task.tid));
+            Some((member.ok_or(Errno::ESRCH)?, host))
+        }
+        _ => {
+            let task = super::others::one(cx, number)?;
+            let host = task.tid;
+            Some((task, host))
+        }
+    };
+    Ok(Plan::act(Act::SetOwner {
+        file,
+        owner: Owner { kind, owner },
+    }))
+}

@@ -14,6 +14,7 @@ use std::time::Duration;
 pub(crate) fn tests() -> Vec<Named> {
     crate::tests![
         once_is_once,
+        a_long_path_stands_on_lines_of_its_own,
         this_run_is_all_of_it,
         always_is_written_down,
         always_writes_to_no_place_of_a_guests,
@@ -49,9 +50,14 @@ fn case() -> tempfile::TempDir {
     dir
 }
 
+/// In a window so wide that no path of the tests is broken into lines.
 fn start(dir: &Path, script: &str) -> Pty {
+    start_in_columns(400, dir, script)
+}
+
+fn start_in_columns(columns: usize, dir: &Path, script: &str) -> Pty {
     let line = format!(
-        "cd '{}' && XDG_STATE_HOME=$PWD/state exec '{}' run -q --discard --report r.json --policy p.toml -- /bin/sh -c '{script}'",
+        "stty cols {columns} && cd '{}' && XDG_STATE_HOME=$PWD/state exec '{}' run -q --discard --report r.json --policy p.toml -- /bin/sh -c '{script}'",
         dir.display(),
         sbox().display()
     );
@@ -97,6 +103,26 @@ fn once_is_once() -> Test {
         POLICY
     );
     assert!(report(dir.path()).contains("\"denied\":0"));
+    Ok(())
+}
+
+fn a_long_path_stands_on_lines_of_its_own() -> Test {
+    need_sbox()?;
+    let dir = case();
+    let name = "n".repeat(100);
+    fs::write(dir.path().join("k").join(&name), "text long\n").expect("write");
+    let mut pty = start_in_columns(80, dir.path(), &format!("cat k/{name}"));
+    asked(&mut pty, "openat wants to read (task ");
+    let text = pty.text();
+    let path: String = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("  | "))
+        .collect();
+    assert!(path.ends_with(&format!("/k/{name}")), "{text}");
+    assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+    pty.send("o");
+    pty.see("text long");
+    assert!(pty.end().success());
     Ok(())
 }
 
@@ -377,7 +403,7 @@ fn a_terminal_shows_every_question_plainly() -> Test {
             dir.path().display(),
             sbox().display()
         );
-        let window = Window::open(dir, &["/bin/sh".into(), "-c".into(), line])?;
+        let window = Window::open(&["/bin/sh".into(), "-c".into(), line])?;
         window.see("any other key: no");
         let screen = window.tmux(&["capture-pane", "-p", "-e"]);
         let lines: Vec<&str> = screen.trim_end().lines().collect();

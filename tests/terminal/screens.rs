@@ -90,12 +90,14 @@ pub(crate) fn tests() -> Vec<Named> {
 
 /// A server of tmux(1) of our own, with one window.
 pub(crate) struct Window {
+    /// Of its socket, whose path has to be short: unix(7).
     dir: tempfile::TempDir,
 }
 
 impl Window {
-    pub(crate) fn open(dir: tempfile::TempDir, command: &[String]) -> Result<Self, Skip> {
+    pub(crate) fn open(command: &[String]) -> Result<Self, Skip> {
         let tmux = need(&["/usr/bin/tmux", "/usr/local/bin/tmux"])?;
+        let dir = tempfile::tempdir_in("/tmp").expect("a directory in /tmp");
         let window = Self { dir };
         let mut all = Command::new(tmux);
         all.args(["-L", "t", "-f", "/dev/null", "new-session", "-d"])
@@ -248,7 +250,7 @@ fn same(scene: Scene, steps: &[Step]) -> Test {
     need(&["/usr/bin/bash", "/bin/bash"])?;
     let play = |in_sbox, slowness| -> Result<String, Skip> {
         let work = scratch();
-        let window = Window::open(scratch(), &command(scene, in_sbox, work.path()))?;
+        let window = Window::open(&command(scene, in_sbox, work.path()))?;
         window.see("1>");
         Ok(normalised(&window.play(steps, slowness)))
     };

@@ -400,7 +400,7 @@ fn the_filter_is_short() {
             program.len()
         );
         assert!(
-            program.len() < 480,
+            program.len() < 470,
             "{net:?}: {} instructions",
             program.len()
         );

@@ -214,7 +214,7 @@ impl Backwards {
                     let rest = self.tree(&rest)?;
                     return self.branch(IF_EQ, value, target, rest);
                 }
-                let (low, high) = ranges.split_at(ranges.len() / 2);
+                let (low, high) = ranges.split_at(middle(ranges));
                 let Some(&(start, _)) = high.first() else {
                     return self.tree(low);
                 };
@@ -343,15 +343,37 @@ fn ranges(mut arms: Vec<(u32, Target)>, otherwise: Target) -> Result<Vec<Range>,
 /// Below this many ranges, single values are tested for equality one after another.
 const PEEL: usize = 7;
 
-/// Finds a range of one value between two ranges of equal target: one test for equality takes it out, where
-/// the tree would need two comparisons. Returns the value, its target, and the ranges without it.
-fn peel(ranges: &[Range]) -> Option<(u32, Target, Vec<Range>)> {
-    let at = ranges.windows(3).position(|w| match w {
+/// Where to split: as near to the middle as can be without parting a range that [`peel`] would find from its neighbours.
+fn middle(ranges: &[Range]) -> usize {
+    let half = ranges.len() / 2;
+    // The split before the range at a place parts the three around it, and the three around the one before.
+    let parts = |at: usize| {
+        let peels = |middle: usize| {
+            let three = middle
+                .checked_sub(1)
+                .and_then(|from| ranges.get(from..from + 3));
+            three.is_some_and(can_be_peeled)
+        };
+        peels(at) || at.checked_sub(1).is_some_and(peels)
+    };
+    let mut near = (0..=half / 4).flat_map(|off| [half + off, half - off]);
+    near.find(|at| !parts(*at)).unwrap_or(half)
+}
+
+/// A range of one value between two ranges of equal target.
+fn can_be_peeled(three: &[Range]) -> bool {
+    match three {
         [(_, before), (value, _), (next, after)] => {
             before == after && value.checked_add(1) == Some(*next)
         }
         _ => false,
-    })? + 1;
+    }
+}
+
+/// Finds a range of one value between two ranges of equal target: one test for equality takes it out, where
+/// the tree would need two comparisons. Returns the value, its target, and the ranges without it.
+fn peel(ranges: &[Range]) -> Option<(u32, Target, Vec<Range>)> {
+    let at = ranges.windows(3).position(can_be_peeled)? + 1;
     let (value, target) = *ranges.get(at)?;
     let mut rest = ranges.to_vec();
     rest.drain(at..=at + 1);

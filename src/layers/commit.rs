@@ -19,6 +19,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// What came of a commit.
 #[derive(Debug, Default)]
@@ -79,26 +80,26 @@ pub fn commit(
         force,
         looked,
         temp,
+        kept: OnceLock::new(),
     };
     for change in &wanted {
-        job.apply(change).map_err(|errno| Error::System {
-            what: match errno {
-                Errno::ESTALE => format!(
-                    "{} was changed on the host meanwhile; {} of {} changes are applied, the others stay in layer '{}'",
-                    shown(&change.path),
-                    result.applied,
-                    wanted.len(),
-                    layer.name
+        job.apply(change).map_err(|errno| {
+            let path = shown(&change.path);
+            let begins = match (job.kept.get(), errno) {
+                (Some(kept), _) => format!(
+                    "{path} was made anew on the host meanwhile; what it was is beside it now, as {}",
+                    shown(kept.to_bytes())
                 ),
-                _ => format!(
-                    "committing {}; {} of {} changes are applied, the others stay in layer '{}'",
-                    shown(&change.path),
-                    result.applied,
-                    wanted.len(),
-                    layer.name
-                ),
-            },
-            errno,
+                (None, Errno::ESTALE) => format!("{path} was changed on the host meanwhile"),
+                (None, _) => format!("committing {path}"),
+            };
+            let what = format!(
+                "{begins}; {} of {} changes are applied, the others stay in layer '{}'",
+                result.applied,
+                wanted.len(),
+                layer.name
+            );
+            Error::System { what, errno }
         })?;
         result.applied += 1;
     }
@@ -129,13 +130,19 @@ pub fn commit(
 
 /// Notes that a commit is under way, and the name for what it half makes, which is new.
 fn begin(layer: &Layer) -> Result<CString, Error> {
-    let name = format!(
-        "{HALF_MADE}{:016x}",
-        RandomState::new().build_hasher().finish()
-    );
-    std::fs::write(layer.dir.join(UNDER_WAY), &name)
+    let name = unused_name(HALF_MADE).map_err(|_| Error::BadName(layer.name.clone()))?;
+    std::fs::write(layer.dir.join(UNDER_WAY), name.to_bytes())
         .map_err(Error::io(format!("layer '{}'", layer.name)))?;
-    CString::new(name).map_err(|_| Error::BadName(layer.name.clone()))
+    Ok(name)
+}
+
+/// How the names begin that directories of the host get which are taken away, and whose own name is somebody else's then.
+const KEPT: &str = ".sbox-kept-";
+
+/// A name that nobody has and nobody guesses.
+fn unused_name(begins: &str) -> sys::Result<CString> {
+    let random = RandomState::new().build_hasher().finish();
+    CString::new(format!("{begins}{random:016x}")).map_err(|_| Errno::EINVAL)
 }
 
 fn shown(path: &[u8]) -> String {
@@ -173,6 +180,8 @@ struct Job {
     looked: Moment,
     /// The name of what is made on the host before it has its own, see [`leftover`].
     temp: CString,
+    /// The name of what was taken away and couldn't be given back its own.
+    kept: OnceLock<CString>,
 }
 
 impl Job {
@@ -288,15 +297,25 @@ impl Job {
         let moved = |from: &CStr, to: &CStr| {
             sys::fs::renameat2(dir.as_fd(), from, dir.as_fd(), to, libc::RENAME_NOREPLACE)
         };
+        let give_back = || {
+            moved(temp, name).or_else(|errno| {
+                // Somebody has made another of this name. The next commit must not sweep up what is not its own.
+                let kept = unused_name(KEPT)?;
+                moved(temp, &kept)?;
+                // Nothing is taken away after this.
+                let _ = self.kept.set(kept);
+                Err(errno)
+            })
+        };
         moved(name, temp)?;
         if let Err(errno) = self.is_as_looked_at(dir, Some(now)) {
-            moved(temp, name)?;
+            give_back()?;
             return Err(errno);
         }
         remove_tree(dir.as_fd(), temp).or_else(|_| {
             // Not ours to remove, at least in part: what is left gets its name back.
             let left = open_dir(dir.as_fd(), temp).and_then(|d| host_names(&d));
-            moved(temp, name)?;
+            give_back()?;
             Err(if left.is_ok_and(|l| l.is_empty()) {
                 Errno::EACCES
             } else {

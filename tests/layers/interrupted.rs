@@ -6,6 +6,7 @@ use std::ffi::{CString, OsString};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 #[test]
@@ -182,6 +183,73 @@ fn a_layer_is_made_once() {
     assert_eq!(fs::read_dir(world.layers.directory()).unwrap().count(), 1);
 }
 
+/// Begins to commit layer `l`, whose first change is file `a0`; returns when that is applied.
+fn begin_commit(world: &World) -> Child {
+    let mut command = world.command(&sbox());
+    command.args(["commit", "l"]).stderr(Stdio::piped());
+    let mut commit = command.spawn().unwrap();
+    while !world.source().join("a0").exists() && commit.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    commit
+}
+
+/// The same, and the name of the directory is somebody else's as soon as it is free: under another it stays, whatever is committed later.
+#[test]
+fn what_cannot_have_its_name_back_is_kept() {
+    let mut kept_some = false;
+    for _ in 0..40 {
+        let world = World::new();
+        let gone = world.source().join("zzz");
+        fs::create_dir_all(gone.join("sub")).unwrap();
+        // It takes a moment to look through.
+        for n in 0..2000 {
+            fs::write(gone.join(format!("sub/{n}")), "old").unwrap();
+        }
+        let layer = world.prepare("l");
+        let cow = tree(&layer);
+        for n in 0..400 {
+            write(cow.root(), &CString::new(format!("a{n}")).unwrap(), "new");
+        }
+        let removed = cow.root().open_dir(c"zzz").unwrap();
+        let sub = removed.open_dir(c"sub").unwrap();
+        for n in 0..2000 {
+            sub.unlink(&CString::new(n.to_string()).unwrap()).unwrap();
+        }
+        removed.rmdir(c"sub").unwrap();
+        cow.root().rmdir(c"zzz").unwrap();
+        drop((sub, removed, cow, layer));
+        std::thread::sleep(Duration::from_millis(30));
+        let mut commit = begin_commit(&world);
+        let written = fs::write(gone.join("sub/1999"), "precious").is_ok();
+        while fs::create_dir(&gone).is_err() && commit.try_wait().unwrap().is_none() {}
+        let output = commit.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        let kept = fs::read_dir(world.source()).unwrap().flatten();
+        let kept = kept.map(|entry| entry.file_name().into_string().unwrap());
+        let kept: Vec<_> = kept
+            .filter(|name| name.starts_with(".sbox-kept-"))
+            .collect();
+        if written {
+            assert!(!output.status.success(), "{told}");
+            // What comes next sweeps up after this one.
+            let next = world
+                .command(&sbox())
+                .args(["commit", "l", "--force"])
+                .output();
+            let _ = next.unwrap();
+        }
+        if let [kept] = kept.as_slice() {
+            kept_some = true;
+            assert!(told.contains(kept), "{told}");
+            let text = fs::read_to_string(world.source().join(kept).join("sub/1999"));
+            assert_eq!(text.ok().as_deref(), Some("precious"), "{told}");
+            break;
+        }
+    }
+    assert!(kept_some, "never in time");
+}
+
 /// What somebody writes deep in a directory while a commit that removes it is under way: it stays, and the commit says so.
 #[test]
 fn what_the_host_writes_during_a_commit_is_not_lost() {
@@ -208,11 +276,7 @@ fn what_the_host_writes_during_a_commit_is_not_lost() {
         // It is in use as long as we have it.
         drop((removed, cow, layer));
         std::thread::sleep(Duration::from_millis(30));
-        let mut command = world.command(&sbox());
-        let mut commit = command.args(["commit", "l"]).spawn().unwrap();
-        while !world.source().join("a0").exists() && commit.try_wait().unwrap().is_none() {
-            std::thread::yield_now();
-        }
+        let mut commit = begin_commit(&world);
         // It may have come so far already; then nothing is there to be written to.
         let written = fs::write(deep.join("file"), "precious").is_ok();
         let status = commit.wait().unwrap();

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         the_schema_is_json,
         what_nobody_enforces_is_refused,
         a_second_name_is_no_way_around,
+        a_link_in_the_way_is_found_among_many_names,
         no_road_to_what_is_denied,
         a_run_does_what_explain_says,
         a_run_does_what_explain_says_of_wildcards,
@@ -423,6 +424,34 @@ fn a_second_name_is_no_way_around() -> Test {
     fs::write(dir.path().join("p.toml"), text).expect("write");
     let output = sbox_in(dir.path(), &["policy", "check", "p.toml"]);
     assert_eq!(output.code(), Some(0), "{}", output.all());
+    Ok(())
+}
+
+/// Rules about names in one directory: at first each is looked for, then all that is there is listed.
+fn a_link_in_the_way_is_found_among_many_names() -> Test {
+    let dir = scratch();
+    let d = plain(dir.path());
+    fs::create_dir(dir.path().join("real")).expect("mkdir");
+    for link in ["aaa", "zzz"] {
+        std::os::unix::fs::symlink("real", dir.path().join(link)).expect("symlink");
+    }
+    let mut text = format!("sbox = 1\n[files]\n\"{d}/**\" = \"r\"\n\"{d}/real/f\" = \"hide\"\n");
+    for n in 0..200 {
+        text += &format!("\"{d}/no{n}/f\" = \"hide\"\n");
+    }
+    let check = |more: &str| {
+        fs::write(dir.path().join("p.toml"), format!("{text}{more}")).expect("write");
+        sbox_in(dir.path(), &["policy", "check", "p.toml"])
+    };
+    let output = check("");
+    assert_eq!(output.code(), Some(0), "{}", output.all());
+    for link in ["aaa", "zzz"] {
+        let output = check(&format!("\"{d}/{link}/f\" = \"hide\"\n"));
+        assert_eq!(output.code(), Some(3), "{link}: {}", output.all());
+        let all = output.all();
+        assert_eq!(all.matches("symbolic link").count(), 1, "{all}");
+        assert!(all.contains(&format!("must say {d}/real/f")), "{all}");
+    }
     Ok(())
 }
 

@@ -243,7 +243,14 @@ impl Pattern {
     pub(super) fn order(&self, other: &Self) -> Ordering {
         let common = self.literal.len().min(other.literal.len());
         let both = self.literal.get(..common).cmp(&other.literal.get(..common));
-        both.then_with(|| self.steps_from(common).cmp(other.steps_from(common)))
+        both.then_with(|| {
+            let alike = self.literal.len() == other.literal.len();
+            if alike && self.sets.is_empty() && other.sets.is_empty() {
+                // The same, quicker: thousands of rules mostly differ in a name behind a wildcard.
+                return self.tail.cmp(&other.tail);
+            }
+            self.steps_from(common).cmp(other.steps_from(common))
+        })
     }
 
     /// By what they begin with and how they are written, as people read them: the wider mostly comes first.

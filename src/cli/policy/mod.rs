@@ -14,6 +14,7 @@ use super::exit::Exit;
 use super::term::{self, Kind};
 use crate::policy::lang::predicate::Param;
 use crate::policy::lang::{Fault, Sheets, Sources, Words, schema, tidy};
+use crate::sys;
 use std::fs;
 use std::path::PathBuf;
 
@@ -111,8 +112,18 @@ pub struct Which {
 impl Which {
     /// Reads it. What is wrong has been told.
     pub fn load(&self) -> Result<Sheets, Exit> {
-        crate::sys::heap::keep();
-        let read = |path: &std::path::Path| fs::read_to_string(path).map_err(|e| e.to_string());
+        /// So long a text, and longer ones, have thousands of rules.
+        const LONG: usize = 128 << 10;
+        /// What is made of each byte, about.
+        const TAKES: usize = 20;
+        sys::heap::keep();
+        let read = |path: &std::path::Path| {
+            let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
+            if text.len() >= LONG {
+                sys::heap::expect((text.len() * TAKES).min(sys::heap::KEPT / 2));
+            }
+            Ok(text)
+        };
         let world = world::world(&self.set);
         Sheets::load(&self.policy, &self.within, &world, &words(), &read)
             .map_err(|(faults, sources)| complain(&faults, &sources))

@@ -11,6 +11,7 @@ use crate::policy::files::Effect;
 use crate::policy::lang::{Gap, MountRule, Sheets, Stands};
 use crate::policy::names::Names;
 use crate::policy::{Access, RuleId};
+use roads::{AskedFor, Listings};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -18,6 +19,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What stands at a place.
@@ -68,8 +70,8 @@ struct Planner<'s> {
     checks: bool,
     gaps: Vec<Gap>,
     placed: Vec<Placed>,
-    /// Places that rules are about and walks ask for: in the view, on the host.
-    asked: Vec<(&'s [u8], PathBuf, Option<RuleId>)>,
+    /// Places that rules are about and walks ask for.
+    asked: Vec<AskedFor<'s>>,
     /// Where `[view.mounts]` says that something stands.
     mount_points: HashSet<&'s [u8]>,
     /// Where something stands, in `placed`.
@@ -80,6 +82,7 @@ struct Planner<'s> {
     real: RefCell<HashMap<PathBuf, PathBuf>>,
     /// Whether directories of the host lie behind links; `None`: there is none.
     links: RefCell<FxHashMap<Vec<u8>, Option<bool>>>,
+    listings: RefCell<Listings>,
 }
 
 /// What is around the places in a directory of the view.
@@ -88,7 +91,7 @@ struct Around<'s> {
     /// In `placed`.
     shown: Option<usize>,
     /// The directory of the host that is shown there, and whether it lies behind a link; `None`: not yet asked.
-    host: Option<(PathBuf, bool)>,
+    host: Option<(Rc<Path>, bool)>,
 }
 
 /// A path and all above it, the nearest first; the root is the empty text.
@@ -138,6 +141,7 @@ impl<'s> Planner<'s> {
             last: None,
             real: RefCell::default(),
             links: RefCell::default(),
+            listings: RefCell::default(),
         }
     }
 

@@ -2,11 +2,83 @@
 
 use super::{Placed, Planner, What, join, shown, upwards};
 use crate::policy::RuleId;
+use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// A place that a rule is about and walks ask for.
+pub(super) struct AskedFor<'s> {
+    at: &'s [u8],
+    /// The directory of the host in which it lies.
+    dir: Rc<Path>,
+    /// Where in `at` its name begins, with the slash.
+    name: usize,
+    id: Option<RuleId>,
+}
+
+impl AskedFor<'_> {
+    /// What of the host is meant.
+    fn host(&self) -> PathBuf {
+        let name = self.at.get(self.name..).unwrap_or_default();
+        join(self.dir.as_os_str().as_bytes(), name)
+    }
+}
+
+/// What directories of the host list. Of a directory that rules ask about again and again all names are read at once: most of
+/// thousands may be missing.
+#[derive(Default)]
+pub(super) struct Listings(FxHashMap<Vec<u8>, Listing>);
+
+#[derive(Default)]
+struct Listing {
+    asked: usize,
+    /// Each name, and whether it is a symbolic link.
+    names: Option<FxHashMap<Vec<u8>, bool>>,
+}
+
+impl Listings {
+    /// So often names are looked for one by one.
+    const FEW: usize = 64;
+    /// Directories with more names are not read as a whole.
+    const MOST: usize = 20_000;
+
+    /// Whether a name of a directory is a symbolic link; `None`: there is no such name.
+    fn is_link(&mut self, dir: &[u8], name: &[u8]) -> Option<bool> {
+        let listing = match self.0.get_mut(dir) {
+            Some(listing) => listing,
+            None => self.0.entry(dir.to_owned()).or_default(),
+        };
+        listing.asked += 1;
+        if listing.asked == Self::FEW {
+            listing.names = Self::read(dir);
+        }
+        match &listing.names {
+            Some(names) => names.get(name).copied(),
+            None => {
+                let meta = fs::symlink_metadata(join(dir, &[b"/", name].concat()));
+                meta.ok().map(|meta| meta.is_symlink())
+            }
+        }
+    }
+
+    /// `None`: it can't be read, or has too many names.
+    fn read(dir: &[u8]) -> Option<FxHashMap<Vec<u8>, bool>> {
+        let mut names = FxHashMap::default();
+        for entry in fs::read_dir(join(dir, b"")).ok()? {
+            let entry = entry.ok()?;
+            let is_link = entry.file_type().ok()?.is_symlink();
+            names.insert(entry.file_name().into_vec(), is_link);
+            if names.len() > Self::MOST {
+                return None;
+            }
+        }
+        Some(names)
+    }
+}
 
 impl<'s> Planner<'s> {
     /// What a rule about one place needs so that walks find it: they ask about paths without links.
@@ -23,18 +95,23 @@ impl<'s> Planner<'s> {
         let Some(mut last) = self.last.take() else {
             return;
         };
-        let name = at.get(last.dir.len()..).unwrap_or_default();
+        let name = last.dir.len();
         let (dir, linked) = last.host.get_or_insert_with(|| {
             let rest = last.dir.get(above..).unwrap_or_default();
             let dir = join(self.real(&host).as_os_str().as_bytes(), rest);
             let linked = self.has_link(dir.as_os_str().as_bytes());
-            (dir, linked)
+            (dir.into(), linked)
         });
-        let host = join(dir.as_os_str().as_bytes(), name);
+        let asked = AskedFor {
+            at,
+            dir: Rc::clone(dir),
+            name,
+            id,
+        };
         if *linked {
-            self.gap(id, self.behind_link(&host, at));
+            self.gap(id, self.behind_link(&asked.host(), at));
         }
-        self.asked.push((at, host, id));
+        self.asked.push(asked);
         self.last = Some(last);
     }
 
@@ -87,8 +164,8 @@ impl<'s> Planner<'s> {
         // Below what is not there is nothing.
         let found = match over {
             Some(false) => {
-                let meta = fs::symlink_metadata(OsStr::from_bytes(dir));
-                meta.ok().map(|meta| meta.is_symlink())
+                let name = dir.get(above.len() + 1..).unwrap_or_default();
+                self.listings.borrow_mut().is_link(above, name)
             }
             other => other,
         };
@@ -133,8 +210,9 @@ impl<'s> Planner<'s> {
             .iter()
             .filter(|p| !p.explicit && !matches!(p.what, What::Nothing | What::Link(_)));
         let places = places.filter_map(|p| Some((&p.at[..], p.host.as_deref()?, p.id)));
+        let places = places.map(|(at, host, id)| (at, Cow::Borrowed(host), id));
         let asked = self.asked.iter();
-        let asked = asked.map(|(at, host, id)| (*at, host.as_path(), *id));
+        let asked = asked.map(|asked| (asked.at, Cow::Owned(asked.host()), asked.id));
         for (at, host, id) in places.chain(asked) {
             for other in others(at, host.as_os_str().as_bytes()) {
                 let (here, there) = (

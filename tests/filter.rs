@@ -15,7 +15,7 @@ use sbox::policy::lang::{Sheets, World};
 use sbox::supervisor::calls::Refused;
 use sbox::supervisor::filter::{
     EXEC_PRIVATE, EXEC_TRACE_DATA, GUARD_TRACE_DATA, GUARDED, NUMBERS_TRACE_DATA, Net, Profile,
-    SEND_PRIVATE, SENDS, guard, guarded_number, program, program_with,
+    READY, SEND_PRIVATE, SENDS, compiled, guard, guarded_number, program, program_with,
 };
 use sbox::syscall::rules::{ArgRule, Op, Outcome};
 use sbox::syscall::table::{Mechanism, TABLE, row};
@@ -76,6 +76,40 @@ fn expected(call: &Call, profile: &Profile) -> u32 {
 fn check(program: &[libc::sock_filter], call: &Call, profile: &Profile) {
     let (got, want) = (run(program, call).0, expected(call, profile));
     assert_eq!(got, want, "{profile:?} {call:x?}: {got:#x}, want {want:#x}");
+}
+
+/// What comes with sbox is what would be compiled; `BLESS=1 cargo test --test filter` writes it.
+#[test]
+fn what_is_ready_is_what_is_compiled() {
+    let mut text = String::from(
+        "//! The filters of [`READY`](super::READY), in this order.\n\n\
+         use libc::sock_filter;\n\n\
+         const fn i(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {\n    sock_filter { code, jt, jf, k }\n}\n\n\
+         pub(super) static PROGRAMS: [&[sock_filter]; super::READY.len()] = [\n",
+    );
+    for profile in &READY {
+        text += &format!("    // {profile:?}\n    &[\n");
+        for line in compiled(profile, &[], &[]).unwrap().chunks(4) {
+            let all = line
+                .iter()
+                .map(|i| format!("i({:#x}, {}, {}, {:#x}),", i.code, i.jt, i.jf, i.k));
+            text += &format!("        {}\n", all.collect::<Vec<_>>().join(" "));
+        }
+        text += "    ],\n";
+    }
+    text += "];\n";
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/supervisor/filter/ready.rs"
+    );
+    if std::env::var_os("BLESS").is_some() {
+        return std::fs::write(file, text).unwrap();
+    }
+    let have = std::fs::read_to_string(file).unwrap();
+    assert!(
+        have == text,
+        "{file} is old: BLESS=1 cargo test --test filter"
+    );
 }
 
 /// Values of each argument at which a rule may change its mind: around each value that a condition names, each bit

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use support::guest::guest_bare;
 use support::{Output, Test, guest, guest_static, need, need_sbox, scratch};
 
 fn main() -> ExitCode {
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         scripts_and_their_interpreters,
         arguments_that_change_after_the_look,
         no_other_name_is_without_the_rule,
+        what_is_named_as_a_loader_is_started_too,
         a_refusal_is_told,
         an_audit_and_a_shadow_tell,
         broken_lists_are_told,
@@ -244,6 +246,47 @@ fn no_other_name_is_without_the_rule() -> Test {
     let script = "ln -s d/t l; ./l x && ! ./l y && ! /proc/self/cwd/d/t y";
     let ran = case.run(&[], &["/bin/sh", "-c", script]);
     assert_eq!(ran.code(), Some(0), "{}", ran.all());
+    Ok(())
+}
+
+/// The kernel starts whatever a program names as its loader (`PT_INTERP`).
+fn what_is_named_as_a_loader_is_started_too() -> Test {
+    need_sbox()?;
+    let compiler = need(&["/usr/bin/cc"])?;
+    let target = guest_bare("answer", "-DANSWER=7")?;
+    for (files, exec, status) in [
+        ("rx", "", Some(7)),
+        ("r", "", Some(126)),
+        ("x", "", Some(7)),
+        ("deny", "", Some(126)),
+        ("hide", "", Some(127)),
+        ("kill", "", None),
+        ("rx", "\"deny\"", Some(126)),
+        ("rx", "\"kill\"", None),
+        ("rx", "\"ask\"", Some(126)),
+        ("rx", "{ args = [[\"evil\"]] }", Some(126)),
+    ] {
+        let rules =
+            format!("[files]\n\"${{cwd}}/**\" = \"rx\"\n\"${{cwd}}/target\" = \"{files}\"\n");
+        let case = Case::new(&match exec {
+            "" => rules,
+            exec => format!("{rules}[exec]\n\"${{cwd}}/target\" = {exec}\n"),
+        });
+        case.put("target", &target);
+        let dir = case.0.path();
+        fs::write(dir.join("main.c"), "int main(void) { return 1; }\n").expect("write");
+        let made = Command::new(&compiler)
+            .arg(dir.join("main.c"))
+            .arg(format!("-Wl,--dynamic-linker={}/target", dir.display()))
+            .arg("-o")
+            .arg(dir.join("run"))
+            .status();
+        assert!(made.expect("cc").success());
+        for program in ["./run", "/proc/self/cwd/run"] {
+            let ran = case.run(&[], &[program, "evil"]);
+            assert_eq!(ran.code(), status, "{files} {exec}: {}", ran.all());
+        }
+    }
     Ok(())
 }
 

@@ -472,16 +472,19 @@ fn find_loader(cx: &Cx<'_>, plan: &mut Plan<'_>, program: elf::Dynamic) -> Resul
         .vfs
         .find(cx.caller(), &start, &path, Follow::Last, &arena)?;
     let in_view = found.stat.ok_or(Errno::ENOENT)?;
+    // It is a program that is started, whatever it is called: any program may be named as a loader.
+    let rule = cx.vfs.rule(&found.place);
+    let limited = cx.vfs.limits(&found.place, rule).first();
+    // The arguments are not its own, so no rule about arguments allows them.
+    plan.also(Access::EXEC, limited.map(|limit| limit.otherwise).or(rule));
     if let Some(on_host) = on_host(&path, &in_view) {
         return Ok(Loader::OfHost(cx.vfs.when_mapped(on_host.as_fd())?, path));
     }
     let loader = cx.vfs.handle(&found.place)?;
     let mapped = cx.vfs.when_mapped(loader.as_fd())?;
-    let rule = cx.vfs.rule(&found.place);
     if rule.is_none() && cx.vfs.is_foreign(loader.as_fd()) {
         return Err(Errno::EACCES);
     }
-    plan.also(Access::EXEC, rule);
     let own_loader = OwnLoader {
         loader,
         named_at: program.named_at,

@@ -16,7 +16,7 @@ use crate::vfs::cow::layer::{Opacity, fd_path, opacity, set_commit_mark};
 use crate::vfs::cow::{copy_data, copy_metadata_out, names_in, open_dir, remove_tree, widened};
 use std::ffi::{CStr, CString};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -282,7 +282,62 @@ impl Job {
             }
             return remove_tree(dir, &self.temp);
         }
-        sys::fs::renameat2(dir, &self.temp, dir, name, 0)
+        match now {
+            _ if self.force => sys::fs::renameat2(dir, &self.temp, dir, name, 0),
+            Some(now) => self.replace(dir, name, now, made.as_fd()),
+            None => sys::fs::renameat2(dir, &self.temp, dir, name, libc::RENAME_NOREPLACE)
+                .or_else(|errno| self.too_late(dir, errno)),
+        }
+    }
+
+    /// Puts what was made into the place of a file, unless that has changed since: copying may have taken long.
+    fn replace(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &CStr,
+        was: &libc::stat,
+        made: BorrowedFd<'_>,
+    ) -> sys::Result<()> {
+        if look(dir, name)?.as_ref().map(Node::from) != Some(Node::from(was)) {
+            return self.too_late(dir, Errno::ESTALE);
+        }
+        let change_places =
+            || sys::fs::renameat2(dir, &self.temp, dir, name, libc::RENAME_EXCHANGE);
+        match change_places() {
+            // Not every file system can.
+            Err(Errno::EINVAL) => return sys::fs::renameat2(dir, &self.temp, dir, name, 0),
+            other => other?,
+        }
+        let taken = look(dir, &self.temp)?;
+        if taken.is_some_and(|taken| is_still(&taken, was)) {
+            return sys::fs::unlinkat(dir, &self.temp, 0);
+        }
+        change_places()?;
+        let made = sys::fs::fstat(made)?.st_ino;
+        if look(dir, &self.temp)?.is_some_and(|back| back.st_ino != made) {
+            self.keep(dir)?;
+            return Err(Errno::ESTALE);
+        }
+        self.too_late(dir, Errno::ESTALE)
+    }
+
+    /// Removes what was made.
+    fn too_late(&self, dir: BorrowedFd<'_>, errno: Errno) -> sys::Result<()> {
+        sys::fs::unlinkat(dir, &self.temp, 0)?;
+        Err(match errno {
+            Errno::EEXIST => Errno::ESTALE,
+            other => other,
+        })
+    }
+
+    /// Gives what was taken away a name of its own: somebody has made another of its name, and the next commit must not sweep up what
+    /// isn't its own.
+    fn keep(&self, dir: BorrowedFd<'_>) -> sys::Result<()> {
+        let kept = unused_name(KEPT)?;
+        sys::fs::renameat2(dir, &self.temp, dir, &kept, libc::RENAME_NOREPLACE)?;
+        // Nothing is taken away after this.
+        let _ = self.kept.set(kept);
+        Ok(())
     }
 
     /// Removes a name of the host, and what is below it: first it vanishes, then it is taken down.
@@ -290,24 +345,25 @@ impl Job {
         let Some(now) = now else {
             return Ok(());
         };
-        if !is(now, libc::S_IFDIR) {
-            return sys::fs::unlinkat(dir.as_fd(), name, 0);
-        }
         let temp = &self.temp;
         let moved = |from: &CStr, to: &CStr| {
             sys::fs::renameat2(dir.as_fd(), from, dir.as_fd(), to, libc::RENAME_NOREPLACE)
         };
         let give_back = || {
             moved(temp, name).or_else(|errno| {
-                // Somebody has made another of this name. The next commit must not sweep up what is not its own.
-                let kept = unused_name(KEPT)?;
-                moved(temp, &kept)?;
-                // Nothing is taken away after this.
-                let _ = self.kept.set(kept);
+                self.keep(dir.as_fd())?;
                 Err(errno)
             })
         };
         moved(name, temp)?;
+        if !is(now, libc::S_IFDIR) {
+            let taken = look(dir.as_fd(), temp)?;
+            if self.force || taken.is_some_and(|taken| is_still(&taken, now)) {
+                return sys::fs::unlinkat(dir.as_fd(), temp, 0);
+            }
+            give_back()?;
+            return Err(Errno::ESTALE);
+        }
         if let Err(errno) = self.is_as_looked_at(dir, Some(now)) {
             give_back()?;
             return Err(errno);
@@ -330,9 +386,8 @@ impl Job {
             return Ok(());
         }
         let is = look(dir.as_fd(), &self.temp)?;
-        // Its new name is a change of its own, but for the time of what is in it.
-        let in_it = |stat: &libc::stat| (stat.st_ino, stat.st_mtime, stat.st_mtime_nsec);
-        let changed = is.as_ref().map(in_it) != was.map(in_it)
+        let same = is.zip(was).is_some_and(|(is, was)| is_still(&is, was));
+        let changed = !same
             || on_a_deep_stack(|| changed_within(dir.as_fd(), &self.temp, self.looked))
                 .map_err(|_| Errno::EAGAIN)??;
         if changed { Err(Errno::ESTALE) } else { Ok(()) }
@@ -409,6 +464,15 @@ impl Job {
                 .and_then(|dir| host_names(&dir))
                 .map_or(true, |names| !names.is_empty())
     }
+}
+
+/// True if what was taken away is what was looked at. Its new name is a change of its own, but for the time of what is in it.
+fn is_still(taken: &libc::stat, was: &libc::stat) -> bool {
+    let of = |stat: &libc::stat| {
+        let time = (stat.st_mtime, stat.st_mtime_nsec);
+        (stat.st_ino, stat.st_mode, stat.st_size, time)
+    };
+    of(taken) == of(was)
 }
 
 /// Removes what a commit of this layer that was interrupted has left: where it left something, the layer still

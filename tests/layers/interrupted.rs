@@ -250,6 +250,63 @@ fn what_cannot_have_its_name_back_is_kept() {
     assert!(kept_some, "never in time");
 }
 
+/// A file that somebody replaces, makes or writes to while what shall take its place is copied stays as it is.
+#[test]
+fn what_the_host_writes_during_a_copy_is_not_lost() {
+    let (mut hits, mut quicker) = (0, 0);
+    let ways = ["replace", "make", "write"].repeat(2);
+    for &way in &ways {
+        let world = World::new();
+        let big = world.source().join("zbig");
+        if way != "make" {
+            fs::write(&big, "old").unwrap();
+        }
+        let layer = world.prepare("l");
+        let cow = tree(&layer);
+        let text = "x".repeat(200 << 20);
+        write(cow.root(), c"a0", "new");
+        write(cow.root(), c"zbig", &text);
+        drop((cow, layer));
+        std::thread::sleep(Duration::from_millis(30));
+        let mut commit = begin_commit(&world);
+        let copies = |name: OsString| name.to_string_lossy().starts_with(".sbox-commit-");
+        let under_way = || {
+            let all = fs::read_dir(world.source()).unwrap().flatten();
+            all.map(|entry| entry.file_name()).any(copies)
+        };
+        while !under_way() && commit.try_wait().unwrap().is_none() {}
+        if commit.try_wait().unwrap().is_some() {
+            quicker += 1;
+            continue;
+        }
+        if way == "replace" {
+            fs::write(world.source().join("other"), "precious").unwrap();
+            fs::rename(world.source().join("other"), &big).unwrap();
+        } else {
+            fs::write(&big, "precious").unwrap();
+        }
+        // In time, if it isn't what was copied that was written to.
+        let in_time = fs::metadata(&big).unwrap().len() == 8 && under_way();
+        let output = commit.wait_with_output().unwrap();
+        if in_time {
+            hits += 1;
+            assert_eq!(fs::read_to_string(&big).unwrap(), "precious", "{way}");
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                !output.status.success() && told.contains("meanwhile"),
+                "{way}: {told}"
+            );
+            assert!(!under_way(), "{way}");
+        }
+    }
+    if quicker == ways.len() {
+        // Where blocks are shared there is no copy to be in time for.
+        eprintln!("skipped: files are copied at once here");
+        return;
+    }
+    assert!(hits > 0, "never in time");
+}
+
 /// What somebody writes deep in a directory while a commit that removes it is under way: it stays, and the commit says so.
 #[test]
 fn what_the_host_writes_during_a_commit_is_not_lost() {

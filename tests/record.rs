@@ -21,6 +21,9 @@ fn main() -> ExitCode {
         programs_run_under_what_was_proposed,
         a_proposal_is_not_wider_than_the_run,
         a_proposal_is_not_overwritten,
+        what_appears_meanwhile_is_not_overwritten,
+        odd_names_let_nothing_through_to_the_host,
+        servers_of_the_host_are_not_proposed,
         runs_are_merged_and_comments_kept,
         what_is_forbidden_is_not_proposed,
         a_recording_changes_nothing,
@@ -321,6 +324,89 @@ fn a_proposal_is_not_overwritten() -> Test {
         output.all()
     );
     assert_eq!(case.text("../p.toml"), "mine");
+    Ok(())
+}
+
+fn what_appears_meanwhile_is_not_overwritten() -> Test {
+    need_sbox()?;
+    let case = Case::new();
+    let policy = case.project().join("p.toml");
+    // The recording has begun when the program can say so.
+    let mine = "sbox = 1 # mine\n";
+    std::thread::scope(|scope| {
+        let recorded = scope.spawn(|| case.record("p.toml", &[], "sleep 1; cat a.txt"));
+        std::thread::sleep(Duration::from_millis(500));
+        fs::write(&policy, mine).expect("write");
+        let output = recorded.join().expect("record");
+        assert_eq!(output.code(), Some(125), "{}", output.all());
+        assert!(output.stdout_text().contains("[files]"), "{}", output.all());
+    });
+    assert_eq!(fs::read_to_string(&policy).expect("read"), mine);
+    Ok(())
+}
+
+/// Whatever a directory is called: what is changed in it stays in the sandbox, also when a second run is added.
+fn odd_names_let_nothing_through_to_the_host() -> Test {
+    need_sbox()?;
+    for name in [
+        "plain",
+        "back\\slash",
+        "\\a",
+        "a\\*b",
+        "${home}",
+        "${cwd}",
+        "$x",
+        "*",
+        "a?",
+        "[a]",
+        "{a,b}",
+        "new\nline",
+        "'",
+        "\"",
+    ] {
+        let case = Case::new();
+        let odd = case.dir.path().join(name);
+        fs::create_dir(&odd).expect("mkdir");
+        fs::write(odd.join("f"), "host").expect("write");
+        let link = case.project().join("link");
+        std::os::unix::fs::symlink(&odd, link).expect("symlink");
+        let script = "echo GUEST > link/f; echo GUEST > link/new; cat link/f";
+        let mut flags: Vec<&str> = Vec::new();
+        for round in 0..2 {
+            let recorded = case.record("p.toml", &flags, script);
+            assert_eq!(recorded.code(), Some(0), "{name}: {}", recorded.all());
+            let (output, _) = case.under("p.toml", script);
+            let text = fs::read_to_string(odd.join("f")).expect("read");
+            let policy = fs::read_to_string(case.project().join("p.toml")).expect("policy");
+            assert_eq!(text, "host", "{name}, {round}: {policy}");
+            assert!(!odd.join("new").exists(), "{name}, {round}: {policy}");
+            if !name.contains(['*', '?', '[', '{']) {
+                assert_eq!(output.stdout_text(), "GUEST\n", "{name}: {}", output.all());
+            }
+            flags.push("--merge");
+        }
+    }
+    Ok(())
+}
+
+fn servers_of_the_host_are_not_proposed() -> Test {
+    need_sbox()?;
+    let python = support::need(&["/usr/bin/python3"])?;
+    let case = Case::new();
+    let path = case.dir.path().join("home/s");
+    let _server = std::os::unix::net::UnixListener::bind(&path).expect("bind");
+    let script = format!(
+        "{python} -c \"import socket; socket.socket(socket.AF_UNIX).connect('{}')\"",
+        path.display()
+    );
+    let recorded = case.record("p.toml", &[], &script);
+    assert!(
+        recorded.stderr_text().contains("a socket of the host"),
+        "{}",
+        recorded.all()
+    );
+    let (output, _) = case.under("p.toml", &script);
+    assert_eq!(output.code(), Some(1), "{}", output.all());
     Ok(())
 }
 

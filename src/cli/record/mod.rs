@@ -201,8 +201,18 @@ pub fn run(args: &Args) -> Exit {
         return complain(wrong);
     }
     let file = super::policy::PolicyFile::find(&args.output);
-    if let Err(error) = file.and_then(|file| file.replace(&text)) {
-        return fail(Exit::Internal, format!("{shown}: {error}"));
+    // What somebody else has written there meanwhile is not lost.
+    let stored = file.and_then(|file| match &before {
+        None => file.make(&text),
+        Some(before) if file.read()? == *before => file.replace(&text),
+        Some(_) => Err(std::io::Error::other("has been changed meanwhile")),
+    });
+    if let Err(error) = stored {
+        // Nor is the proposal.
+        let _ = term::print(&text);
+        let why =
+            format!("{shown}: {error}\n  hint: what was to be written stands on standard output");
+        return fail(Exit::Internal, why);
     }
     for note in &proposal.notes {
         term::message(Kind::Note, note);

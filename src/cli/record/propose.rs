@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 /// Siblings that stand for their directory.
@@ -32,7 +33,9 @@ const PRIVATE: [&[u8]; 2] = [b"/dev/shm", b"/tmp"];
 pub(super) enum Host {
     Nothing,
     Directory,
-    /// A file, a link, or anything else that is no directory.
+    /// Somebody may listen there.
+    Socket,
+    /// A file, a link, or anything else.
     Other,
 }
 
@@ -41,6 +44,7 @@ impl Host {
     pub(super) fn of(path: &[u8]) -> Self {
         match fs::symlink_metadata(Path::new(OsStr::from_bytes(path))) {
             Ok(meta) if meta.is_dir() => Self::Directory,
+            Ok(meta) if meta.file_type().is_socket() => Self::Socket,
             Ok(_) => Self::Other,
             Err(_) => Self::Nothing,
         }
@@ -143,6 +147,7 @@ pub(super) fn propose(
             .push("the program has used too many files: the proposal is not complete".into());
     }
     let (mut left_out, mut no_text) = (Vec::new(), 0);
+    let (mut sockets, mut unnamed) = (Vec::new(), Vec::new());
     let kept = seen.iter().filter(|(path, _)| {
         let secret = forbidden(path);
         if secret && host(path) != Host::Nothing {
@@ -152,7 +157,39 @@ pub(super) fn propose(
         no_text += usize::from(!is_text);
         !secret && is_text && !places.is_own(path)
     });
-    let kept: Vec<(&Vec<u8>, &Seen)> = kept.collect();
+    let kept = kept.filter_map(|(path, seen)| {
+        let mut access = seen.access;
+        // The recording has refused that, as it would a run: what is at the other end is no part of the sandbox.
+        if access.has(Access::CONNECT) && host(path) == Host::Socket {
+            sockets.push(path.escape_ascii().to_string());
+            access = access.without(Access::CONNECT.and(Access::WRITE));
+        }
+        // Without a mount the changes would be the host's.
+        let dir = changed_dir(path, access, places, host);
+        if dir.is_some_and(|dir| dir != places.cwd && !can_be_mounted(dir)) {
+            unnamed.push(path.escape_ascii().to_string());
+            access = access.both(LASTING);
+        }
+        let seen = Seen { access, ..*seen };
+        (!access.is_empty()).then_some((path, seen))
+    });
+    let kept: Vec<(&Vec<u8>, Seen)> = kept.collect();
+    for (mut paths, why) in [
+        (
+            sockets,
+            "a socket of the host, to which only a rule of your own connects",
+        ),
+        (
+            unnamed,
+            "changed in a directory whose name no mount can have (*?[{)",
+        ),
+    ] {
+        if !paths.is_empty() {
+            paths.truncate(5);
+            out.notes
+                .push(format!("left out, as {why}: {}", paths.join(", ")));
+        }
+    }
     if no_text > 0 {
         out.notes.push(format!(
             "{no_text} names are no text (UTF-8), and in no policy: a wildcard can match them"
@@ -233,34 +270,53 @@ pub(super) fn propose(
     out
 }
 
+/// What can be granted without anything being changed.
+const LASTING: Access = Access::READ_ONLY.and(Access::CONNECT);
+
+/// In which directory there is a change, if an access is one.
+fn changed_dir<'p>(
+    path: &'p [u8],
+    access: Access,
+    places: &'p Places,
+    host: &dyn Fn(&[u8]) -> Host,
+) -> Option<&'p [u8]> {
+    if access.without(LASTING).is_empty() {
+        return None;
+    }
+    let names = Access::DELETE.and(Access::CREATE);
+    let itself = host(path) == Host::Directory && access.both(names).is_empty();
+    let mut dir: &[u8] = if itself { path } else { parent(path) };
+    while host(dir) != Host::Directory && dir != b"/" {
+        dir = parent(dir);
+    }
+    // The current directory is one, whatever of it is written.
+    Some(if within(dir, &places.cwd) && places.cwd != b"/" {
+        &places.cwd
+    } else {
+        dir
+    })
+}
+
+/// Whether a directory can be a key of `[view.mounts]`.
+fn can_be_mounted(dir: &[u8]) -> bool {
+    !dir.iter().any(|byte| b"*?[{".contains(byte))
+}
+
 /// The directories in which something is changed, none below another.
 fn written(
-    kept: &[(&Vec<u8>, &Seen)],
+    kept: &[(&Vec<u8>, Seen)],
     prior: &[Entry],
     places: &Places,
     host: &dyn Fn(&[u8]) -> Host,
 ) -> Vec<Entry> {
-    let lasting = Access::READ_ONLY.and(Access::CONNECT);
     let mut dirs: BTreeMap<Vec<u8>, (Access, u64, u64)> = BTreeMap::new();
     for entry in prior.iter().filter(|entry| entry.written) {
         let known = (entry.access, entry.times, entry.runs);
         dirs.insert(entry.path.clone(), known);
     }
     for (path, seen) in kept {
-        if seen.access.without(lasting).is_empty() {
+        let Some(dir) = changed_dir(path, seen.access, places, host) else {
             continue;
-        }
-        let names = Access::DELETE.and(Access::CREATE);
-        let itself = host(path) == Host::Directory && seen.access.both(names).is_empty();
-        let mut dir: &[u8] = if itself { path } else { parent(path) };
-        while host(dir) != Host::Directory && dir != b"/" {
-            dir = parent(dir);
-        }
-        // The current directory is one, whatever of it is written.
-        let dir = if within(dir, &places.cwd) && places.cwd != b"/" {
-            &places.cwd
-        } else {
-            dir
         };
         let known = dirs.entry(dir.to_vec()).or_insert((Access::NONE, 0, 0));
         known.0 = known.0.and(seen.access);
@@ -375,6 +431,7 @@ mod tests {
         };
         let host = |path: &[u8]| match path {
             _ if path.ends_with(b"new") => Host::Nothing,
+            _ if path.ends_with(b".sock") => Host::Socket,
             _ if path.contains(&b'.') => Host::Other,
             _ => Host::Directory,
         };
@@ -446,6 +503,26 @@ mod tests {
             ["/home/u/cache/app/x/** rcd cow", "/home/u/proj/** wrc cow"]
                 .map(|rule| rule.replace("wrc", "rwc"))
         );
+    }
+
+    #[test]
+    fn no_change_is_let_through_to_the_host() {
+        let write = Access::CREATE.and(Access::WRITE);
+        for odd in ["*", "?", "[x", "{a,b}", "${home}", "${cwd}"] {
+            let new = format!("/srv/{odd}/new");
+            let read = format!("/srv/{odd}/a.x");
+            let seen = [(new.as_str(), write), (read.as_str(), Access::READ)];
+            assert_eq!(proposed(&seen, &[]), [format!("{read} r")], "{odd}");
+        }
+        let seen = [("/srv/a\\b/new", write)];
+        assert_eq!(proposed(&seen, &[]), ["/srv/a\\b/** rwc cow"]);
+    }
+
+    #[test]
+    fn no_server_of_the_host_is_proposed() {
+        let looked = ("/run/a.sock", Access::CONNECT.and(Access::LOOK));
+        let seen = [looked, ("/run/b.sock", Access::CONNECT)];
+        assert_eq!(proposed(&seen, &[]), ["/run/a.sock r"]);
     }
 
     #[test]

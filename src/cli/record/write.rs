@@ -33,28 +33,32 @@ fn read_mark(text: &str) -> Option<(u64, u64)> {
     Some((times.parse().ok()?, runs.parse().ok()?))
 }
 
-/// A path as a policy writes it, with the variable that it begins with.
-fn key(path: &[u8], tree: bool, places: &Places) -> String {
-    let text = String::from_utf8_lossy(path);
+/// The variable that a path begins with, and the rest.
+fn variable<'p>(path: &'p [u8], places: &Places) -> (&'static str, &'p [u8]) {
     let variables = [("${cwd}", &places.cwd), ("${home}", &places.home)];
-    // The longer value says more.
-    let mut held: Vec<_> = variables
+    let held = variables
         .iter()
         .filter(|(_, value)| value.len() > 1)
         .filter_map(|(name, value)| {
             let rest = path.strip_prefix(value.as_slice())?;
-            (rest.is_empty() || rest.starts_with(b"/")).then_some((*name, value.len()))
-        })
-        .collect();
-    held.sort_by_key(|(_, length)| *length);
-    let begun = match held.last() {
-        Some((name, length)) => format!(
-            "{name}{}",
-            glob::escape(text.get(*length..).unwrap_or_default())
-        ),
-        None => glob::escape(text.strip_suffix('/').unwrap_or(&text)),
-    };
+            (rest.is_empty() || rest.starts_with(b"/")).then_some((*name, rest))
+        });
+    // The longer value says more.
+    held.min_by_key(|(_, rest)| rest.len())
+        .unwrap_or(("", path.strip_suffix(b"/").unwrap_or(path)))
+}
+
+/// A path as a rule writes it.
+fn key(path: &[u8], tree: bool, places: &Places) -> String {
+    let (variable, rest) = variable(path, places);
+    let begun = format!("{variable}{}", glob::escape(&String::from_utf8_lossy(rest)));
     if tree { format!("{begun}/**") } else { begun }
+}
+
+/// A path as a mount writes it: there it stands for itself, and is no pattern.
+fn place(path: &[u8], places: &Places) -> String {
+    let (variable, rest) = variable(path, places);
+    format!("{variable}{}", String::from_utf8_lossy(rest))
 }
 
 /// Marked rules of a policy.
@@ -88,8 +92,8 @@ pub(super) fn prior(text: &str, places: &Places) -> Vec<Entry> {
         let (times, runs) = read_mark(value.decor().suffix()?.as_str()?)?;
         let pattern = Pattern::parse(&expanded(key)).ok()?;
         let (path, reach) = pattern.place()?;
-        let top = key.strip_suffix("/**").unwrap_or(key);
-        let cow = mounts.and_then(|mounts| mounts.get(top)?.as_table_like()?.get("cow"));
+        let top = place(path, places);
+        let cow = mounts.and_then(|mounts| mounts.get(&top)?.as_table_like()?.get("cow"));
         Some(Entry {
             path: path.to_vec(),
             tree: reach == Reach::Tree,
@@ -123,8 +127,6 @@ pub(super) fn written(
     // Without keys of its own it needs no heading.
     view.set_implicit(true);
     let mounts = section(view, "mounts")?;
-    // In a mount a path stands for itself, and is no pattern.
-    let place = |path: &[u8]| key(path, false, places).replace('\\', "");
     let mut mount = |at: String, kind: &str, value: &str| {
         if !mounts.contains_key(&at) {
             let mut what = InlineTable::new();
@@ -133,12 +135,12 @@ pub(super) fn written(
         }
     };
     for entry in proposal.rules.iter().filter(|entry| entry.written) {
-        let at = place(&entry.path);
+        let at = place(&entry.path, places);
         mount(at.clone(), "cow", &at);
     }
     let made = proposal.private.iter().copied();
     for dir in made.chain(proposal.empty.iter().map(Vec::as_slice)) {
-        mount(place(dir), "tmpfs", "");
+        mount(place(dir, places), "tmpfs", "");
     }
     if mounts.is_empty() {
         view.remove("mounts");

@@ -474,6 +474,7 @@ fn prepare(
     Ok(Setup {
         vfs: view.vfs,
         policy: view.policy,
+        switching: policies.and_then(|policies| policies.switching.clone()),
         net,
         pids: match (own_pids, args.pids) {
             (Some(false), _) | (None, PidsArg::Host) => Pids::Host,

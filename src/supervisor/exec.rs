@@ -197,10 +197,11 @@ impl Tracer<'_> {
                 }
                 let named =
                     plan.by_path.is_some() || plan.comm == plan.file_name && self.named_by_file;
-                task.exec_done(Exe {
+                let exe = Exe {
                     text: plan.exe,
                     image: plan.image,
-                });
+                };
+                task.exec_done(exe, plan.within);
                 if !named {
                     // To the end of the call, where a call of ours can set the name.
                     *task.exec() = ExecState::Naming(plan.comm);

@@ -19,6 +19,7 @@ use super::stats::Stats;
 use super::terminal::{self, Terminals};
 use super::tracer::Tracer;
 use super::watch::{self, Bell};
+use super::worlds::Worlds;
 use super::{Error, Outcome, Setup, Shared, filter, last, stats};
 use crate::mechanism::notify::Listener;
 use crate::sys::process::{self as sp, Forked};
@@ -138,6 +139,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
     let Setup {
         vfs,
         policy,
+        switching,
         net,
         log,
         ledger,
@@ -150,8 +152,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
     tasks.add_first(first, FsContext::new(cwd, umask));
     let peers = Peers::new(Arc::clone(&tasks));
     let shared = Arc::new(Shared {
-        vfs,
-        policy,
+        worlds: Worlds::new(vfs, policy, switching),
         net,
         tasks,
         listener,
@@ -196,7 +197,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
         Ok(4) => Outcome::NotStarted(Errno::from_raw(i32::from_ne_bytes(failure))),
         _ => ended.unwrap_or(Outcome::Signaled(libc::SIGKILL)),
     };
-    shared.vfs.remove_scratch();
+    shared.vfs().remove_scratch();
     Ok((outcome, shared.stats.as_ref().map(Stats::summary)))
 }
 

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         no_name_is_without_the_rule,
         who_is_wider_changes_nothing_for_good,
         the_guest_sees_what_explain_says,
+        places_of_the_view_are_ruled_too,
         a_refusal_is_told,
         what_cannot_be_enforced_is_refused,
         a_run_comes_to_few_sets,
@@ -471,6 +472,54 @@ fn the_guest_sees_what_explain_says() -> Test {
         }
     }
     assert!(allowed > 30 && refused > 30, "{allowed} {refused}");
+    Ok(())
+}
+
+/// Where no rule of the run's decides but a mount: files and directories that are put somewhere, `/dev`, `/proc`.
+fn places_of_the_view_are_ruled_too() -> Test {
+    need_sbox()?;
+    let case = Case::new()?;
+    let top = case.top();
+    let rows = [
+        ("/job/text", "110", "000"),
+        ("/job/other", "110", "110"),
+        ("/job/file", "111", "110"),
+        ("/job/denied", "111", "100"),
+        ("/job/dir/f", "111", "000"),
+        ("/job/dir2/sub/g", "111", "110"),
+        ("/tmp/none", "000", "000"),
+        ("/dev/zero", "111", "000"),
+        ("/dev/full", "111", "111"),
+        ("/proc/self/status", "110", "000"),
+        ("/proc/self/stat", "110", "110"),
+        ("/proc/version", "110", "000"),
+    ];
+    let list: Vec<&str> = rows.iter().map(|(path, ..)| *path).collect();
+    fs::write(case.path("t/bin/list"), list.join("\n")).expect("write");
+    let base = "\"/job/{file,denied,dir/**,dir2/sub/**}\" = \"rw\"\n\"/job/{text,other}\" = \"r\"\n\"/tmp/**\" = \"rw\"\n\"T/bin/**\" = \"rx\"\n";
+    let mounts = "[view.mounts]\n\"/job/text\" = { text = \"x\" }\n\"/job/other\" = { text = \"x\" }\n\"/job/file\" = { bind = \"T/open/f\" }\n\"/job/denied\" = { bind = \"T/ro/f\" }\n\"/job/dir\" = { bind = \"T/secret\" }\n\"/job/dir2\" = { bind = \"T/secret/sub\" }\n\"/tmp\" = { tmpfs = \"\" }\n";
+    case.write("p.toml", base);
+    let text = fs::read_to_string(case.path("p.toml")).expect("read");
+    let own = "[view.mounts]\n";
+    let text = text.replace(own, &mounts.replace('T', &top));
+    let text = text.replace("/job/dir2\"", "/job/dir2/sub\"");
+    let exec = format!("{text}[exec]\n\"{top}/bin/narrow\" = {{ policy = \"n.toml\" }}\n");
+    fs::write(case.path("p.toml"), exec).expect("write");
+    case.write(
+        "n.toml",
+        "\"T/bin/**\" = \"rx\"\n\"/job/other\" = \"rw\"\n\"/job/file\" = \"r\"\n\"/job/denied\" = \"deny\"\n\"/job/dir2/**\" = \"r\"\n\"/dev/zero/**\" = \"hide\"\n\"/proc/*/status\" = \"hide\"\n\"/proc/version/**\" = \"hide\"\n",
+    );
+    for (program, narrowed) in [("wide", false), ("narrow", true)] {
+        let program = format!("{top}/bin/{program}");
+        let run = ["run", "-q", "--policy", "p.toml", "--"];
+        let output = case.sbox(&[&run[..], &[&program, "go", "itself", "each", &top]].concat());
+        let said = output.stdout_text();
+        assert_eq!(said.lines().count(), rows.len() + 1, "{}", output.all());
+        for ((path, wide, narrow), line) in rows.iter().zip(said.lines()) {
+            let want = if narrowed { narrow } else { wide };
+            assert_eq!(line, format!("{path} {want}"), "{}", output.all());
+        }
+    }
     Ok(())
 }
 

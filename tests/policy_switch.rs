@@ -120,11 +120,12 @@ impl Case {
 }
 
 /// To the secret directory, or into it; all of them lead there without a switch.
-const ROADS: [&str; 64] = [
+const ROADS: [&str; 65] = [
     "absolute",
     "relative",
     "dots",
     "through",
+    "known",
     "openat",
     "openat-top",
     "openat2",

@@ -112,6 +112,13 @@ static long take(const char *road) {
     if (IS("dots")) return opens(AT_FDCWD, "../secret/f", O_RDONLY);
     if (IS("dots-out")) return opens(AT_FDCWD, "../open/f", O_RDONLY);
     if (IS("through")) return opens(AT_FDCWD, at("open/../secret/sub/../f"), O_RDONLY);
+    if (IS("known")) {
+        // Which somebody wider walks all the while, so that where it leads is known.
+        for (int i = 0; i < 500; i++)
+            if (opens(AT_FDCWD, at("secret/sub/../../open/f"), O_RDONLY) == 0)
+                return 0;
+        return -1;
+    }
     if (IS("openat")) return opens(DIR_FD, "f", O_RDONLY);
     if (IS("openat-top")) return opens(TOP_FD, "secret/f", O_RDONLY);
     if (IS("openat2")) return beneath(TOP_FD, "secret/f");
@@ -316,7 +323,8 @@ static void *starts(void *unused) {
 static void *reads(void *stop) {
     // Somebody wider, who walks the same paths all the while.
     while (!*(volatile int *)stop)
-        if (opens(AT_FDCWD, at("secret/f"), O_RDONLY) || opens(DIR_FD, "f", O_RDONLY)) {
+        if (opens(AT_FDCWD, at("secret/f"), O_RDONLY) || opens(DIR_FD, "f", O_RDONLY) ||
+            opens(AT_FDCWD, at("secret/sub/../../open/f"), O_RDONLY)) {
             printf("the wider one: %s\n", strerrorname_np(errno));
             exit(5);
         }

@@ -500,7 +500,7 @@ fn switches_are_checked() -> Test {
     check(2, "two.toml: ");
     case.write("two.toml", "[examples]\n\"read /nowhere\" = \"allow\"\n");
     check(2, "two.toml:4:");
-    case.write("two.toml", "[syscalls]\n\"getuid\" = \"deny\"\n");
+    case.write("two.toml", "[syscalls]\n\"getuid\" = \"ask\"\n");
     check(3, "(two.toml:4)");
     let ran = case.run(&[], &["/bin/true"]);
     assert_eq!(ran.code(), Some(3), "{}", ran.all());

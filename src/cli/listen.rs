@@ -5,6 +5,7 @@ use super::exit::Exit;
 use super::policy::{Which, enforce, switch};
 use super::term::{self, Kind};
 use crate::policy::lang::{Sheets, Switching};
+use crate::supervisor::calls::Refused;
 use crate::supervisor::hear::Witness;
 use crate::supervisor::second::Second;
 use crate::supervisor::view::audit::lifted;
@@ -52,7 +53,7 @@ pub(super) struct Policies {
     /// Who hears all, and tells nobody.
     recorder: Option<Arc<dyn Witness>>,
     /// What programs may be switched to.
-    pub(super) switching: Option<Arc<Switching>>,
+    pub(super) switching: Option<(Arc<Switching>, Vec<Refused>)>,
     /// What the user has answered.
     pub(super) answers: Arc<Answers>,
 }
@@ -99,14 +100,14 @@ impl Listen {
             }
         };
         if !self.is_audit() {
-            let ((sheets, gaps), switching) = enforce::load(which)?;
+            let ((sheets, gaps), switching, further) = enforce::load(which)?;
             if let Some(shadow) = &shadow {
                 switch::not_with(&sheets, "--shadow")?;
                 switch::not_with(shadow, "--shadow")?;
             }
             let switches = !switching.names().is_empty();
             return Ok(Policies {
-                switching: switches.then(|| Arc::new(switching)),
+                switching: switches.then(|| (Arc::new(switching), further)),
                 answers: Arc::new(Answers::new(Arc::clone(&sheets))),
                 enforced: Arc::clone(&sheets),
                 asked: sheets,

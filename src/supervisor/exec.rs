@@ -184,7 +184,9 @@ impl Tracer<'_> {
                 if let Some(log) = &self.shared.log {
                     log.event(task.number, &format!("exec {}", plan.exe.escape_ascii()));
                 }
-                if self.shared.calls.need_the_kernel() {
+                let within = task.group.within().and(plan.within);
+                let world = self.shared.worlds.within(within);
+                if world.is_none_or(|world| world.calls.need_the_kernel()) {
                     // Without it the program's clock would be what the kernel has put into its memory.
                     stack::withdraw_vdso(tid, ptrace::getregs(pid)?.rsp)?;
                 }

@@ -47,11 +47,10 @@ mod tracer;
 mod verify;
 pub mod view;
 mod watch;
-mod worlds;
+pub mod worlds;
 
 use crate::mechanism::notify::Listener;
 use crate::policy::Policy;
-use crate::policy::lang::Switching;
 use crate::syscall::rules::Net;
 pub use crate::task::Pids;
 use crate::task::Registry;
@@ -67,7 +66,7 @@ pub struct Setup {
     /// What may be done to them.
     pub policy: Policy,
     /// The policies that programs may be switched to; `None`: none are.
-    pub switching: Option<Arc<Switching>>,
+    pub switching: Option<worlds::Switches>,
     /// Which network there is.
     pub net: Net,
     /// The run ends with the last program, not with the first.

@@ -78,6 +78,8 @@ const UNMADE: Denial<'static> = Denial {
 /// What the policy says of a call whatever it names.
 enum Ruled<'p> {
     Refused(Errno, Denial<'p>),
+    /// It is refused as the filter would do it.
+    Untold(Errno),
     /// It is not made, but answered; by this rule.
     Faked(Result<i64, Errno>, Option<&'p str>),
 }
@@ -227,6 +229,7 @@ impl<'s> Worker<'s> {
         let mut faked = None;
         let (done, denial) = match self.ruled_by_itself(nr, row, task, registers) {
             Some(Ruled::Refused(errno, denial)) => (Err(errno), Some(denial)),
+            Some(Ruled::Untold(errno)) => (Err(errno), None),
             Some(Ruled::Faked(answer, by)) => {
                 faked = by;
                 (answer.map(|value| Done::Reply(Reply::Return(value))), None)
@@ -299,7 +302,13 @@ impl<'s> Worker<'s> {
         task: &Task,
         registers: &[u64; 6],
     ) -> Option<Ruled<'s>> {
-        let (verdict, denial) = self.shared.calls.refusal(nr, registers)?;
+        let world = self.shared.worlds.of(task)?;
+        if world.net != self.shared.net
+            && let Some(errno) = self.shared.calls.is_of_network(nr, registers)
+        {
+            return Some(Ruled::Untold(errno));
+        }
+        let (verdict, denial) = world.calls.refusal(nr, registers)?;
         note_registers(self.notes.as_ref(), row, registers);
         let errno = match verdict {
             Verdict::Deny(errno) => errno,
@@ -353,7 +362,7 @@ impl<'s> Worker<'s> {
             mem: &*mm,
             arena: &self.arena,
             tasks: &shared.tasks,
-            net: shared.net,
+            net: world.net,
             registers,
             notes: self.notes.as_ref(),
             sight: self.notebook.as_ref().map(|notebook| &notebook.sight),

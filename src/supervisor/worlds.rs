@@ -4,10 +4,12 @@
 //! What holds within a set of policies is put together when a program is first started into it, and kept. It is ready before
 //! the exec is approved, so from the exec stop on no call finds less.
 
+use super::calls::{Refused, Rules};
 use crate::policy::Policy;
 use crate::policy::lang::{Sheets, Switching};
 use crate::policy::names::Names;
 use crate::policy::within::Within;
+use crate::syscall::rules::Net;
 use crate::task::Task;
 use crate::vfs::Vfs;
 use rustc_hash::FxHashMap;
@@ -16,12 +18,26 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// Sets that a run may come to, beside the policy of the run alone. Who switches so often is refused the next start.
 const MOST: usize = 64;
 
+/// The policies that programs may be switched to.
+pub struct Switches {
+    /// They, with the policy of the run.
+    pub policies: Arc<Switching>,
+    /// The calls that a policy refuses.
+    pub refused: fn(&Sheets) -> Vec<Refused>,
+    /// Those that some of them refuse: the filter, which is the same for all, brings them to the supervisor.
+    pub further: Vec<Refused>,
+}
+
 /// What holds for a process.
 pub(super) struct World {
     /// The files that it sees.
     pub(super) vfs: Vfs,
     /// What may be done to them.
     pub(super) policy: Policy,
+    /// What is said of calls by themselves.
+    pub(super) calls: Rules,
+    /// Which network it may use.
+    pub(super) net: Net,
     /// The rules of all that holds, where it isn't the policy of the run alone.
     pub(super) sheets: Option<Arc<Sheets>>,
 }
@@ -32,16 +48,23 @@ pub(super) struct Worlds {
     narrowed: Box<[OnceLock<World>]>,
     /// Which of those it is; what could not be put together is not tried again.
     known: Mutex<FxHashMap<Within, Option<usize>>>,
-    switching: Option<Arc<Switching>>,
+    switching: Option<Switches>,
 }
 
 impl Worlds {
     /// Those of a run, which begins with the one.
-    pub(super) fn new(vfs: Vfs, policy: Policy, switching: Option<Arc<Switching>>) -> Self {
+    pub(super) fn new(
+        (vfs, policy): (Vfs, Policy),
+        calls: Rules,
+        net: Net,
+        switching: Option<Switches>,
+    ) -> Self {
         Self {
             first: World {
                 vfs,
                 policy,
+                calls,
+                net,
                 sheets: None,
             },
             narrowed: (0..MOST).map(|_| OnceLock::new()).collect(),
@@ -99,7 +122,10 @@ impl Worlds {
             }
         }
         let at = self.narrowed.iter().position(|one| one.get().is_none())?;
-        let sheets = Arc::new(self.switching.as_ref()?.sheets(within).ok()?);
+        let Switches {
+            policies, refused, ..
+        } = self.switching.as_ref()?;
+        let sheets = Arc::new(policies.sheets(within).ok()?);
         let names = Arc::new(Names::new(Arc::clone(&sheets)));
         if more.is_none() {
             parts.push(Arc::clone(&names));
@@ -110,6 +136,11 @@ impl Worlds {
         let made = World {
             vfs: self.first.vfs.narrowed(within, names, parts, rights),
             policy,
+            calls: Rules::new(refused(&sheets)),
+            net: match sheets.net() {
+                true => self.first.net,
+                false => Net::None,
+            },
             sheets: Some(sheets),
         };
         self.narrowed.get(at)?.set(made).ok()?;

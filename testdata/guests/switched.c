@@ -27,6 +27,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { DIR_FD = 20, FILE_FD = 21, PROG_FD = 22, TOP_FD = 23, PATH_FD = 24 };
@@ -197,6 +198,15 @@ static long take(const char *road) {
     if (IS("utimes")) return utimensat(DIR_FD, "f", NULL, 0);
     if (IS("bind")) return sockets("made", 1);
     if (IS("connect")) return sockets("sock", 0);
+    // Calls.
+    if (IS("getuid")) return syscall(SYS_getuid) < 0 ? -1 : 0;
+    if (IS("random")) return syscall(SYS_getrandom, buf, 1, 1) == 1 ? 0 : -1;
+    if (IS("random-other")) return syscall(SYS_getrandom, buf, 1, 0) == 1 ? 0 : -1;
+    if (IS("faked")) return errno = ERANGE, syscall(SYS_getppid) == 4242 ? 0 : -1;
+    if (IS("clock")) return errno = ERANGE, time(NULL) == 1767225600 ? 0 : -1;
+    if (IS("acct")) return syscall(SYS_acct, NULL);
+    if (IS("inet")) return socket(AF_INET, SOCK_STREAM, 0) < 0 ? -1 : 0;
+    if (IS("unix")) return socket(AF_UNIX, SOCK_STREAM, 0) < 0 ? -1 : 0;
     if (IS("race")) {
         // In a directory that somebody wider moves to and fro.
         int seen = 0, lost = 0;
@@ -323,7 +333,7 @@ static void *starts(void *unused) {
 static void *reads(void *stop) {
     // Somebody wider, who walks the same paths all the while.
     while (!*(volatile int *)stop)
-        if (opens(AT_FDCWD, at("secret/f"), O_RDONLY) || opens(DIR_FD, "f", O_RDONLY) ||
+        if (syscall(SYS_getuid) < 0 || time(NULL) == 1767225600 || opens(AT_FDCWD, at("secret/f"), O_RDONLY) || opens(DIR_FD, "f", O_RDONLY) ||
             opens(AT_FDCWD, at("secret/sub/../../open/f"), O_RDONLY)) {
             printf("the wider one: %s\n", strerrorname_np(errno));
             exit(5);

@@ -35,7 +35,8 @@ pub const NEEDED: [&str; 15] = [
 pub type Loaded = (Arc<Sheets>, Vec<String>);
 
 /// Reads the policy of a run with all that it switches to, and refuses what can't be enforced.
-pub fn load(which: &Which) -> Result<(Loaded, Switching), Exit> {
+/// With it the calls that only a policy refuses which it switches to.
+pub fn load(which: &Which) -> Result<(Loaded, Switching, Vec<Refused>), Exit> {
     let switching = which.switching()?;
     let sheets = Arc::new(super::sheets(&switching, Within::NONE)?);
     let known = gaps(&sheets);
@@ -43,7 +44,8 @@ pub fn load(which: &Which) -> Result<(Loaded, Switching), Exit> {
     for (both, gaps) in switch::gaps(&switching, sheets.all.len(), &known)? {
         told.extend(tell_gaps(&both, &gaps)?);
     }
-    Ok(((sheets, told), switching))
+    let further = switch::further(&switching, &sheets)?;
+    Ok(((sheets, told), switching, further))
 }
 
 /// Refuses a policy with gaps, unless it takes them on.
@@ -141,6 +143,17 @@ pub(super) fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
         }
     }
     all
+}
+
+/// The same of processes that a policy holds for which was switched to: the filter is that of all.
+pub fn refused_within(sheets: &Sheets) -> Vec<Refused> {
+    let rows = TABLE.iter().filter(|row| !NEEDED.contains(&row.name));
+    let one = |row| match Refused::of(sheets, row) {
+        Err(Unfit::Stopped) => Some(Refused::unasked(sheets, row)),
+        Err(_) => Some(Refused::brought(sheets, row)),
+        Ok(refused) => refused,
+    };
+    rows.filter_map(one).collect()
 }
 
 /// The calls that are refused.

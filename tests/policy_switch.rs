@@ -525,6 +525,16 @@ fn places_of_the_view_are_ruled_too() -> Test {
             let want = if narrowed { narrow } else { wide };
             assert_eq!(line, format!("{path} {want}"), "{}", output.all());
         }
+        let output = case.sbox(&[&run[..], &[&program, "go", "itself", "mounts", &top]].concat());
+        let said = output.stdout_text();
+        let has = |place: &str| said.split(' ').any(|one| one == place);
+        for (place, hidden) in [
+            ("/job/text", true),
+            ("/job/dir", true),
+            ("/job/other", false),
+        ] {
+            assert_eq!(has(place), !(narrowed && hidden), "{place}: {said}");
+        }
     }
     Ok(())
 }

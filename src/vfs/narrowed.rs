@@ -5,6 +5,7 @@
 //! places that no walk asks about (mounts, `/dev`, `/proc`) is added here.
 
 use super::dir::Dir;
+use super::path::VPath;
 use super::resolve::Place;
 use super::{Common, Vfs};
 use crate::policy::RuleId;
@@ -113,6 +114,15 @@ impl Vfs {
             Some(_) => self.rule_of_made(dir.rule(), |_| standing),
             None => names.held(&standing),
         })
+    }
+
+    /// True if further policies hide a mount of the view, with all that is in it.
+    pub(super) fn hides_mount(&self, at: &VPath) -> bool {
+        self.narrowed.is_some()
+            && self.names.as_ref().is_some_and(|names| {
+                let at = names.at(at.as_bytes());
+                at.is_hidden() && !names.leads(&at)
+            })
     }
 
     /// What the view itself puts at `name` of `dir`, if the rules show it.

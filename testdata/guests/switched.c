@@ -224,6 +224,13 @@ static long take(const char *road) {
         }
         return errno = EL2NSYNC, seen && lost ? 0 : -1;
     }
+    if (IS("mounts")) {
+        FILE *list = fopen("/proc/self/mounts", "r");
+        char place[256];
+        while (list && fscanf(list, "%*s %255s %*[^\n]", place) == 1)
+            printf("%s ", place);
+        return list ? 0 : -1;
+    }
     if (IS("each")) {
         FILE *list = fopen(at("bin/list"), "r");
         while (list && fgets(text, sizeof text, list)) {

@@ -369,7 +369,6 @@ fn what_nobody_enforces_is_refused() -> Test {
         ("[syscalls]\n\"read\" = \"deny\"", "itself"),
         ("[net]\n\"connect tcp a:1\" = \"allow\"", "hosts and ports"),
         ("[limits]\nwall = \"5s\"", "limits"),
-        ("[exec]\n\"/bin/sh\" = { policy = \"x.toml\" }", "'policy'"),
         (
             "[files]\n\"/proc/**\" = \"r\"\n\"/proc\" = \"hide\"",
             "is a directory",

@@ -525,7 +525,7 @@ fn a_switch_only_takes_away() -> Test {
     Ok(())
 }
 
-/// What is wrong with a policy that another switches to is told before anything runs, as is that no run does it yet.
+/// What is wrong with a policy that another switches to is told before anything runs, as is what no run does yet.
 fn switches_are_checked() -> Test {
     let case = Case::new("[exec]\n\"/usr/bin/one\" = { policy = \"one.toml\" }\n");
     let check = |status: i32, why: &str| {
@@ -543,11 +543,13 @@ fn switches_are_checked() -> Test {
     check(2, "two.toml: ");
     case.write("two.toml", "[examples]\n\"read /nowhere\" = \"allow\"\n");
     check(2, "two.toml:4:");
-    case.write("two.toml", "");
-    check(3, "is not enforced yet");
+    case.write("two.toml", "[syscalls]\n\"getuid\" = \"ask\"\n");
+    check(3, "(two.toml:4)");
     let ran = case.run(&[], &["/bin/true"]);
     assert_eq!(ran.code(), Some(3), "{}", ran.all());
-    assert!(ran.stderr_text().contains("p.toml:4"), "{}", ran.all());
+    assert!(ran.stderr_text().contains("two.toml:4"), "{}", ran.all());
+    case.write("two.toml", "");
+    check(0, "0 can't be enforced");
     case.write("p.toml", "[exec]\n\"/usr/bin/one\" = { policy = 1 }\n");
     check(2, "'policy'");
     Ok(())

@@ -43,6 +43,7 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
             "policy::RuleId",
             "policy::arguments",
             "policy::names",
+            "policy::within",
         ],
     ),
     (
@@ -50,6 +51,7 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
         &[
             "sys",
             "policy::arguments",
+            "policy::within",
             "vfs::Dir",
             "vfs::Image",
             "vfs::Tasks",
@@ -64,6 +66,7 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
             "policy::Ask",
             "policy::RuleId",
             "policy::arguments",
+            "policy::within",
             "vfs::Caller",
             "vfs::Dir",
             "vfs::Follow",

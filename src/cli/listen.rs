@@ -2,9 +2,10 @@
 
 use super::ask::Answers;
 use super::exit::Exit;
-use super::policy::{Which, enforce};
+use super::policy::{Which, enforce, switch};
 use super::term::{self, Kind};
-use crate::policy::lang::Sheets;
+use crate::policy::lang::{Sheets, Switching};
+use crate::supervisor::calls::Refused;
 use crate::supervisor::hear::Witness;
 use crate::supervisor::second::Second;
 use crate::supervisor::view::audit::lifted;
@@ -51,6 +52,8 @@ pub(super) struct Policies {
     gaps: Vec<String>,
     /// Who hears all, and tells nobody.
     recorder: Option<Arc<dyn Witness>>,
+    /// What programs may be switched to.
+    pub(super) switching: Option<(Arc<Switching>, Vec<Refused>)>,
     /// What the user has answered.
     pub(super) answers: Arc<Answers>,
 }
@@ -69,6 +72,7 @@ impl Policies {
             shadow: None,
             gaps: Vec::new(),
             recorder: Some(recorder),
+            switching: None,
         }
     }
 }
@@ -96,8 +100,14 @@ impl Listen {
             }
         };
         if !self.is_audit() {
-            let (sheets, gaps) = enforce::load(which)?;
+            let ((sheets, gaps), switching, further) = enforce::load(which)?;
+            if let Some(shadow) = &shadow {
+                switch::not_with(&sheets, "--shadow")?;
+                switch::not_with(shadow, "--shadow")?;
+            }
+            let switches = !switching.names().is_empty();
             return Ok(Policies {
+                switching: switches.then(|| (Arc::new(switching), further)),
                 answers: Arc::new(Answers::new(Arc::clone(&sheets))),
                 enforced: Arc::clone(&sheets),
                 asked: sheets,
@@ -107,6 +117,7 @@ impl Listen {
             });
         }
         let asked = which.load()?;
+        switch::not_with(&asked, "--mode audit")?;
         let enforced = lifted(&asked).map_err(|bad| {
             term::message(
                 Kind::Error,
@@ -122,6 +133,7 @@ impl Listen {
             shadow: None,
             gaps,
             recorder: None,
+            switching: None,
         })
     }
 

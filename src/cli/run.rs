@@ -7,6 +7,7 @@ use super::policy::{Which, enforce};
 use crate::layers::{Layers, check_name};
 use crate::supervisor::ask::Asker;
 use crate::supervisor::view::{Changes, Identity, Root, Stores, View, Wish, check_hostname};
+use crate::supervisor::worlds::Switches;
 use crate::supervisor::{self, Error, Outcome, Pids, Setup};
 use crate::sys::Errno;
 use crate::syscall::rules::Net;
@@ -471,9 +472,15 @@ fn prepare(
     };
     let (ledger, witness) = args.listen.listeners(policies, report);
     let asker = policies.map(|policies| Arc::clone(&policies.answers));
+    let switching = policies.and_then(|policies| policies.switching.as_ref());
     Ok(Setup {
         vfs: view.vfs,
         policy: view.policy,
+        switching: switching.map(|(switching, further)| Switches {
+            policies: Arc::clone(switching),
+            refused: enforce::refused_within,
+            further: further.clone(),
+        }),
         net,
         pids: match (own_pids, args.pids) {
             (Some(false), _) | (None, PidsArg::Host) => Pids::Host,

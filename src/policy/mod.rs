@@ -9,9 +9,10 @@ pub mod foreign;
 pub mod glob;
 pub mod lang;
 pub mod names;
+pub mod within;
 
 use crate::sys::Errno;
-use names::Names;
+use names::{Names, Rights};
 use std::fmt;
 use std::sync::Arc;
 
@@ -185,6 +186,20 @@ impl Policy {
     /// These accesses end the run, by another rule.
     pub fn kill(&mut self, id: RuleId, access: Access, by: Rule) {
         self.kills.push((id, access, by));
+    }
+
+    /// What each of its own rules grants at most, by number.
+    pub fn rights(&self) -> Rights {
+        let rules = self.rules.iter().enumerate();
+        let asked = |number: usize| {
+            let mut asked = self.asked.iter();
+            asked.find(|(of, _)| of.0 as usize == number)
+        };
+        let most = rules.map(|(number, rule)| match asked(number) {
+            Some((_, asked)) => rule.grants.and(*asked),
+            None => rule.grants,
+        });
+        Rights(most.collect())
     }
 
     /// True if there is a rule for which the user is asked.

@@ -7,7 +7,8 @@
 use super::arguments::Limit;
 use super::files::{Effect, FileRule, Ruling, State};
 use super::glob::alphabet;
-use super::lang::Sheets;
+use super::lang::{RuleInfo, Sheets};
+use super::within::Within;
 use super::{Access, Rule, RuleId};
 use crate::sys::Errno;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -39,7 +40,7 @@ struct Node {
     effect: Effect,
     /// These accesses end the run.
     kills: Access,
-    /// The rules that say with which arguments a program here may be started.
+    /// The rules that say how a program here is started.
     limits: Box<[RuleId]>,
     rule: RuleId,
     /// Nothing is here, as far as the rules of this very path go.
@@ -73,6 +74,8 @@ pub(super) struct Ruled {
     pub(super) kills: Option<(Access, Rule)>,
     /// With which arguments a program may be started there.
     limits: Vec<Limit>,
+    /// Within which further policies it goes on.
+    switches: Within,
 }
 
 /// Rulings in a row, made when the first of them is.
@@ -101,6 +104,10 @@ struct Cache {
     by_states: HashMap<States, Standing>,
 }
 
+/// What the rules of a view's own places grant at most, by their numbers.
+#[derive(Clone, Debug)]
+pub struct Rights(pub(super) Arc<[Access]>);
+
 /// The file rules of a run, compiled for walks.
 pub struct Names {
     sheets: Arc<Sheets>,
@@ -108,7 +115,7 @@ pub struct Names {
     rulings: Mutex<Rulings>,
     ruled: Box<[OnceLock<Chunk>]>,
     letters: OnceLock<Vec<u8>>,
-    /// There are rules about arguments.
+    /// There are rules about how programs are started.
     limited: bool,
     next: AtomicU32,
 }
@@ -133,7 +140,7 @@ impl Names {
     /// Compiles nothing yet: that happens as paths are walked.
     pub fn new(sheets: Arc<Sheets>) -> Self {
         Self {
-            limited: sheets.reach().is_some(),
+            limited: sheets.rules.iter().any(RuleInfo::is_of_start),
             sheets,
             cache: Mutex::default(),
             rulings: Mutex::default(),
@@ -277,6 +284,7 @@ impl Names {
                 asked,
                 kills,
                 limits,
+                switches: self.sheets.switched_by(ruling),
             })
         });
         let number = u32::try_from(next).unwrap_or(u32::MAX - FIRST);
@@ -320,7 +328,7 @@ impl Names {
         None
     }
 
-    /// True if there are rules about the arguments of programs.
+    /// True if there are rules about how programs are started: their arguments, what they go on within.
     pub fn is_limited(&self) -> bool {
         self.limited
     }
@@ -330,9 +338,43 @@ impl Names {
         self.ruled(rule).map_or(&[], |ruled| &ruled.limits)
     }
 
+    /// Within which further policies a program of this ruling goes on; `None`: nobody knows the ruling.
+    pub fn switches_of(&self, rule: RuleId) -> Option<Within> {
+        self.ruled(rule).map(|ruled| ruled.switches)
+    }
+
+    /// The rule of a directory that somebody may hold though it is hidden: nothing is granted then.
+    pub fn held(&self, at: &Standing) -> RuleId {
+        match at.is_hidden() && !self.leads(at) {
+            true => self.nowhere().rule(),
+            false => at.rule(),
+        }
+    }
+
+    /// The rule of a place that the view itself has put there by its rule `own`: no more than both grant.
+    pub fn made(&self, at: &Standing, own: RuleId, rights: &Rights) -> RuleId {
+        if at.is_hidden() && !self.leads(at) {
+            return self.nowhere().rule();
+        }
+        let most = rights.0.get(own.0 as usize).copied();
+        let mut ruling = self.sheets.ruling(&at.0.states);
+        let most = Effect::Grant(most.unwrap_or(Access::NONE));
+        ruling.effect = ruling.effect.meet(most);
+        self.number(&ruling)
+    }
+
+    /// True if what stands at a place may be read.
+    pub fn shows(&self, at: &Standing) -> bool {
+        at.0.effect.granted().has(Access::READ)
+    }
+
+    /// The policy that these rules are of.
+    pub fn sheets(&self) -> &Arc<Sheets> {
+        &self.sheets
+    }
+
     fn limits(&self, ruling: &Ruling) -> Box<[RuleId]> {
-        let rules = self.sheets.argument_rules(ruling);
-        rules.map(|(id, _)| id).collect()
+        self.sheets.start_rules(ruling).collect()
     }
 
     /// Something below may be visible: a directory there exists, though hidden itself.
@@ -369,7 +411,9 @@ impl Names {
     /// Something below may be hidden, so a listing must be looked through.
     pub fn hides(&self, at: &Standing) -> bool {
         *at.0.hides.get_or_init(|| {
-            self.sheets.hides_below(&at.0.states)
+            // What stands as the directory itself is not met below it.
+            at.0.hidden
+                || self.sheets.hides_below(&at.0.states)
                 || self
                     .search([&at.0.states], |[states]| {
                         self.sheets.ruling(states).effect.hides()

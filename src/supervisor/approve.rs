@@ -22,7 +22,7 @@ pub(super) fn exec(
     let Some(own_loader) = own_loader else {
         return put(&task, notification, program.as_fd(), plan);
     };
-    let vfs = &shared.vfs;
+    let vfs = shared.vfs();
     match vfs.kept_image(program.as_fd(), &own_loader) {
         Ok(Some(image)) => put_image(&task, notification, Ok(image), plan),
         Ok(None) if own_loader.is_large() => {
@@ -35,7 +35,7 @@ pub(super) fn exec(
                 if !notification.is_alive() {
                     return;
                 }
-                let vfs = &shared.vfs;
+                let vfs = shared.vfs();
                 let image = match vfs.kept_image(program.as_fd(), &own_loader) {
                     Ok(Some(image)) => Ok(image),
                     Ok(None) => vfs.new_image(program.as_fd(), &own_loader),

@@ -67,14 +67,21 @@ struct Decided {
 /// Combinations of conditions that are put into the filter for one call.
 const MOST: usize = 64;
 
+/// What each sheet says of a call.
+fn decided(sheets: &Sheets, row: &Row) -> Vec<Vec<Decided>> {
+    let one = |step: &Step| Decided {
+        when: step.when.clone(),
+        verdict: Verdict::of(step.does),
+        by: step.by.map(|id| sheets.tell(id)),
+    };
+    let steps = sheets.steps(row.name, row.class.group());
+    let all = steps.iter();
+    all.map(|steps| steps.iter().map(one).collect()).collect()
+}
+
 impl Refused {
     /// What a policy says of a call; `None`: it never refuses it. An error: its conditions can't be put into the filter.
     pub fn of(sheets: &Sheets, row: &Row) -> Result<Option<Self>, Unfit> {
-        let decided = |step: &Step| Decided {
-            when: step.when.clone(),
-            verdict: Verdict::of(step.does),
-            by: step.by.map(|id| sheets.tell(id)),
-        };
         let steps = sheets.steps(row.name, row.class.group());
         let says = || steps.iter().flatten().map(|step| step.does);
         if says().all(|does| does == Does::Allow) {
@@ -118,10 +125,7 @@ impl Refused {
         };
         Ok(Some(Self {
             nr: row.x86,
-            sheets: steps
-                .iter()
-                .map(|steps| steps.iter().map(decided).collect())
-                .collect(),
+            sheets: decided(sheets, row),
             cases,
         }))
     }
@@ -140,6 +144,33 @@ impl Refused {
             }]],
             cases: None,
         }
+    }
+
+    /// What a policy says of a call that the filter brings here whatever that is: for those within further policies.
+    pub fn brought(sheets: &Sheets, row: &Row) -> Self {
+        match Self::of(sheets, row) {
+            Ok(Some(refused)) => refused,
+            // Which arguments are meant is looked at here.
+            Ok(None) | Err(_) => Self {
+                nr: row.x86,
+                sheets: decided(sheets, row),
+                cases: None,
+            },
+        }
+    }
+
+    /// A call that the filter brings here with any arguments.
+    pub fn always(row: &Row) -> Self {
+        Self {
+            nr: row.x86,
+            sheets: Vec::new(),
+            cases: None,
+        }
+    }
+
+    /// True if the filter brings it here with these arguments.
+    fn brings(&self, registers: &[u64; 6]) -> bool {
+        self.cases.is_none() || self.refusal(registers).is_some()
     }
 
     /// The arguments with which it is refused; `None`: with any.
@@ -224,7 +255,7 @@ fn strictest<T>(refusing: impl Iterator<Item = T>, verdict: impl Fn(&T) -> Verdi
 const BIRTHS: [&str; 4] = ["fork", "vfork", "clone", "clone3"];
 
 /// A call whose stop at the tracer, or at the guard, a notification would take away can't be made after an answer.
-fn can_be_asked(row: &Row) -> bool {
+pub fn can_be_asked(row: &Row) -> bool {
     let goes_on = |outcome: Outcome| {
         !matches!(
             outcome,
@@ -275,39 +306,18 @@ pub enum Unfit {
     Birth,
 }
 
-/// All of them, by number.
-pub(super) struct Calls {
-    refused: FxHashMap<u32, Refused>,
-    heard: FxHashSet<u32>,
-    profile: Profile,
-    /// A rule has killed the guests.
-    killed: AtomicBool,
-}
+/// What a policy says of calls by themselves, by number.
+pub(super) struct Rules(FxHashMap<u32, Refused>);
 
-impl Calls {
-    pub(super) fn new(profile: Profile, refused: Vec<Refused>, heard: &[u32]) -> Self {
+impl Rules {
+    pub(super) fn new(refused: Vec<Refused>) -> Self {
         let refused = refused.into_iter();
-        Self {
-            refused: refused.map(|one| (one.nr, one)).collect(),
-            heard: heard.iter().copied().filter(can_be_heard).collect(),
-            profile,
-            killed: AtomicBool::new(false),
-        }
-    }
-
-    /// True if the filter brings it here whatever the table says.
-    pub(super) fn is_notified(&self, nr: u32, registers: &[u64; 6]) -> bool {
-        self.heard.contains(&nr) || self.refusal(nr, registers).is_some()
-    }
-
-    /// Numbers that the filter refuses no more, but brings to the supervisor.
-    pub(super) fn refused(&self) -> impl Iterator<Item = &Refused> {
-        self.refused.values()
+        Self(refused.map(|one| (one.nr, one)).collect())
     }
 
     /// What a call is refused with, and by which rule.
     pub(super) fn refusal(&self, nr: u32, registers: &[u64; 6]) -> Option<(Verdict, Denial<'_>)> {
-        let (verdict, by) = self.refused.get(&nr)?.refusal(registers)?;
+        let (verdict, by) = self.0.get(&nr)?.refusal(registers)?;
         let denial = Denial {
             access: None,
             by,
@@ -318,9 +328,77 @@ impl Calls {
         Some((verdict, denial))
     }
 
+    /// True if rules are about calls that programs make without the kernel.
+    pub(super) fn need_the_kernel(&self) -> bool {
+        IN_MEMORY.iter().any(|nr| {
+            let refused = u32::try_from(*nr).ok().and_then(|nr| self.0.get(&nr));
+            refused.is_some_and(Refused::is_by_rule)
+        })
+    }
+}
+
+/// What the filter brings here of calls that it would else answer, or leave to the kernel.
+pub(super) struct Calls {
+    /// What some policy refuses.
+    refused: FxHashMap<u32, Refused>,
+    /// Of these some that go on where it isn't the caller's.
+    further: FxHashSet<u32>,
+    heard: FxHashSet<u32>,
+    profile: Profile,
+    /// A rule has killed the guests.
+    killed: AtomicBool,
+}
+
+impl Calls {
+    /// `refused`: by the policy of the run; `further`: by it or another that programs may be switched to.
+    pub(super) fn new(
+        profile: Profile,
+        refused: &[Refused],
+        further: &[Refused],
+        heard: &[u32],
+    ) -> Self {
+        let all = refused.iter().chain(further);
+        Self {
+            refused: all.map(|one| (one.nr, one.clone())).collect(),
+            further: further.iter().map(|one| one.nr).collect(),
+            heard: heard.iter().copied().filter(can_be_heard).collect(),
+            profile,
+            killed: AtomicBool::new(false),
+        }
+    }
+
+    /// True if the filter brings it here whatever the table says.
+    pub(super) fn is_notified(&self, nr: u32, registers: &[u64; 6]) -> bool {
+        let refused = self.refused.get(&nr);
+        self.heard.contains(&nr) || refused.is_some_and(|one| one.brings(registers))
+    }
+
+    /// Numbers that the filter refuses no more, but brings to the supervisor.
+    pub(super) fn refused(&self) -> impl Iterator<Item = &Refused> {
+        self.refused.values()
+    }
+
+    /// True if a call is refused where there is no network, and not where there is the host's.
+    pub(super) fn is_of_network(&self, nr: u32, registers: &[u64; 6]) -> Option<Errno> {
+        let outcome = |net| {
+            let profile = Profile {
+                net,
+                ..self.profile
+            };
+            Some(filter::outcome(row(nr)?, &profile, registers))
+        };
+        match (outcome(Net::None)?, outcome(Net::Host)?) {
+            (Outcome::Refuse(errno), other) if other != Outcome::Refuse(errno) => {
+                Some(Errno::from_raw(errno))
+            }
+            _ => None,
+        }
+    }
+
     /// What the filter would have answered to a call that is only heard; `None`: the supervisor serves it anyhow.
     pub(super) fn otherwise(&self, nr: u32, registers: &[u64; 6]) -> Option<Act<'static>> {
-        if !self.heard.contains(&nr) && !self.refused.get(&nr).is_some_and(Refused::asks) {
+        let asks = self.refused.get(&nr).is_some_and(Refused::asks);
+        if !self.heard.contains(&nr) && !self.further.contains(&nr) && !asks {
             return None;
         }
         match filter::outcome(row(nr)?, &self.profile, registers) {
@@ -331,14 +409,6 @@ impl Calls {
             Outcome::Fake => Some(Act::Return(0)),
             _ => None,
         }
-    }
-
-    /// True if rules are about calls that programs make without the kernel.
-    pub(super) fn need_the_kernel(&self) -> bool {
-        IN_MEMORY.iter().any(|nr| {
-            let refused = u32::try_from(*nr).ok().and_then(|nr| self.refused.get(&nr));
-            refused.is_some_and(Refused::is_by_rule)
-        })
     }
 
     /// True once a rule has killed the guests.

@@ -184,7 +184,9 @@ impl Tracer<'_> {
                 if let Some(log) = &self.shared.log {
                     log.event(task.number, &format!("exec {}", plan.exe.escape_ascii()));
                 }
-                if self.shared.calls.need_the_kernel() {
+                let within = task.group.within().and(plan.within);
+                let world = self.shared.worlds.within(within);
+                if world.is_none_or(|world| world.calls.need_the_kernel()) {
                     // Without it the program's clock would be what the kernel has put into its memory.
                     stack::withdraw_vdso(tid, ptrace::getregs(pid)?.rsp)?;
                 }
@@ -197,10 +199,11 @@ impl Tracer<'_> {
                 }
                 let named =
                     plan.by_path.is_some() || plan.comm == plan.file_name && self.named_by_file;
-                task.exec_done(Exe {
+                let exe = Exe {
                     text: plan.exe,
                     image: plan.image,
-                });
+                };
+                task.exec_done(exe, plan.within);
                 if !named {
                     // To the end of the call, where a call of ours can set the name.
                     *task.exec() = ExecState::Naming(plan.comm);

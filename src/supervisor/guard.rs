@@ -268,7 +268,7 @@ fn in_header(mem: &dyn GuestMem, header: u64) -> Option<Receipt> {
 
 /// At the end of such a call: what the kernel has written becomes what the view calls it.
 pub(super) fn at_end(shared: &Shared, task: &Task, receipts: &[Receipt], result: i64) {
-    let vfs = &shared.vfs;
+    let vfs = shared.vfs();
     if result < 0 {
         return;
     }

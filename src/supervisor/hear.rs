@@ -198,6 +198,8 @@ pub(super) struct Told<'t> {
 /// Tells the ledger of a refusal, and the witness of the call.
 pub(super) fn tell(shared: &Shared, told: &Told<'_>, notebook: Option<&Notebook>) {
     let wants = notebook.map(Notebook::wants).unwrap_or_default();
+    let narrowed = shared.worlds.of(told.task);
+    let narrowed = narrowed.and_then(|world| world.sheets.as_deref());
     if let (Some(ledger), Some(denial)) = (&shared.ledger, told.denial) {
         let known = || notebook.and_then(|notebook| notebook.path_of(denial.which));
         let path = denial.path.clone().or_else(known);
@@ -208,16 +210,18 @@ pub(super) fn tell(shared: &Shared, told: &Told<'_>, notebook: Option<&Notebook>
                 Kind::Denied
             },
             path: path.as_deref(),
+            sheets: narrowed,
             ..told.incident(denial.access, denial.by)
         });
     } else if let Some(ledger) = shared.ledger.as_ref().filter(|ledger| ledger.tells())
-        && let Some(sheets) = ledger.sheets()
+        && let Some(sheets) = narrowed.or(ledger.sheets())
         && told.failed
     {
         for want in wants.iter().filter(|want| want.met == Met::Nothing) {
             if let Some(Refusal { by, .. }) = hides(sheets, want) {
                 ledger.enter(&Incident {
                     path: Some(&want.path),
+                    sheets: narrowed,
                     ..told.incident(Some(Access::LOOK), by.as_deref())
                 });
             }
@@ -249,6 +253,7 @@ impl<'t> Told<'t> {
             wanted,
             path: None,
             by,
+            sheets: None,
         }
     }
 }

@@ -47,6 +47,7 @@ mod tracer;
 mod verify;
 pub mod view;
 mod watch;
+pub mod worlds;
 
 use crate::mechanism::notify::Listener;
 use crate::policy::Policy;
@@ -64,6 +65,8 @@ pub struct Setup {
     pub vfs: Vfs,
     /// What may be done to them.
     pub policy: Policy,
+    /// The policies that programs may be switched to; `None`: none are.
+    pub switching: Option<worlds::Switches>,
     /// Which network there is.
     pub net: Net,
     /// The run ends with the last program, not with the first.
@@ -139,8 +142,7 @@ pub enum Error {
 
 /// What all threads of the supervisor share.
 struct Shared {
-    vfs: Vfs,
-    policy: Policy,
+    worlds: worlds::Worlds,
     net: Net,
     tasks: Arc<Registry>,
     listener: Arc<Listener>,
@@ -161,6 +163,13 @@ struct Shared {
     terminal: Option<terminal::Terminal>,
     /// The run ends with the last guest, not with the first.
     wait_all: bool,
+}
+
+impl Shared {
+    /// The files of the view, for what no rule is about.
+    fn vfs(&self) -> &Vfs {
+        &self.worlds.first().vfs
+    }
 }
 
 /// Runs a program in a sandbox to its end.

@@ -86,6 +86,7 @@ impl Second {
             wanted: want.map(|want| want.access),
             path: want.map(|want| &*want.path),
             by,
+            sheets: None,
         });
     }
 }

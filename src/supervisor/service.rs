@@ -5,6 +5,7 @@ use super::ask::{self, About, Question};
 use super::calls::{self, Verdict};
 use super::filter::{self, EXEC_PRIVATE};
 use super::hear::{self, Notebook, Told};
+use super::worlds::World;
 use super::{Shared, approve, fake};
 use crate::mechanism::notify::{Notification, Reply};
 use crate::policy::{self, Access, Ask};
@@ -65,9 +66,20 @@ pub(super) struct Denial<'p> {
     pub(super) kills: bool,
 }
 
+/// A program that is not started, as there are too many sets of policies already that programs go on within.
+const UNMADE: Denial<'static> = Denial {
+    access: Some(Access::EXEC),
+    by: Some("the policies that would hold can't be put together"),
+    which: 0,
+    path: None,
+    kills: false,
+};
+
 /// What the policy says of a call whatever it names.
 enum Ruled<'p> {
     Refused(Errno, Denial<'p>),
+    /// It is refused as the filter would do it.
+    Untold(Errno),
     /// It is not made, but answered; by this rule.
     Faked(Result<i64, Errno>, Option<&'p str>),
 }
@@ -77,7 +89,7 @@ impl<'s> Worker<'s> {
         let umask = 0o077;
         sys::fs::umask(umask);
         let tells = shared.ledger.as_ref().is_some_and(|ledger| ledger.tells());
-        let heard = tells || shared.witness.is_some() || shared.policy.asks();
+        let heard = tells || shared.witness.is_some() || shared.worlds.first().policy.asks();
         let witness = shared.witness.as_ref();
         let reach = witness.and_then(|witness| witness.reach());
         let listened = heard || shared.log.is_some();
@@ -88,7 +100,7 @@ impl<'s> Worker<'s> {
             umask,
             notes: listened.then(RefCell::default),
             notebook: heard.then(|| Notebook::new(reach)),
-            trip: shared.vfs.watches().then(Trip::default),
+            trip: shared.worlds.watch().then(Trip::default),
             last: (0, 0),
         }
     }
@@ -217,6 +229,7 @@ impl<'s> Worker<'s> {
         let mut faked = None;
         let (done, denial) = match self.ruled_by_itself(nr, row, task, registers) {
             Some(Ruled::Refused(errno, denial)) => (Err(errno), Some(denial)),
+            Some(Ruled::Untold(errno)) => (Err(errno), None),
             Some(Ruled::Faked(answer, by)) => {
                 faked = by;
                 (answer.map(|value| Done::Reply(Reply::Return(value))), None)
@@ -289,7 +302,13 @@ impl<'s> Worker<'s> {
         task: &Task,
         registers: &[u64; 6],
     ) -> Option<Ruled<'s>> {
-        let (verdict, denial) = self.shared.calls.refusal(nr, registers)?;
+        let world = self.shared.worlds.of(task)?;
+        if world.net != self.shared.net
+            && let Some(errno) = self.shared.calls.is_of_network(nr, registers)
+        {
+            return Some(Ruled::Untold(errno));
+        }
+        let (verdict, denial) = world.calls.refusal(nr, registers)?;
         note_registers(self.notes.as_ref(), row, registers);
         let errno = match verdict {
             Verdict::Deny(errno) => errno,
@@ -331,16 +350,19 @@ impl<'s> Worker<'s> {
     ) -> (Result<Done, Errno>, Option<Denial<'s>>) {
         let shared = self.shared;
         let handler = row.and_then(|row| row.handler);
+        let Some(world) = shared.worlds.of(task) else {
+            return (Err(Errno::EPERM), None);
+        };
         // From here to the end the tracer doesn't reap this task, so its id stays its own.
         let _serving = task.serve();
         let mm = task.group.mm();
         let cx = Cx {
             task,
-            vfs: &shared.vfs,
+            vfs: &world.vfs,
             mem: &*mm,
             arena: &self.arena,
             tasks: &shared.tasks,
-            net: shared.net,
+            net: world.net,
             registers,
             notes: self.notes.as_ref(),
             sight: self.notebook.as_ref().map(|notebook| &notebook.sight),
@@ -348,7 +370,7 @@ impl<'s> Worker<'s> {
         };
         let who = cx.caller();
         let mut hands = Hands {
-            vfs: &shared.vfs,
+            vfs: &world.vfs,
             task,
             mem: &*mm,
             who,
@@ -370,7 +392,7 @@ impl<'s> Worker<'s> {
             if let Some((rule, path)) = self.trip.as_ref().and_then(Trip::taken) {
                 let denial = Denial {
                     access: Some(Access::LOOK),
-                    by: shared.policy.killer(rule),
+                    by: world.policy.killer(rule),
                     which: 0,
                     path: Some(path),
                     kills: true,
@@ -382,26 +404,35 @@ impl<'s> Worker<'s> {
                 Err(errno) => return (Err(errno), None),
             };
             if let Some(notebook) = &self.notebook {
-                notebook.note(&shared.vfs, &plan);
+                notebook.note(&world.vfs, &plan);
             }
             let notebook = self.notebook.as_ref();
-            if let Some((errno, denial)) = refused(shared, task, row, notebook, &plan) {
+            if let Some((errno, denial)) = refused((shared, world), task, row, notebook, &plan) {
                 let errno = match errno {
                     Errno::EROFS => hands.sooner_than_read_only(&plan.act).unwrap_or(errno),
                     other => other,
                 };
                 return (Err(errno), Some(denial));
             }
+            if let Act::Exec { plan, .. } = &plan.act
+                && shared
+                    .worlds
+                    .within(task.group.within().and(plan.within))
+                    .is_none()
+            {
+                // Nothing could be decided for it.
+                return (Err(Errno::EACCES), Some(UNMADE));
+            }
             if let Act::Open { flags, mode, .. } = &mut plan.act
                 && *flags & libc::O_CREAT != 0
-                && !may_make(shared, &plan.asks)
+                && !may_make(world, &plan.asks)
             {
                 // It was there when we looked. Where it is gone by now, it must not be made.
                 *flags &= !libc::O_CREAT;
                 *mode = 0;
             }
             // A call that the kernel runs may turn out to concern another file than the one that was judged.
-            if shared.vfs.is_metered()
+            if world.vfs.is_metered()
                 && matches!(
                     plan.act,
                     Act::Grow { .. } | Act::Open { .. } | Act::Continue(_)
@@ -455,14 +486,14 @@ fn note_registers(notes: Option<&RefCell<String>>, row: Option<&Row>, registers:
 
 /// The first question of the plan that the policy answers with no.
 fn refused<'s>(
-    shared: &'s Shared,
+    (shared, world): (&'s Shared, &'s World),
     task: &Task,
     row: Option<&Row>,
     notebook: Option<&Notebook>,
     plan: &Plan<'_>,
 ) -> Option<(Errno, Denial<'s>)> {
     plan.asks.iter().enumerate().find_map(|(which, wanted)| {
-        let decision = shared.policy.decide(*wanted);
+        let decision = world.policy.decide(*wanted);
         match decision.verdict {
             policy::Verdict::Allow => None,
             policy::Verdict::Ask(_)
@@ -503,13 +534,13 @@ fn refused<'s>(
 }
 
 /// Whether what was asked about may also be made, should it turn out to be absent. What no rule is about is the guest's own.
-fn may_make(shared: &Shared, asks: &[Ask]) -> bool {
+fn may_make(world: &World, asks: &[Ask]) -> bool {
     asks.iter().all(|ask| {
         let making = Ask {
             access: Access::CREATE,
             ..*ask
         };
-        shared.policy.decide(making).verdict == policy::Verdict::Allow
+        world.policy.decide(making).verdict == policy::Verdict::Allow
     })
 }
 

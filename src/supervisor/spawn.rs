@@ -9,7 +9,7 @@
 //! become the tracer
 //! ```
 
-use super::calls::Calls;
+use super::calls::{Calls, Rules};
 use super::cpus::Cpus;
 use super::mailbox::Mailbox;
 use super::peer::Peers;
@@ -19,6 +19,7 @@ use super::stats::Stats;
 use super::terminal::{self, Terminals};
 use super::tracer::Tracer;
 use super::watch::{self, Bell};
+use super::worlds::Worlds;
 use super::{Error, Outcome, Setup, Shared, filter, last, stats};
 use crate::mechanism::notify::Listener;
 use crate::sys::process::{self as sp, Forked};
@@ -56,9 +57,12 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
         renumbers: setup.pids != Pids::Host,
     };
     let heard = setup.witness.as_ref().map_or_else(Vec::new, |w| w.calls());
-    let calls = Calls::new(profile, std::mem::take(&mut setup.refused), &heard);
-    let refused: Vec<_> = calls.refused().map(|one| (one.nr, one.cases())).collect();
-    let program = filter::program_with(&profile, &refused, &heard)?;
+    let refused = std::mem::take(&mut setup.refused);
+    let further = setup.switching.as_mut();
+    let further = further.map_or_else(Vec::new, |switches| std::mem::take(&mut switches.further));
+    let calls = Calls::new(profile, &refused, &further, &heard);
+    let brought: Vec<_> = calls.refused().map(|one| (one.nr, one.cases())).collect();
+    let program = filter::program_with(&profile, &brought, &heard)?;
     // By whom the terminal is opened anew depends on the privileges.
     let mut terminals = Terminals::of_caller().map_err(cannot(
         "making a terminal for the program",
@@ -138,6 +142,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
     let Setup {
         vfs,
         policy,
+        switching,
         net,
         log,
         ledger,
@@ -150,8 +155,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
     tasks.add_first(first, FsContext::new(cwd, umask));
     let peers = Peers::new(Arc::clone(&tasks));
     let shared = Arc::new(Shared {
-        vfs,
-        policy,
+        worlds: Worlds::new((vfs, policy), Rules::new(refused), net, switching),
         net,
         tasks,
         listener,
@@ -196,7 +200,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
         Ok(4) => Outcome::NotStarted(Errno::from_raw(i32::from_ne_bytes(failure))),
         _ => ended.unwrap_or(Outcome::Signaled(libc::SIGKILL)),
     };
-    shared.vfs.remove_scratch();
+    shared.vfs().remove_scratch();
     Ok((outcome, shared.stats.as_ref().map(Stats::summary)))
 }
 

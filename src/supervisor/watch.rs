@@ -56,7 +56,7 @@ impl Bell {
 
 /// Starts the watch, if anything is limited.
 pub(super) fn start(shared: &Arc<Shared>) {
-    if !shared.vfs.is_metered() {
+    if !shared.vfs().is_metered() {
         return;
     }
     let shared = Arc::clone(shared);
@@ -75,7 +75,7 @@ fn watch(shared: &Shared) {
             std::thread::sleep(SHORTEST);
         }
         let (mut any, mut changed) = (false, rung);
-        for (at, meter) in shared.vfs.meters() {
+        for (at, meter) in shared.vfs().meters() {
             let look = meter.look();
             any |= look.any;
             changed |= look.changed;

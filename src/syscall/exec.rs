@@ -12,6 +12,7 @@ use super::path::{check_flags, follow, named};
 use super::plan::{Act, Cx, Errno, Plan};
 use crate::policy::Access;
 use crate::policy::arguments::{Limit, Reach};
+use crate::policy::within::Within;
 use crate::sys;
 use crate::task::{ArgumentLimit, Argv, ExecPlan, read_strings};
 use crate::vfs::{Follow, Found, OwnLoader, Place};
@@ -66,6 +67,7 @@ struct Program<'a> {
     stat: libc::stat,
     rule: Option<crate::policy::RuleId>,
     limits: &'a [Limit],
+    within: Within,
     exe: Vec<u8>,
     file_name: Vec<u8>,
 }
@@ -121,11 +123,13 @@ struct Given<'a> {
     limits: Limits<'a>,
 }
 
-/// The rules about the arguments of the programs that one exec starts.
+/// What the rules say of how the programs are started that one exec starts.
 #[derive(Default)]
 struct Limits<'a> {
     /// Each with the number of words that stood before the caller's own arguments then, `argv[0]` among them.
     all: Vec<(&'a Limit, usize)>,
+    /// Further policies within which what is started goes on: those of a script's rule, and of its interpreter's.
+    within: Within,
 }
 
 impl<'a> Limits<'a> {
@@ -140,6 +144,7 @@ impl<'a> Limits<'a> {
         argv: Ptr,
     ) -> Result<(), Errno> {
         plan.also(Access::EXEC, program.rule);
+        self.within = self.within.and(program.within);
         let heard = cx.sight.and_then(|sight| Some((sight, sight.reach()?)));
         let limits = program.limits.iter().map(|limit| limit.arguments.reach());
         let Some(reach) = limits
@@ -236,11 +241,11 @@ fn look_into<'a>(
         program = open_program(cx, place)?;
         limits.ask(cx, plan, &program, &first, argv)?;
     };
-    let limits = limits.at_start(first.len());
     let loader = match elf::dynamic(&program.file, &head)? {
         None => None,
-        Some(found) => Some(find_loader(cx, plan, found)?),
+        Some(found) => Some(find_loader(cx, plan, &mut limits, found)?),
     };
+    let (limits, within) = (limits.at_start(first.len()), limits.within);
     let argv = if depth == 0 {
         Argv::Guest(argv.0)
     } else {
@@ -288,6 +293,7 @@ fn look_into<'a>(
             program: (program.stat.st_dev, program.stat.st_ino),
             mapped,
             limits,
+            within,
             image: None,
             empty_at: path_at + path.count_bytes() as u64,
             argv,
@@ -389,11 +395,13 @@ fn open_program<'a>(cx: &Cx<'a>, place: Place<'_>) -> Result<Program<'a>, Errno>
     if rule.is_none() && cx.vfs.is_foreign(fd.as_fd()) {
         return Err(Errno::EACCES);
     }
+    let (limits, within) = cx.vfs.starts(&place, rule);
     Ok(Program {
         file: fd.into(),
         stat,
         rule,
-        limits: cx.vfs.limits(&place, rule),
+        limits,
+        within,
         exe,
         file_name,
     })
@@ -464,7 +472,12 @@ enum Loader {
 }
 
 /// Finds the interpreter of a program. ENOENT if the view has none, EACCES if it is no file.
-fn find_loader(cx: &Cx<'_>, plan: &mut Plan<'_>, program: elf::Dynamic) -> Result<Loader, Errno> {
+fn find_loader(
+    cx: &Cx<'_>,
+    plan: &mut Plan<'_>,
+    limits: &mut Limits<'_>,
+    program: elf::Dynamic,
+) -> Result<Loader, Errno> {
     let arena = bumpalo::Bump::new();
     let path = program.interpreter;
     let start = cx.start(libc::AT_FDCWD, &path)?;
@@ -474,9 +487,11 @@ fn find_loader(cx: &Cx<'_>, plan: &mut Plan<'_>, program: elf::Dynamic) -> Resul
     let in_view = found.stat.ok_or(Errno::ENOENT)?;
     // It is a program that is started, whatever it is called: any program may be named as a loader.
     let rule = cx.vfs.rule(&found.place);
-    let limited = cx.vfs.limits(&found.place, rule).first();
+    let (limited, within) = cx.vfs.starts(&found.place, rule);
+    limits.within = limits.within.and(within);
     // The arguments are not its own, so no rule about arguments allows them.
-    plan.also(Access::EXEC, limited.map(|limit| limit.otherwise).or(rule));
+    let limited = limited.first().map(|limit| limit.otherwise);
+    plan.also(Access::EXEC, limited.or(rule));
     if let Some(on_host) = on_host(&path, &in_view) {
         return Ok(Loader::OfHost(cx.vfs.when_mapped(on_host.as_fd())?, path));
     }

@@ -1,6 +1,7 @@
 //! The exec in progress: what was asked, approved, and is about to run.
 
 use crate::policy::arguments::Arguments;
+use crate::policy::within::Within;
 use crate::vfs::Image;
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub struct ExecPlan {
     pub mapped: Option<Vec<(u64, u64)>>,
     /// What its arguments must be.
     pub limits: Vec<ArgumentLimit>,
+    /// Further policies within which it goes on.
+    pub within: Within,
     /// What the kernel runs in the program's place.
     pub image: Option<Arc<Image>>,
     /// A NUL byte in the guest, to serve as the empty path of execveat(2).

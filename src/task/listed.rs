@@ -43,6 +43,19 @@ impl Tasks for Registry {
         Some(self.of_group(tgid)?.fs().cwd())
     }
 
+    fn is_open_to(&self, tgid: i32, caller: i32) -> bool {
+        if tgid == caller {
+            return true;
+        }
+        let within = |tgid| self.of_group(tgid).map(|task| task.group.within());
+        match (within(tgid), within(caller)) {
+            (Some(other), Some(caller)) => other.has(caller),
+            // Nothing is left of it, or nobody asks.
+            (None, _) => true,
+            (_, None) => false,
+        }
+    }
+
     fn exe(&self, tgid: i32) -> Option<Vec<u8>> {
         Some(self.of_group(tgid)?.group.exe().text)
     }

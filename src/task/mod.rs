@@ -20,12 +20,13 @@ pub use ids::{INIT, Pids};
 pub use mem::{GuestMem, Mm, read_bytes, read_cstr, read_strings};
 pub use told::{NOBODY, Names};
 
+use crate::policy::within::Within;
 use crate::sys::{self, Errno};
 use crate::vfs::{Dir, Tasks as _};
 use ids::Ids;
 use rustc_hash::FxHashMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use zombies::Zombies;
 
@@ -111,6 +112,8 @@ pub struct Group {
     exe: RwLock<Exe>,
     /// The memory: equal for those who share it (clone(2), `CLONE_VM`).
     space: RwLock<Arc<Identity>>,
+    /// Policies beside that of the run which hold for it; it only grows.
+    within: AtomicU64,
     /// How many filters its threads have at least, since the guard is one of them; 0 before.
     guarded: AtomicU32,
     /// Descriptors whose reads stop for the tracer, as long as this program and its children's live; `None` stands for all.
@@ -187,6 +190,11 @@ impl Group {
         self.guarded.store(filters, Ordering::Release);
     }
 
+    /// Policies beside that of the run which hold for it.
+    pub fn within(&self) -> Within {
+        Within::of_bits(self.within.load(Ordering::Acquire))
+    }
+
     fn ears(&self) -> MutexGuard<'_, Vec<Option<i32>>> {
         self.ears.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -217,7 +225,8 @@ impl Group {
         Arc::ptr_eq(&self.space(), &other.space())
     }
 
-    fn exec_done(&self, exe: Exe) {
+    fn exec_done(&self, exe: Exe, within: Within) {
+        self.within.fetch_or(within.bits(), Ordering::AcqRel);
         *self.space.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         *self.mm.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Mm::new(self.tgid));
         *self.exe.write().unwrap_or_else(PoisonError::into_inner) = exe;
@@ -314,10 +323,10 @@ impl Task {
         Arc::ptr_eq(&self.files(), &other.files())
     }
 
-    /// A new program was loaded: fresh memory, another path, an own table of descriptors.
-    pub fn exec_done(&self, exe: Exe) {
+    /// A new program was loaded: fresh memory, another path, an own table of descriptors, further policies perhaps.
+    pub fn exec_done(&self, exe: Exe, within: Within) {
         *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
-        self.group.exec_done(exe);
+        self.group.exec_done(exe, within);
     }
 
     /// Notes where addresses will be written, or takes the note back.
@@ -431,6 +440,7 @@ impl Registry {
             mm: RwLock::new(Arc::new(Mm::new(tid))),
             exe: RwLock::default(),
             space: RwLock::default(),
+            within: AtomicU64::default(),
             guarded: AtomicU32::new(0),
             ears: Mutex::default(),
         });
@@ -456,6 +466,7 @@ impl Registry {
                 } else {
                     Arc::default()
                 }),
+                within: AtomicU64::new(maker.group.within().bits()),
                 guarded: AtomicU32::new(kin.guarded),
                 ears: Mutex::new(maker.group.ears().clone()),
             })

@@ -80,6 +80,8 @@ pub struct Incident<'i> {
     pub path: Option<&'i [u8]>,
     /// The rule, as [`Sheets::tell`] has it, or what else it is called; `None`: no rule.
     pub by: Option<&'i str>,
+    /// The rules that hold for it, where the process goes on within further policies.
+    pub sheets: Option<&'i Sheets>,
 }
 
 /// Where the rules of a policy stand, by what they are called.
@@ -195,7 +197,7 @@ impl Ledger {
     fn tell(&self, number: u64, incident: &Incident<'_>) {
         let shadow = matches!(incident.kind, Kind::ShadowDenies | Kind::ShadowAllows);
         let (sheets, places) = match (shadow, &self.places) {
-            (false, [places, _]) => (self.sheets.as_deref(), places),
+            (false, [places, _]) => (incident.sheets.or(self.sheets.as_deref()), places),
             (true, [_, places]) => (self.shadow.as_deref(), places),
         };
         let advice = match incident.kind {
@@ -204,8 +206,10 @@ impl Ledger {
         };
         let arguments = shortened(incident.arguments);
         let path = incident.path.map(|path| path.escape_ascii().to_string());
-        let rule = incident.by.and_then(|by| places.get(by));
-        let rule = rule.and_then(|id| Some((sheets?, sheets?.rule(*id)?)));
+        let rule = incident.by.and_then(|by| match incident.sheets {
+            Some(sheets) => Some((sheets, sheets.told(by)?)),
+            None => Some((sheets?, sheets?.rule(*places.get(by)?)?)),
+        });
         if self.verbose {
             let mut text = format!(
                 "{}: {}({arguments}) = {}\n  because: {}",
@@ -217,11 +221,7 @@ impl Ledger {
             let why = match (rule, sheets, incident.by) {
                 (Some((_, rule)), ..) => rule.why.clone(),
                 // Without a report nobody has looked where the rules stand.
-                (None, Some(sheets), Some(by)) => {
-                    let named = |id: &RuleId| sheets.tell(*id) == by;
-                    let mut ids = (0..).map(RuleId).take(sheets.rules.len());
-                    ids.find(named).and_then(|id| sheets.rule(id)?.why.clone())
-                }
+                (None, Some(sheets), Some(by)) => sheets.told(by).and_then(|rule| rule.why.clone()),
                 _ => None,
             };
             // Writing to a String cannot fail.
@@ -407,6 +407,7 @@ mod tests {
             wanted: Some(Access::READ),
             path: Some(path),
             by: Some(by),
+            sheets: None,
         }
     }
 

@@ -8,11 +8,13 @@
 //! much later at most.
 //!
 //! No rule is decided by what is cached: rights come from the mount that the held directory was
-//! found in, and the kernel checks permissions on the held directory at each call.
+//! found in, and the kernel checks permissions on the held directory at each call. What rules hide a walk
+//! doesn't pass through, so an entry is for those within the same policies alone.
 
 use super::dir::{Dir, Inode};
 use super::lock;
 use super::path::{VPath, components};
+use crate::policy::within::Within;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +48,7 @@ pub(super) struct Cache {
 struct Inner {
     generation: u64,
     entries: usize,
-    by_start: FxHashMap<u64, ByText>,
+    by_start: FxHashMap<(Within, u64), ByText>,
     by_inode: FxHashMap<Inode, (Weak<Dir>, Instant)>,
     /// Every name that some entry passed through. Changing one of these changes an entry.
     passed: FxHashSet<VPath>,
@@ -71,22 +73,22 @@ impl Cache {
     }
 
     /// The directory that `text` leads to from `start`, and the links on the way.
-    pub(super) fn get(&self, start: &Dir, text: &[u8]) -> Option<(Arc<Dir>, u32)> {
+    pub(super) fn get(&self, of: Within, start: &Dir, text: &[u8]) -> Option<(Arc<Dir>, u32)> {
         let inner = lock(&self.inner);
         if inner.generation != self.generation() {
             return None;
         }
-        let entry = inner.by_start.get(&start.id)?.get(text)?;
+        let entry = inner.by_start.get(&(of, start.id))?.get(text)?;
         Self::is_fresh(entry.found).then(|| (Arc::clone(&entry.dir), entry.links))
     }
 
     /// The directory that `text` led to when last looked, by no symbolic link and too long ago to be believed.
-    pub(super) fn expired(&self, start: &Dir, text: &[u8]) -> Option<Arc<Dir>> {
+    pub(super) fn expired(&self, of: Within, start: &Dir, text: &[u8]) -> Option<Arc<Dir>> {
         let inner = lock(&self.inner);
         if inner.generation != self.generation() {
             return None;
         }
-        let entry = inner.by_start.get(&start.id)?.get(text)?;
+        let entry = inner.by_start.get(&(of, start.id))?.get(text)?;
         (entry.links == 0).then(|| Arc::clone(&entry.dir))
     }
 
@@ -95,11 +97,10 @@ impl Cache {
     /// known before, if it is the same directory at the same place.
     pub(super) fn put(
         &self,
-        start: &Dir,
+        (of, start): (Within, &Dir),
         text: &[u8],
         dir: Arc<Dir>,
-        links: u32,
-        generation: u64,
+        (links, generation): (u32, u64),
     ) -> Arc<Dir> {
         if text.len() > LONGEST_TEXT {
             return dir;
@@ -114,7 +115,7 @@ impl Cache {
         let found = Instant::now();
         if let Some(entry) = inner
             .by_start
-            .get_mut(&start.id)
+            .get_mut(&(of, start.id))
             .and_then(|t| t.get_mut(text))
         {
             if !entry.dir.is_same(&dir) {
@@ -134,7 +135,7 @@ impl Cache {
         };
         inner
             .by_start
-            .entry(start.id)
+            .entry((of, start.id))
             .or_default()
             .insert(text.into(), entry);
         dir

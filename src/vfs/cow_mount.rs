@@ -3,13 +3,14 @@
 use super::cow::{CowDir, Entry, attribute_names, shown_name, stored_name};
 use super::dir::{Dir, DirKind, Inode};
 use super::mount::{CowTree, Layer, MountId, Source};
+use super::narrowed::Standings;
 use super::path::{VPath, components, strip_prefix};
 use super::{DELETED, Last, Place, Vfs, host_path, strip_deleted};
 use crate::sys::{self, Errno};
 use bumpalo::Bump;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 impl Vfs {
@@ -35,7 +36,7 @@ impl Vfs {
             mount: like.mount,
             generation: self.cache.generation(),
             seen: Mutex::new(Instant::now()),
-            standing: OnceLock::new(),
+            standing: Standings::default(),
         })
     }
 
@@ -117,7 +118,7 @@ impl Vfs {
             mount: Some(id),
             generation: self.cache.generation(),
             seen: Mutex::new(Instant::now()),
-            standing: OnceLock::new(),
+            standing: Standings::default(),
         }))
     }
 

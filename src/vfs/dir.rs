@@ -3,9 +3,9 @@
 use super::cow::CowDir;
 use super::fs::SynthDir;
 use super::mount::NodeId;
+use super::narrowed::Standings;
 use super::path::VPath;
 use crate::policy::RuleId;
-use crate::policy::names::Standing;
 use crate::sys::{self, Errno};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,7 +32,7 @@ pub struct Dir {
     /// When `path` was last seen to be true.
     pub(super) seen: Mutex<Instant>,
     /// Where `path` stands in the rules of a policy file, once somebody has asked.
-    pub(super) standing: OnceLock<Standing>,
+    pub(super) standing: Standings,
 }
 
 #[derive(Debug)]

@@ -26,6 +26,7 @@ mod image;
 pub mod meter;
 mod metered;
 pub mod mount;
+mod narrowed;
 pub mod path;
 mod readdir;
 mod resolve;
@@ -52,6 +53,7 @@ use cache::Cache;
 use dir::DirKind;
 use fs::SynthDir;
 use mount::{MountTable, Source};
+use narrowed::{Narrowed, Standings};
 use path::{HostPath, VPath};
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
@@ -61,8 +63,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-/// The view's file system.
+/// The view's file system, as it is for processes within the same policies: what there is, and which rules decide about it.
 pub struct Vfs {
+    common: Arc<Common>,
+    /// The file rules of a policy file.
+    names: Option<Arc<Names>>,
+    /// For processes that `[exec]` has switched to further policies.
+    narrowed: Option<Narrowed>,
+}
+
+/// What there is in a view, the same for all its processes.
+pub struct Common {
     table: MountTable,
     root: Arc<Dir>,
     /// The directories in which mounts begin, once entered: they stay what they are.
@@ -79,7 +90,7 @@ pub struct Vfs {
     mixed: Mutex<HashSet<Inode>>,
     /// Files with an identity of their own when mapped.
     mapped: Mutex<HashMap<Inode, Inode>>,
-    identity: Identity,
+    identity: OnceLock<Identity>,
     /// What runs in the place of programs with another interpreter than the host's.
     images: image::Images,
     /// The run's own pseudo-terminal, and those opened in it through `/dev/ptmx`.
@@ -103,21 +114,9 @@ pub struct Vfs {
     next_id: AtomicU64,
     /// The tasks, where their numbers are the view's own.
     tasks: OnceLock<Arc<dyn Tasks>>,
-    /// The file rules of a policy file.
-    names: Option<Arc<Names>>,
 }
 
 impl Vfs {
-    /// From now on processes are called by the numbers of these tasks.
-    pub fn number_by(&self, tasks: Arc<dyn Tasks>) {
-        // Once for each run.
-        let _ = self.tasks.set(tasks);
-    }
-
-    fn tasks(&self) -> Option<&dyn Tasks> {
-        self.tasks.get().map(|tasks| &**tasks)
-    }
-
     /// Builds the file system. `synthetic_rule` governs directories that exist only in the view.
     pub fn new(table: MountTable, scratch: Scratch, synthetic_rule: RuleId) -> sys::Result<Self> {
         let next_id = AtomicU64::new(1);
@@ -144,7 +143,7 @@ impl Vfs {
                     mount: Some(id),
                     generation: ALWAYS,
                     seen: Mutex::new(Instant::now()),
-                    standing: OnceLock::new(),
+                    standing: Standings::default(),
                 }
             }
             Some((id, mount)) if matches!(mount.source, Source::Cow(_)) => {
@@ -160,7 +159,7 @@ impl Vfs {
                     mount: Some(id),
                     generation: ALWAYS,
                     seen: Mutex::new(Instant::now()),
-                    standing: OnceLock::new(),
+                    standing: Standings::default(),
                 }
             }
             _ => Dir {
@@ -175,12 +174,12 @@ impl Vfs {
                 mount: None,
                 generation: ALWAYS,
                 seen: Mutex::new(Instant::now()),
-                standing: OnceLock::new(),
+                standing: Standings::default(),
             },
         };
         let metered = table.meters().next().is_some();
         let mount_roots = (0..table.len()).map(|_| OnceLock::new()).collect();
-        Ok(Self {
+        let common = Common {
             mount_roots,
             table,
             root: Arc::new(root),
@@ -191,7 +190,7 @@ impl Vfs {
             placeholders: Mutex::default(),
             mixed: Mutex::new(mixed),
             mapped: Mutex::default(),
-            identity: Identity::new("sbox"),
+            identity: OnceLock::new(),
             images: image::Images::default(),
             terminals: Mutex::default(),
             abstract_prefix: format!("sbox-{}/", std::process::id()).into_bytes(),
@@ -205,7 +204,11 @@ impl Vfs {
             metered,
             next_id,
             tasks: OnceLock::new(),
+        };
+        Ok(Self {
+            common: Arc::new(common),
             names: None,
+            narrowed: None,
         })
     }
 
@@ -422,7 +425,7 @@ impl Vfs {
             mount: Some(mount),
             generation,
             seen: Mutex::new(Instant::now()),
-            standing: OnceLock::new(),
+            standing: Standings::default(),
         });
         if !removed {
             self.cache.adopt(&dir, (stat.st_dev, stat.st_ino));

@@ -11,6 +11,7 @@ use super::dir::{Dir, Inode};
 use super::fs::{SynthDir, name_hash};
 use super::path::VPath;
 use super::{Caller, Vfs, lock};
+use crate::policy::within::Within;
 use crate::sys::{self, Errno};
 use bumpalo::Bump;
 use std::ffi::CString;
@@ -225,8 +226,8 @@ pub(super) struct Listed {
     dir: Arc<Dir>,
     /// What the reader holds.
     inode: Inode,
-    /// Its process.
-    tgid: i32,
+    /// Its process, and the policies that it was within.
+    reader: (i32, Within),
     listing: Arc<Listing>,
     made: Instant,
 }
@@ -273,7 +274,7 @@ impl Vfs {
             let listed = lock(&self.listed);
             let known = listed
                 .iter()
-                .find(|l| l.inode == inode && l.tgid == who.tgid && l.is_fresh());
+                .find(|l| l.inode == inode && l.reader == self.reader(who) && l.is_fresh());
             if let Some(known) = known {
                 return Ok(Some(Arc::clone(&known.listing)));
             }
@@ -290,6 +291,10 @@ impl Vfs {
         }
     }
 
+    fn reader(&self, who: Caller<'_>) -> (i32, Within) {
+        (who.tgid, self.within())
+    }
+
     fn listing_from(
         &self,
         dir: &Arc<Dir>,
@@ -300,7 +305,7 @@ impl Vfs {
             return Ok(self.listing(dir, None, who)?.map(Arc::new));
         }
         let mut listed = lock(&self.listed);
-        let is_this = |l: &Listed| l.tgid == who.tgid && l.dir.is_same(dir);
+        let is_this = |l: &Listed| l.reader == self.reader(who) && l.dir.is_same(dir);
         listed.retain(|l| l.is_fresh() && (reader.position > 0 || !is_this(l)));
         if let Some(known) = listed.iter().find(|l| is_this(l)) {
             return Ok(Some(Arc::clone(&known.listing)));
@@ -316,7 +321,7 @@ impl Vfs {
         listed.push(Listed {
             dir: Arc::clone(dir),
             inode: reader.inode,
-            tgid: who.tgid,
+            reader: self.reader(who),
             listing: Arc::clone(&listing),
             made: Instant::now(),
         });

@@ -216,10 +216,12 @@ impl<'v> Walk<'v> {
             };
             if !self.uncacheable {
                 let links = self.links - before;
-                at = self
-                    .vfs
-                    .cache
-                    .put(start, prefix, at, links, self.generation);
+                at = self.vfs.cache.put(
+                    (self.vfs.within(), start),
+                    prefix,
+                    at,
+                    (links, self.generation),
+                );
             }
         }
         Ok(at)
@@ -233,7 +235,7 @@ impl<'v> Walk<'v> {
             if prefix.is_empty() {
                 break;
             }
-            if let Some((dir, links)) = self.vfs.cache.get(start, prefix) {
+            if let Some((dir, links)) = self.vfs.cache.get(self.vfs.within(), start, prefix) {
                 self.count_links(links)?;
                 return Ok((dir, prefix.len()));
             }
@@ -251,7 +253,7 @@ impl<'v> Walk<'v> {
         at: &Arc<Dir>,
         name: &[u8],
     ) -> Option<Arc<Dir>> {
-        let dir = self.vfs.cache.expired(start, prefix)?;
+        let dir = self.vfs.cache.expired(self.vfs.within(), start, prefix)?;
         let (above, last) = dir.path()?.split_last()?;
         // No mount begins here, so it has the rule and mount of what is above it.
         let is_plain = at.path()?.below_root() == above
@@ -322,6 +324,7 @@ impl<'v> Walk<'v> {
         if let Some(node) = node
             && let Some(place) = self.mounted(dir, bare, node, arena)?
         {
+            let place = self.vfs.as_shown_here(dir, bare, place);
             if matches!(place, Place::Absent { .. }) {
                 self.tell_nothing(dir, bare);
             }
@@ -345,25 +348,27 @@ impl<'v> Walk<'v> {
             Some(what) => {
                 // Per-task contents: never remembered by text.
                 self.uncacheable |= matches!(what, SynthDir::Proc(_));
-                match self.vfs.synth_child(what, bare, self.who)? {
+                let place = match self.vfs.synth_child(what, bare, self.who)? {
                     SynthNode::Dir(child) => {
                         let path = dir.path.as_ref().map(|p| p.join(bare));
-                        Ok(Place::Dir(self.vfs.synth_dir(child, path)?, Last::Mounted))
+                        Place::Dir(self.vfs.synth_dir(child, path)?, Last::Mounted)
                     }
-                    SynthNode::File(file) => Ok(Place::Synth(file)),
-                    SynthNode::Link(text) => Ok(Place::Link {
+                    SynthNode::File(file) => Place::Synth(file),
+                    SynthNode::Link(text) => Place::Link {
                         dir: Arc::clone(dir),
                         text: arena.alloc_slice_copy(&text),
-                    }),
-                    SynthNode::Magic(link) => Ok(Place::Magic(link)),
-                    SynthNode::Absent => {
-                        self.tell_nothing(dir, bare);
-                        Ok(Place::Absent {
-                            dir: Arc::clone(dir),
-                            hidden: false,
-                        })
-                    }
+                    },
+                    SynthNode::Magic(link) => Place::Magic(link),
+                    SynthNode::Absent => Place::Absent {
+                        dir: Arc::clone(dir),
+                        hidden: false,
+                    },
+                };
+                let place = self.vfs.as_shown_here(dir, bare, place);
+                if matches!(place, Place::Absent { .. }) {
+                    self.tell_nothing(dir, bare);
                 }
+                Ok(place)
             }
         }
     }

@@ -12,6 +12,7 @@ use super::{Vfs, deed};
 use crate::policy::RuleId;
 use crate::policy::arguments::Limit;
 use crate::policy::names::{Names, Standing};
+use crate::policy::within::Within;
 use crate::sys;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
@@ -21,6 +22,11 @@ impl Vfs {
     /// Has a policy file decide about names.
     pub fn rule_by(&mut self, names: Arc<Names>) {
         self.names = Some(names);
+    }
+
+    /// The rules of a policy file.
+    pub fn names(&self) -> Option<&Arc<Names>> {
+        self.names.as_ref()
     }
 
     /// True if there are names at which the run ends.
@@ -33,18 +39,21 @@ impl Vfs {
         self.names.is_some()
     }
 
-    /// The rules, and where a directory stands in them. A directory of our own that only leads to mounts has
-    /// no standing: the mount table decides what is there.
+    /// The rules, and where a directory stands in them. For the policy of the run a directory of our own that only leads to
+    /// mounts has no standing: the mount table decides what is there.
     pub(super) fn standing<'v>(&'v self, dir: &Dir) -> Option<(&'v Names, Standing)> {
         let names = self.names.as_deref()?;
-        if let Some(SynthDir::Ancestor(_)) = dir.synth() {
+        let within = self.within();
+        if let Some(SynthDir::Ancestor(_)) = dir.synth()
+            && within.is_none()
+        {
             return None;
         }
-        let standing = dir.standing.get_or_init(|| match dir.path() {
+        let standing = dir.standing.of(within, || match dir.path() {
             Some(path) => names.at(path.as_bytes()),
             None => names.nowhere(),
         });
-        Some((names, standing.clone()))
+        Some((names, standing))
     }
 
     /// True if the rules hide `name` of `dir`, and it is no directory that leads to something shown.
@@ -83,6 +92,9 @@ impl Vfs {
 
     /// The rule that governs a directory.
     pub(super) fn rule_in(&self, dir: &Dir) -> RuleId {
+        if let Some(rule) = self.narrowed_rule(dir) {
+            return rule;
+        }
         match self.standing(dir) {
             Some((_, standing)) if dir.synth().is_none() => standing.rule(),
             _ => dir.rule(),
@@ -112,14 +124,18 @@ impl Vfs {
                     false => Some(standing.rule()),
                 }
             }
-            _ => None,
+            _ => self
+                .parts()
+                .map(|_| self.rule_of_made(mount.rule, |names| names.at(path.as_bytes()))),
         }
     }
 
-    /// With which arguments the program at a place may be started, whose rule is `rule`.
-    pub fn limits(&self, place: &Place<'_>, rule: Option<RuleId>) -> &[Limit] {
-        let Some(names) = self.names.as_deref().filter(|names| names.is_limited()) else {
-            return &[];
+    /// How the program at a place may be started, whose rule is `rule`: with which arguments, and within which further
+    /// policies it goes on then.
+    pub fn starts(&self, place: &Place<'_>, rule: Option<RuleId>) -> (&[Limit], Within) {
+        let names = self.names.as_deref();
+        let Some(names) = names.filter(|names| names.is_limited()) else {
+            return (&[], Within::NONE);
         };
         // A file that is a mount of its own has the mount's rule; by its path it has these.
         let by_path = match place {
@@ -132,7 +148,11 @@ impl Vfs {
         let rule = by_path
             .map(|path| names.at(path.as_bytes()).rule())
             .or(rule);
-        rule.map_or(&[], |rule| names.limits_of(rule))
+        rule.map_or((&[], Within::NONE), |rule| {
+            // What nobody knows is not started.
+            let within = names.switches_of(rule).unwrap_or(Within::NONE);
+            (names.limits_of(rule), within)
+        })
     }
 
     /// True if what stands at the name `from` may get the name `to`: neither it nor anything below it gets wider
@@ -149,16 +169,34 @@ impl Vfs {
         else {
             return Ok(true);
         };
-        let (Some((names, a)), Some((_, b))) = (self.standing(dir), self.standing(other)) else {
-            return Ok(true);
-        };
-        let a = names.step(&a, deed::bare(name).0.to_bytes());
-        let b = names.step(&b, deed::bare(new).0.to_bytes());
         let is_dir = |place: &Place<'_>| {
             let stat = self.stat(place)?;
-            Ok(stat.is_some_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR))
+            sys::Result::Ok(stat.is_some_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR))
         };
-        Ok(names.may_carry(&a, &b, is_dir(from)?)
-            && (!both || names.may_carry(&b, &a, is_dir(to)?)))
+        let may = |names: &Names, a: &Standing, b: &Standing| {
+            let a = names.step(a, deed::bare(name).0.to_bytes());
+            let b = names.step(b, deed::bare(new).0.to_bytes());
+            sys::Result::Ok(
+                names.may_carry(&a, &b, is_dir(from)?)
+                    && (!both || names.may_carry(&b, &a, is_dir(to)?)),
+            )
+        };
+        if let Some(parts) = self.parts() {
+            // Where all together give no more one alone might: others, within less, would have it then.
+            let at = |names: &Names, dir: &Dir| match dir.path() {
+                Some(path) => names.at(path.as_bytes()),
+                None => names.nowhere(),
+            };
+            for names in parts {
+                if !may(names, &at(names, dir), &at(names, other))? {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
+        }
+        match (self.standing(dir), self.standing(other)) {
+            (Some((names, a)), Some((_, b))) => may(names, &a, &b),
+            _ => Ok(true),
+        }
     }
 }

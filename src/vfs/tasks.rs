@@ -1,6 +1,6 @@
 //! Who calls, and which processes there are: what the file system needs to know of tasks, for `/proc`.
 
-use super::{Dir, Sight, Trip};
+use super::{Dir, Sight, Trip, Vfs};
 use crate::sys;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -20,6 +20,9 @@ pub trait Tasks: Send + Sync {
     fn threads(&self, tgid: i32) -> Vec<i32>;
     /// The working directory of a group.
     fn cwd(&self, tgid: i32) -> Option<Arc<Dir>>;
+    /// True if a group's files, memory and working directory are another group's to look into: not where further policies
+    /// hold for the other.
+    fn is_open_to(&self, tgid: i32, caller: i32) -> bool;
     /// A group's program, as it was when it was executed.
     fn exe(&self, tgid: i32) -> Option<Vec<u8>>;
     /// A duplicate of a group's descriptor.
@@ -49,4 +52,16 @@ pub struct Caller<'c> {
     pub sight: Option<&'c Sight>,
     /// Where they note that they came to a name that ends the run.
     pub trip: Option<&'c Trip>,
+}
+
+impl Vfs {
+    /// From now on processes are called by the numbers of these tasks.
+    pub fn number_by(&self, tasks: Arc<dyn Tasks>) {
+        // Once for each run.
+        let _ = self.tasks.set(tasks);
+    }
+
+    pub(super) fn tasks(&self) -> Option<&dyn Tasks> {
+        self.tasks.get().map(|tasks| &**tasks)
+    }
 }

@@ -1,9 +1,10 @@
 //! A policy for a run: what it says, in the words of the supervisor.
 
-use super::Which;
+use super::{Which, switch};
 use crate::cli::exit::Exit;
 use crate::cli::term::{self, Kind};
-use crate::policy::lang::{Does, Gap, Sheet, Sheets};
+use crate::policy::lang::{Does, Gap, Sheet, Sheets, Switching};
+use crate::policy::within::Within;
 use crate::supervisor::calls::{Refused, Unfit};
 use crate::supervisor::view::policy;
 use crate::syscall::table::{Mechanism, TABLE, by_name};
@@ -30,13 +31,25 @@ pub const NEEDED: [&str; 15] = [
     "prctl",
 ];
 
-/// Reads the policy of a run, and refuses what can't be enforced. With it the gaps that it takes on.
-pub fn load(which: &Which) -> Result<(Arc<Sheets>, Vec<String>), Exit> {
-    without_gaps(which.load()?)
+/// A policy of a run, and the gaps that it takes on.
+pub type Loaded = (Arc<Sheets>, Vec<String>);
+
+/// Reads the policy of a run with all that it switches to, and refuses what can't be enforced.
+/// With it the calls that only a policy refuses which it switches to.
+pub fn load(which: &Which) -> Result<(Loaded, Switching, Vec<Refused>), Exit> {
+    let switching = which.switching()?;
+    let sheets = Arc::new(super::sheets(&switching, Within::NONE)?);
+    let known = gaps(&sheets);
+    let mut told = tell_gaps(&sheets, &known)?;
+    for (both, gaps) in switch::gaps(&switching, sheets.all.len(), &known)? {
+        told.extend(tell_gaps(&both, &gaps)?);
+    }
+    let further = switch::further(&switching, &sheets)?;
+    Ok(((sheets, told), switching, further))
 }
 
 /// Refuses a policy with gaps, unless it takes them on.
-pub fn without_gaps(sheets: Sheets) -> Result<(Arc<Sheets>, Vec<String>), Exit> {
+pub fn without_gaps(sheets: Sheets) -> Result<Loaded, Exit> {
     let sheets = Arc::new(sheets);
     let told = tell_gaps(&sheets, &gaps(&sheets))?;
     Ok((sheets, told))
@@ -130,6 +143,17 @@ pub(super) fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
         }
     }
     all
+}
+
+/// The same of processes that a policy holds for which was switched to: the filter is that of all.
+pub fn refused_within(sheets: &Sheets) -> Vec<Refused> {
+    let rows = TABLE.iter().filter(|row| !NEEDED.contains(&row.name));
+    let one = |row| match Refused::of(sheets, row) {
+        Err(Unfit::Stopped) => Some(Refused::unasked(sheets, row)),
+        Err(_) => Some(Refused::brought(sheets, row)),
+        Ok(refused) => refused,
+    };
+    rows.filter_map(one).collect()
 }
 
 /// The calls that are refused.

@@ -7,6 +7,7 @@ use crate::policy::Access;
 use crate::policy::files::{Candidate, Effect};
 use crate::policy::lang::{Sheets, parse_operation};
 use crate::policy::names::Names;
+use crate::policy::within::Within;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -83,8 +84,9 @@ pub(super) fn explain(sheets: &Arc<Sheets>, operations: &[String]) -> Exit {
 
 /// What holds for a program, and all that it starts, once it has been started by the policy `of`, one after the other.
 pub(super) fn after(of: &Which, programs: &[String]) -> Result<Sheets, Exit> {
-    let mut of = of.clone();
-    let mut sheets = of.load()?;
+    let switching = of.switching()?;
+    let mut within = Within::NONE;
+    let mut sheets = super::sheets(&switching, within)?;
     for program in programs {
         let operation = parse_operation(&format!("exec {program}")).map_err(|why| {
             term::message(Kind::Error, &why);
@@ -97,9 +99,8 @@ pub(super) fn after(of: &Which, programs: &[String]) -> Result<Sheets, Exit> {
             term::message(Kind::Error, &what);
             return Err(Exit::Usage);
         }
-        of.within
-            .extend(sheets.switches(&ruling).map(str::to_owned));
-        sheets = of.load()?;
+        within = within.and(sheets.switched_by(&ruling));
+        sheets = super::sheets(&switching, within)?;
     }
     Ok(sheets)
 }

@@ -4,16 +4,19 @@ use crate::cli::exit::Exit;
 use crate::cli::term::{self, Kind, escape_bytes};
 use crate::plain;
 use crate::policy::files::{Effect, Ruling, dead};
-use crate::policy::lang::{Does, Env, RuleInfo, Sheet, Sheets, Stands};
+use crate::policy::lang::{Does, Env, RuleInfo, Sheet, Sheets, Stands, Switching};
+use crate::policy::within::Within;
 use crate::policy::{Access, RuleId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// States of the automata that are looked at, at most: some seconds.
 const MOST: usize = 1 << 16;
 
 /// What every path of a policy gets is looked at, so nothing is missed.
-pub(super) fn check(sheets: &std::sync::Arc<Sheets>) -> Exit {
+pub(super) fn check(switching: &Switching) -> Result<Exit, Exit> {
+    let sheets = &Arc::new(super::sheets(switching, Within::NONE)?);
     let mut out = String::new();
     for sheet in &sheets.all {
         for files in [&sheet.files, &sheet.exec] {
@@ -41,25 +44,25 @@ pub(super) fn check(sheets: &std::sync::Arc<Sheets>) -> Exit {
         }
     }
     let gaps = super::enforce::gaps(sheets);
-    for gap in &gaps {
-        let _ = writeln!(
-            out,
-            "can't be enforced: {}: {}",
-            sheets.tell(gap.id),
-            gap.why
-        );
+    let mut all = super::switch::gaps(switching, sheets.all.len(), &gaps)?;
+    all.insert(0, (Arc::clone(sheets), gaps));
+    for (sheets, gaps) in &all {
+        for gap in gaps {
+            let _ = writeln!(
+                out,
+                "can't be enforced: {}: {}",
+                sheets.tell(gap.id),
+                gap.why
+            );
+        }
     }
     let rules = sheets.rules.len();
-    let verdict = if gaps.is_empty() {
-        Exit::Ok
-    } else {
-        Exit::CannotEnforce
-    };
-    let _ = writeln!(out, "{rules} rules, {} can't be enforced", gaps.len());
-    match term::print(&out) {
-        Exit::Ok => verdict,
-        failed => failed,
-    }
+    let gaps: usize = all.iter().map(|(_, gaps)| gaps.len()).sum();
+    let _ = writeln!(out, "{rules} rules, {gaps} can't be enforced");
+    Ok(match term::print(&out) {
+        Exit::Ok if gaps > 0 => Exit::CannotEnforce,
+        other => other,
+    })
 }
 
 fn overlap(sheets: &Sheets, ruling: &Ruling, path: &[u8], out: &mut String) {

@@ -6,6 +6,7 @@ pub mod export;
 mod file;
 pub mod import;
 mod look;
+pub mod switch;
 pub mod world;
 
 pub(super) use file::{PolicyFile, shown};
@@ -13,7 +14,8 @@ pub(super) use file::{PolicyFile, shown};
 use super::exit::Exit;
 use super::term::{self, Kind};
 use crate::policy::lang::predicate::Param;
-use crate::policy::lang::{Fault, Sheets, Sources, Words, schema, tidy};
+use crate::policy::lang::{Fault, Sheets, Sources, Switching, Words, schema, tidy};
+use crate::policy::within::Within;
 use crate::sys;
 use std::fs;
 use std::path::PathBuf;
@@ -112,6 +114,11 @@ pub struct Which {
 impl Which {
     /// Reads it. What is wrong has been told.
     pub fn load(&self) -> Result<Sheets, Exit> {
+        sheets(&self.switching()?, Within::NONE)
+    }
+
+    /// Reads it with all that it may switch to. What is wrong has been told.
+    pub fn switching(&self) -> Result<Switching, Exit> {
         /// So long a text, and longer ones, have thousands of rules.
         const LONG: usize = 128 << 10;
         /// What is made of each byte, about.
@@ -125,7 +132,7 @@ impl Which {
             Ok(text)
         };
         let world = world::world(&self.set);
-        Sheets::load(&self.policy, &self.within, &world, &words(), &read)
+        Switching::load(&self.policy, &self.within, world, words(), &read)
             .map_err(|(faults, sources)| complain(&faults, &sources))
     }
 }
@@ -178,6 +185,12 @@ fn param_of(call: &str, name: &str) -> Result<Param, String> {
     }
 }
 
+/// What holds within policies that are switched to. What is wrong has been told.
+fn sheets(switching: &Switching, within: Within) -> Result<Sheets, Exit> {
+    let sheets = switching.sheets(within);
+    sheets.map_err(|(faults, sources)| complain(&faults, &sources))
+}
+
 /// Tells what is wrong.
 fn complain(faults: &[Fault], sources: &Sources) -> Exit {
     for fault in faults {
@@ -189,9 +202,7 @@ fn complain(faults: &[Fault], sources: &Sources) -> Exit {
 /// Runs the verb.
 pub fn run(args: &Args) -> Exit {
     let done = match &args.verb {
-        Verb::Check { of } => of
-            .load()
-            .map(|sheets| look::check(&std::sync::Arc::new(sheets))),
+        Verb::Check { of } => of.switching().and_then(|of| look::check(&of)),
         Verb::Explain {
             of,
             operations,

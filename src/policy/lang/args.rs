@@ -56,9 +56,6 @@ impl Checker<'_> {
             rule.arguments = arguments;
             rule.switch.clone_from(&switch);
         }
-        if switch.is_some() {
-            self.gap(id, "'policy' of a program is not enforced yet");
-        }
         for pattern in self.patterns(&setting.key, setting.at) {
             exec.push(FileRule {
                 pattern,

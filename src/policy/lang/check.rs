@@ -11,6 +11,7 @@ use crate::policy::files::{Effect, FileRule, Files, Ruling};
 use crate::policy::glob::{self, Pattern};
 use crate::policy::{Access, RuleId};
 use crate::sys::Errno;
+use std::sync::Arc;
 
 pub(super) struct Checker<'c> {
     pub(super) vars: Vars<'c>,
@@ -89,6 +90,7 @@ pub(super) fn check(
         rules,
         all,
         gaps,
+        switched: Arc::default(),
     };
     let wrong: Vec<Fault> = examples
         .into_iter()

@@ -79,20 +79,19 @@ impl Loader<'_> {
         merged
     }
 
-    /// All policies that a policy comes to by the switches of `[exec]`, each once.
-    pub fn switched(&mut self, merged: &Merged) -> Result<Vec<Merged>, Vec<Fault>> {
+    /// All policies that a policy comes to by the switches of `[exec]`, each once, by its full name.
+    pub fn switched(&mut self, merged: &Merged) -> Result<Vec<(String, Merged)>, Vec<Fault>> {
         let mut waiting = merged.switches();
-        let mut known = Vec::new();
-        let mut all = Vec::new();
+        let mut all: Vec<(String, Merged)> = Vec::new();
         while let Some((name, at)) = waiting.pop() {
             let full = self.sources.path_of(&name, Some(at));
-            if known.contains(&full) {
+            if all.iter().any(|(known, _)| *known == full) {
                 continue;
             }
-            known.push(full);
+            // No more of them than files, so each has a number that a set can hold.
             let one = self.load(&name, Some(at), &mut Vec::new())?;
             waiting.extend(one.switches());
-            all.push(one);
+            all.push((full, one));
         }
         Ok(all)
     }

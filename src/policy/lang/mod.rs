@@ -19,6 +19,7 @@ mod read;
 pub mod regions;
 mod schema;
 mod sections;
+mod switching;
 mod value;
 mod vars;
 
@@ -29,11 +30,13 @@ pub use fmt::tidy;
 pub use merge::{Loader, Merged, Reader};
 pub use read::{Raw, Setting};
 pub use schema::schema;
+pub use switching::Switching;
 pub use value::rights as rights_of;
 pub use vars::World;
 
 use super::arguments::{Arguments, Reach};
 use super::files::{self, Difference, Effect, FileRule, Files, Ruling, State};
+use super::within::{self, Within};
 use super::{Access, RuleId};
 use std::sync::Arc;
 
@@ -70,6 +73,13 @@ pub struct RuleInfo {
     pub arguments: Option<Arc<Arguments>>,
     /// The policy within which a program that it lets be started goes on: a file, or `std/NAME`.
     pub switch: Option<String>,
+}
+
+impl RuleInfo {
+    /// True for a rule that says how a program is started.
+    pub fn is_of_start(&self) -> bool {
+        self.arguments.is_some() || self.switch.is_some()
+    }
 }
 
 /// What stands at a place of the view.
@@ -173,6 +183,8 @@ pub struct Sheets {
     pub all: Vec<Sheet>,
     /// What can't be enforced.
     pub gaps: Vec<Gap>,
+    /// The policies that it may switch to, by their full names; the place of each is its number in a [`Within`].
+    pub switched: Arc<[String]>,
 }
 
 impl Sheets {
@@ -184,31 +196,7 @@ impl Sheets {
         words: &Words,
         read: Reader<'_>,
     ) -> Result<Self, (Vec<Fault>, Sources)> {
-        let mut loader = Loader {
-            read,
-            sources: Sources::default(),
-        };
-        let mut merged = match loader.load(name, None, &mut Vec::new()) {
-            Ok(merged) => merged,
-            Err(faults) => return Err((faults, loader.sources)),
-        };
-        for name in ceilings {
-            match loader.load(name, None, &mut Vec::new()) {
-                Ok(ceiling) => merged.within.push(ceiling),
-                Err(faults) => return Err((faults, loader.sources)),
-            }
-        }
-        let switched = match loader.switched(&merged) {
-            Ok(switched) => switched,
-            Err(faults) => return Err((faults, loader.sources)),
-        };
-        if !switched.is_empty() {
-            // What is wrong with one of them is wrong from the start.
-            let mut whole = merged.clone();
-            whole.within.extend(switched);
-            check::check(&whole, world, words, loader.sources.clone())?;
-        }
-        check::check(&merged, world, words, loader.sources)
+        Switching::load(name, ceilings, world.clone(), words.clone(), read)?.sheets(Within::NONE)
     }
 
     fn lists(&self) -> impl Iterator<Item = (&Files, bool)> {
@@ -346,6 +334,12 @@ impl Sheets {
         because.filter_map(|id| Some((*id, self.rule(*id)?.arguments.as_ref()?)))
     }
 
+    /// The rules of a ruling that say how a program is started: with which arguments, within which further policies.
+    pub fn start_rules<'s>(&'s self, ruling: &'s Ruling) -> impl Iterator<Item = RuleId> {
+        let of_start = |id: &RuleId| self.rule(*id).is_some_and(RuleInfo::is_of_start);
+        ruling.because.iter().copied().filter(of_start)
+    }
+
     /// The rule of a ruling that doesn't let a program be started with these arguments behind `argv[0]`.
     pub fn refuses_arguments<A: AsRef<[u8]>>(
         &self,
@@ -360,6 +354,28 @@ impl Sheets {
     pub fn switches<'s>(&'s self, ruling: &'s Ruling) -> impl Iterator<Item = &'s str> {
         let because = ruling.because.iter();
         because.filter_map(|id| self.rule(*id)?.switch.as_deref())
+    }
+
+    /// The same, as a set.
+    pub fn switched_by(&self, ruling: &Ruling) -> Within {
+        let numbers = self.switches(ruling).map(|name| {
+            let number = self.switched.iter().position(|known| known == name);
+            Within::one(number.unwrap_or(within::MOST))
+        });
+        numbers.fold(Within::NONE, Within::and)
+    }
+
+    /// The rules that switch, each with the policy that it names.
+    pub fn switching(&self) -> impl Iterator<Item = (RuleId, &str)> {
+        let ids = (0..).map(RuleId).zip(&self.rules);
+        ids.filter_map(|(id, rule)| Some((id, rule.switch.as_deref()?)))
+    }
+
+    /// The rule that [`Sheets::tell`] tells of so.
+    pub fn told(&self, by: &str) -> Option<&RuleInfo> {
+        let mut ids = (0..).map(RuleId).zip(&self.rules);
+        let told = ids.find(|(id, _)| self.tell(*id) == by);
+        told.map(|(_, rule)| rule)
     }
 
     /// How much of arguments the rules must see; `None`: there is no rule about them.

@@ -77,6 +77,7 @@ pub fn lifted(sheets: &Sheets) -> Result<Sheets, BadPattern> {
         rules,
         all,
         gaps: Vec::new(),
+        switched: std::sync::Arc::default(),
     })
 }
 

@@ -143,22 +143,23 @@ fn version_4(number: u128) -> u128 {
 
 impl Vfs {
     /// The same file system on this machine.
-    pub fn on(mut self, identity: Identity) -> Self {
-        self.identity = identity;
+    pub fn on(self, identity: Identity) -> Self {
+        // Once, before anybody has asked.
+        let _ = self.identity.set(identity);
         self
     }
 
     /// The machine of the view.
     pub fn identity(&self) -> &Identity {
-        &self.identity
+        self.identity.get_or_init(|| Identity::new("sbox"))
     }
 
     /// Makes the file of `/proc`.
     pub(super) fn open_identity(&self, file: IdentityFile) -> sys::Result<OwnedFd> {
         let text = match file {
-            IdentityFile::Hostname => self.identity.hostname.clone(),
+            IdentityFile::Hostname => self.identity().hostname.clone(),
             IdentityFile::Domainname => NO_DOMAIN.to_owned(),
-            IdentityFile::BootId => self.identity.boot_id(),
+            IdentityFile::BootId => self.identity().boot_id(),
         };
         made(file.relative(), |out| writeln!(out, "{text}"))
     }

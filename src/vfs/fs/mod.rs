@@ -24,6 +24,7 @@ use super::dir::{Dir, DirKind};
 use super::mount::{HostObject, NodeId, Source};
 use super::path::VPath;
 use super::{Caller, Inode, Last, Place, Vfs, lock};
+use crate::policy::names::Names;
 use crate::sys::{self, Errno};
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -102,7 +103,10 @@ impl Vfs {
             SynthDir::Ancestor(_) => Ok(SynthNode::Absent),
             SynthDir::Dev => Ok(dev::child(name)),
             SynthDir::Pts => Ok(dev::pts_child(name, &lock(&self.terminals))),
-            SynthDir::Proc(dir) => Ok(proc::child(dir, name, who)),
+            SynthDir::Proc(dir) => match dir.opens(name) {
+                Some(tgid) if !who.tasks.is_open_to(tgid, who.tgid) => Err(Errno::EACCES),
+                _ => Ok(proc::child(dir, name, who)),
+            },
         }
     }
 
@@ -344,7 +348,11 @@ impl Vfs {
             Place::Name { dir, name, .. } => Some(self.rule_of_name(dir, name)),
             Place::Dir(dir, _) => Some(self.rule_in(dir)),
             Place::Absent { dir, .. } | Place::Link { dir, .. } => Some(self.rule_in(dir)),
-            Place::File(id) => self.table.mount(*id).map(|m| m.rule),
+            Place::File(id) => {
+                let mount = self.table.mount(*id)?;
+                let at = |names: &Names| names.at(mount.at.as_bytes());
+                Some(self.rule_of_made(mount.rule, at))
+            }
             Place::Open(fd) => self.rule_of(fd.as_fd()),
             Place::Synth(_) | Place::Magic(_) => Some(self.synthetic_rule),
         }
@@ -362,9 +370,12 @@ impl Vfs {
             _ => return None,
         };
         let (above, _) = at.split_last()?;
-        let above = self.table.covering(&VPath::clean(&[b"/", above].concat())?);
+        let path = VPath::clean(&[b"/", above].concat())?;
+        let above = self.table.covering(&path);
         let rule = above.and_then(|id| self.table.mount(id)).map(|m| m.rule);
-        Some((above, rule.unwrap_or(self.synthetic_rule)))
+        let rule = rule.unwrap_or(self.synthetic_rule);
+        let at = |names: &Names| names.at(path.as_bytes());
+        Some((above, self.rule_of_made(rule, at)))
     }
 
     /// True for `/proc` and what lies in it, where nothing can be made.

@@ -96,6 +96,7 @@ impl Vfs {
         while let Some((node, mut above)) = open.pop() {
             let shown = self.table.mount_at(node).map(|(id, mount)| (id + 2, mount));
             match (shown, self.table.path(node)) {
+                (Some(_), Some(at)) if self.hides_mount(at) => {}
                 // What is shown below has its own line.
                 (Some((_, mount)), _) if matches!(mount.source, Source::Hidden) => {}
                 (Some((_, mount)), _) if matches!(mount.source, Source::Symlink(_)) => continue,

@@ -371,6 +371,9 @@ mod tests {
         fn cwd(&self, _: i32) -> Option<Arc<Dir>> {
             None
         }
+        fn is_open_to(&self, _: i32, _: i32) -> bool {
+            true
+        }
         fn exe(&self, _: i32) -> Option<Vec<u8>> {
             None
         }

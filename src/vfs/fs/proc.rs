@@ -100,6 +100,23 @@ const TASK_FILES: [&str; 27] = [
 /// Those of them that only a process has, and no thread below `task`.
 const OF_PROCESS: [&str; 2] = ["coredump_filter", "timerslack_ns"];
 
+/// What the kernel shows to those alone who might trace the process (ptrace(2), `PTRACE_MODE_READ`).
+const OF_TRACERS: [&[u8]; 13] = [
+    b"auxv",
+    b"cwd",
+    b"environ",
+    b"exe",
+    b"fd",
+    b"fdinfo",
+    b"io",
+    b"maps",
+    b"ns",
+    b"numa_maps",
+    b"root",
+    b"smaps",
+    b"smaps_rollup",
+];
+
 /// Files of a process that it may write to.
 const WRITABLE: [&str; 5] = [
     "comm",
@@ -121,6 +138,15 @@ impl ProcDir {
             Self::Host(index) => (10, index as u64, 0),
             Self::Init => (11, 0, 0),
             Self::Namespaces(tgid) => (12, tgid as u64, 0),
+        }
+    }
+
+    /// The process that a name here would open: its files, memory and working directory, or what tells of them.
+    pub(super) fn opens(self, name: &[u8]) -> Option<i32> {
+        match self {
+            Self::Group(tgid) | Self::Task(tgid, _) => OF_TRACERS.contains(&name).then_some(tgid),
+            Self::Fd(tgid) | Self::FdInfo(tgid) | Self::Namespaces(tgid) => Some(tgid),
+            Self::Root | Self::Tasks(_) | Self::Host(_) | Self::Init => None,
         }
     }
 

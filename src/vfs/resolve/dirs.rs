@@ -8,6 +8,7 @@ use crate::vfs::cow::CowDir;
 use crate::vfs::dir::{Dir, DirKind};
 use crate::vfs::fs::SynthDir;
 use crate::vfs::mount::{MountId, MountTable, NodeId, Source};
+use crate::vfs::narrowed::Standings;
 use crate::vfs::path::{VPath, components};
 use crate::vfs::{ALWAYS, FIRST_FD, Vfs, lock};
 use std::os::fd::{AsFd, OwnedFd};
@@ -57,7 +58,7 @@ impl Walk<'_> {
             mount,
             generation,
             seen: Mutex::new(Instant::now()),
-            standing: OnceLock::new(),
+            standing: Standings::default(),
         }))
     }
 
@@ -78,7 +79,7 @@ impl Walk<'_> {
             mount,
             generation: self.generation,
             seen: Mutex::new(Instant::now()),
-            standing: OnceLock::new(),
+            standing: Standings::default(),
         })
     }
 }
@@ -110,7 +111,7 @@ impl Vfs {
             mount: None,
             generation: ALWAYS,
             seen: Mutex::new(Instant::now()),
-            standing: OnceLock::new(),
+            standing: Standings::default(),
         }))
     }
 

@@ -381,7 +381,8 @@ fn what_nobody_enforces_is_refused() -> Test {
             "[view.mounts]\n\"/b\" = { bind = \"/usr/lib\" }\n[files]\n\"/{b,usr}/**\" = \"r\"\n\"/b/*.so\" = \"hide\"",
             "is shown as",
         ),
-        ("[proc]\nsee = \"host\"", "only \"own\""),
+        ("[proc]\nsee = \"host\"", "stay hidden"),
+        ("[proc]\nptrace = \"own\"", "one tracer"),
     ] {
         fs::write(dir.path().join("p.toml"), format!("sbox = 1\n{text}\n")).expect("write");
         let run = sbox_in(

@@ -63,6 +63,7 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
             "policy::Access",
             "policy::Ask",
             "policy::RuleId",
+            "policy::Signals",
             "policy::arguments",
             "vfs::Caller",
             "vfs::Dir",

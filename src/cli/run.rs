@@ -471,10 +471,15 @@ fn prepare(
     };
     let (ledger, witness) = args.listen.listeners(policies, report);
     let asker = policies.map(|policies| Arc::clone(&policies.answers));
+    let signals = sheets.map(|sheets| {
+        let (signals, by) = sheets.signals();
+        (signals, by.map(|id| sheets.tell(id)))
+    });
     Ok(Setup {
         vfs: view.vfs,
         policy: view.policy,
         net,
+        signals: signals.unwrap_or_default(),
         pids: match (own_pids, args.pids) {
             (Some(false), _) | (None, PidsArg::Host) => Pids::Host,
             (Some(true), _) | (None, PidsArg::Virtual) => Pids::Virtual {

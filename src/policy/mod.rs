@@ -99,6 +99,34 @@ impl fmt::Display for Access {
     }
 }
 
+/// To whom of the sandbox a process may send signals; the stricter is the greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Signals {
+    /// To all.
+    #[default]
+    Own,
+    /// To itself, and to what it has started, at any remove.
+    Children,
+    /// To itself: its own threads.
+    None,
+}
+
+impl Signals {
+    /// The words of the policy language.
+    pub const WORDS: [(&str, Self); 3] = [
+        ("own", Self::Own),
+        ("children", Self::Children),
+        ("none", Self::None),
+    ];
+}
+
+impl fmt::Display for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all = Self::WORDS.iter();
+        f.write_str(all.find(|(_, of)| of == self).map_or("", |(word, _)| word))
+    }
+}
+
 /// A rule: what is granted, and where the rule comes from.
 #[derive(Clone, Debug)]
 pub struct Rule {

@@ -269,6 +269,13 @@ impl Hands<'_> {
             Act::Autobind { socket } => self.autobind(&socket)?,
             Act::Bind { socket, to, asked } => self.bind(&socket, &to, asked)?,
             Act::SignalAll { groups, signal } => self.signal_all(&groups, signal)?,
+            Act::SignalBehind {
+                pidfd,
+                signal,
+                info,
+                flags,
+            } => sys::pidfd::queue_signal(pidfd.as_fd(), signal, info, flags)?,
+            Act::OutOfReach => return Err(Errno::EPERM),
             Act::Grow { file, how } => return self.grow(&file, how),
         }
         done(0)

@@ -49,7 +49,7 @@ pub mod view;
 mod watch;
 
 use crate::mechanism::notify::Listener;
-use crate::policy::Policy;
+use crate::policy::{Policy, Signals};
 use crate::syscall::rules::Net;
 pub use crate::task::Pids;
 use crate::task::Registry;
@@ -66,6 +66,8 @@ pub struct Setup {
     pub policy: Policy,
     /// Which network there is.
     pub net: Net,
+    /// Whom guests may signal, and by which rule, where it isn't everybody of the sandbox.
+    pub signals: (Signals, Option<String>),
     /// The run ends with the last program, not with the first.
     pub wait_all: bool,
     /// How processes are numbered.
@@ -142,6 +144,7 @@ struct Shared {
     vfs: Vfs,
     policy: Policy,
     net: Net,
+    signals: (Signals, Option<String>),
     tasks: Arc<Registry>,
     listener: Arc<Listener>,
     log: Option<Log>,

@@ -22,7 +22,7 @@ use super::watch::{self, Bell};
 use super::{Error, Outcome, Setup, Shared, filter, last, stats};
 use crate::mechanism::notify::Listener;
 use crate::sys::process::{self as sp, Forked};
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, pidfd};
 use crate::task::{FsContext, Pids, Registry};
 use crate::vfs::{Caller, Dir};
 use nix::sys::resource::{Resource, setrlimit};
@@ -54,6 +54,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
         copies: setup.vfs.has_copies(),
         metered: setup.vfs.is_metered(),
         renumbers: setup.pids != Pids::Host,
+        signals: setup.signals.0,
     };
     let heard = setup.witness.as_ref().map_or_else(Vec::new, |w| w.calls());
     let calls = Calls::new(profile, std::mem::take(&mut setup.refused), &heard);
@@ -139,6 +140,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
         vfs,
         policy,
         net,
+        signals,
         log,
         ledger,
         witness,
@@ -153,6 +155,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
         vfs,
         policy,
         net,
+        signals,
         tasks,
         listener,
         log,
@@ -177,7 +180,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
         true => Some(last::start(&shared)?),
         false => None,
     };
-    sp::pidfd_open(first)
+    pidfd::open(first)
         .and_then(|first| sys::forward::forward(first, heir, &FORWARDED))
         .map_err(own("installing signal handlers"))?;
     nix::unistd::write(&go, b"g").map_err(own("starting the guest"))?;
@@ -265,8 +268,8 @@ fn take_listener(first: i32, said: &OwnedFd) -> Result<Arc<Listener>, Error> {
             "EBUSY: another sandbox above this one holds the only listener; EINVAL: Linux 5.19 or later is needed",
         )(Errno::from_raw(-number)));
     }
-    let listener = sp::pidfd_open(first)
-        .and_then(|pidfd| sp::pidfd_getfd(pidfd.as_fd(), number))
+    let listener = pidfd::open(first)
+        .and_then(|pidfd| pidfd::getfd(pidfd.as_fd(), number))
         .map_err(cannot(
             "taking over the listener (pidfd_getfd)",
             "Linux 5.6 or later is needed",

@@ -10,7 +10,14 @@ use crate::policy::lang::Sheets;
 /// What to write where, in the words of the policy, or of the flags where there is none.
 pub(super) fn smallest(sheets: Option<&Sheets>, incident: &Incident<'_>) -> Option<String> {
     let Some(access) = incident.wanted else {
-        return sheets.map(|_| format!("[syscalls] \"{}\" = \"allow\"", incident.call));
+        let signals = |sheets: &Sheets| {
+            let (_, by) = sheets.signals();
+            by.is_some_and(|id| incident.by == Some(&sheets.tell(id)))
+        };
+        return sheets.map(|sheets| match signals(sheets) {
+            true => "[proc] signal = \"own\"".into(),
+            false => format!("[syscalls] \"{}\" = \"allow\"", incident.call),
+        });
     };
     let path = String::from_utf8(incident.path?.to_vec()).ok()?;
     let Some(sheets) = sheets else {

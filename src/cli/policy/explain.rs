@@ -3,10 +3,10 @@
 use super::Which;
 use crate::cli::exit::Exit;
 use crate::cli::term::{self, Kind, escape};
-use crate::policy::Access;
 use crate::policy::files::{Candidate, Effect};
 use crate::policy::lang::{Sheets, parse_operation};
 use crate::policy::names::Names;
+use crate::policy::{Access, Signals};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -14,6 +14,16 @@ pub(super) fn explain(sheets: &Arc<Sheets>, operations: &[String]) -> Exit {
     let names = Names::new(Arc::clone(sheets));
     let mut out = String::new();
     for asked in operations {
+        if let Some(whom) = asked.strip_prefix("signal ") {
+            match signal(sheets, whom) {
+                Ok(answer) => out += &format!("{}\n{answer}", escape(asked)),
+                Err(why) => {
+                    term::message(Kind::Error, &why);
+                    return Exit::Usage;
+                }
+            }
+            continue;
+        }
         let operation = match parse_operation(asked) {
             Ok(parsed) => parsed,
             Err(why) => {
@@ -79,6 +89,23 @@ pub(super) fn explain(sheets: &Arc<Sheets>, operations: &[String]) -> Exit {
         }
     }
     term::print(&out)
+}
+
+/// Whether a process may send signals to one that it has started, or to another one of the sandbox.
+fn signal(sheets: &Sheets, whom: &str) -> Result<String, String> {
+    let (signals, by) = sheets.signals();
+    let may = match whom {
+        "children" => signals < Signals::None,
+        "others" => signals == Signals::Own,
+        _ => {
+            return Err(format!(
+                "'signal {whom}': wanted children, or others of the sandbox"
+            ));
+        }
+    };
+    let answer = if may { "allow" } else { "deny" };
+    let rule = by.map(|id| format!("    decides  {}\n", sheets.tell(id)));
+    Ok(format!("  {answer}\n{}", rule.unwrap_or_default()))
 }
 
 /// What holds for a program, and all that it starts, once it has been started by the policy `of`, one after the other.

@@ -5,7 +5,7 @@ use crate::cli::term::{self, Kind, escape_bytes};
 use crate::plain;
 use crate::policy::files::{Effect, Ruling, dead};
 use crate::policy::lang::{Does, Env, RuleInfo, Sheet, Sheets, Stands};
-use crate::policy::{Access, RuleId};
+use crate::policy::{Access, RuleId, Signals};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -151,6 +151,9 @@ pub(super) fn show(sheets: &Sheets, flat: bool) -> Exit {
         if sheet.net {
             let _ = writeln!(out, "\n[net]\ninet = \"allow\"");
         }
+        if sheet.signals.0 != Signals::Own {
+            let _ = writeln!(out, "\n[proc]\nsignal = \"{}\"", sheet.signals.0);
+        }
         let mut calls: Vec<_> = sheet
             .calls
             .rules
@@ -280,6 +283,15 @@ pub(super) fn diff(before: &Sheets, after: &Sheets) -> Exit {
             "newly denied"
         };
         let _ = writeln!(out, "{word}: the network");
+    }
+    let (was, is) = (before.signals().0, after.signals().0);
+    if was != is {
+        let word = if is < was {
+            "newly allowed"
+        } else {
+            "newly denied"
+        };
+        let _ = writeln!(out, "{word}: signals: {was} before, {is} now");
     }
     let exit = if out.is_empty() {
         Exit::Ok

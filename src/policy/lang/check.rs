@@ -9,7 +9,7 @@ use super::vars::{Vars, World};
 use super::{Env, Gap, RuleInfo, Sheet, Sheets, ViewKeys, Words};
 use crate::policy::files::{Effect, FileRule, Files, Ruling};
 use crate::policy::glob::{self, Pattern};
-use crate::policy::{Access, RuleId};
+use crate::policy::{Access, RuleId, Signals};
 use crate::sys::Errno;
 
 pub(super) struct Checker<'c> {
@@ -297,6 +297,7 @@ impl Checker<'_> {
             ..ViewKeys::default()
         };
         let mut net = false;
+        let mut signals = (Signals::Own, None);
         let mut best_effort = false;
         let mut default = Effect::Hide;
         for setting in merged.settings.values() {
@@ -310,6 +311,14 @@ impl Checker<'_> {
                 ("exec", _) => self.exec(setting, &mut exec),
                 ("env", key) => self.env(setting, key, &mut env),
                 ("syscalls", _) => self.call(setting, &mut calls),
+                ("proc", "signal") => signals = self.signals(setting).unwrap_or(signals),
+                ("default", "signals") => {
+                    // Read in any case: what is wrong with it is wrong.
+                    let by_default = self.signals(setting);
+                    if !merged.settings.contains_key(&("proc", "signal".into())) {
+                        signals = by_default.unwrap_or(signals);
+                    }
+                }
                 ("proc", key) => self.only(setting, key),
                 ("net", _) => net = self.net(setting).unwrap_or(net),
                 ("default", "files") => default = self.default_files(setting).unwrap_or(default),
@@ -386,6 +395,7 @@ impl Checker<'_> {
             env,
             calls,
             net,
+            signals,
             best_effort,
         }
     }

@@ -34,7 +34,7 @@ pub use vars::World;
 
 use super::arguments::{Arguments, Reach};
 use super::files::{self, Difference, Effect, FileRule, Files, Ruling, State};
-use super::{Access, RuleId};
+use super::{Access, RuleId, Signals};
 use std::sync::Arc;
 
 /// Finds a parameter of a call by its name, or tells what is wrong with it.
@@ -158,6 +158,8 @@ pub struct Sheet {
     pub calls: Calls,
     /// The host's network.
     pub net: bool,
+    /// To whom signals may be sent, and which rule says so.
+    pub signals: (Signals, Option<RuleId>),
     /// Gaps are told, and the run begins all the same.
     pub best_effort: bool,
 }
@@ -371,6 +373,13 @@ impl Sheets {
     /// Whether the network is the host's.
     pub fn net(&self) -> bool {
         self.all.iter().all(|sheet| sheet.net)
+    }
+
+    /// To whom signals may be sent, and by which rule: the strictest decides.
+    pub fn signals(&self) -> (Signals, Option<RuleId>) {
+        let strictest = self.all.iter().map(|sheet| sheet.signals);
+        let strictest = strictest.reduce(|a, b| if b.0 > a.0 { b } else { a });
+        strictest.unwrap_or_default()
     }
 
     /// What becomes of a call whatever its arguments, if it isn't just made.

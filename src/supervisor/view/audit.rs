@@ -69,6 +69,7 @@ pub fn lifted(sheets: &Sheets) -> Result<Sheets, BadPattern> {
                 default: None,
             },
             net: sheet.net,
+            signals: sheet.signals,
             best_effort: sheet.best_effort,
         });
     }

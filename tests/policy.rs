@@ -355,7 +355,8 @@ fn what_nobody_enforces_is_refused() -> Test {
     for (text, why) in [
         ("[files]\n\"/dev/*\" = \"r\"", "no rights of its own"),
         ("[net]\ninet = \"kill\"", "'kill'"),
-        ("[files]\n\"/usr/**\" = \"list\"", "'list'"),
+        ("[files]\n\"/proc/**\" = \"list\"", "nothing less"),
+        ("[files]\n\"/dev/**\" = \"deny\"", "nothing less"),
         ("[syscalls]\n\"mmap(fd == -1)\" = \"deny\"", "itself"),
         ("[syscalls]\n\"ptrace\" = \"allow\"", "always refuses"),
         ("[syscalls]\n\"execve\" = \"deny\"", "itself"),

@@ -21,12 +21,12 @@ pub struct RuleId(pub u32);
 
 /// What a call wants to do to an object. A set: one call may want several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Access(u8);
+pub struct Access(u16);
 
 impl Access {
-    /// Look: stat, list, read a link, search.
+    /// Look: stat, read a link, search.
     pub const LOOK: Self = Self(1);
-    /// Read content.
+    /// Read content: of what isn't a directory.
     pub const READ: Self = Self(2);
     /// Change content of what exists.
     pub const WRITE: Self = Self(4);
@@ -40,10 +40,12 @@ impl Access {
     pub const EXEC: Self = Self(64);
     /// Connect to whoever listens on a socket.
     pub const CONNECT: Self = Self(128);
+    /// List the names in a directory.
+    pub const LIST: Self = Self(256);
     /// All of them.
-    pub const ALL: Self = Self(255);
+    pub const ALL: Self = Self(511);
     /// Everything that leaves no trace.
-    pub const READ_ONLY: Self = Self(1 | 2 | 64);
+    pub const READ_ONLY: Self = Self(1 | 2 | 64 | 256);
     /// Nothing.
     pub const NONE: Self = Self(0);
 
@@ -81,7 +83,7 @@ impl Access {
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = [
-            (1u8, "look"),
+            (1u16, "look"),
             (2, "read"),
             (4, "write"),
             (8, "create"),
@@ -89,6 +91,7 @@ impl fmt::Display for Access {
             (32, "change metadata of"),
             (64, "execute"),
             (128, "connect to"),
+            (256, "list"),
         ];
         let mut words = names
             .iter()

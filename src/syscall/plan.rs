@@ -238,6 +238,8 @@ pub enum Act<'a> {
         flags: i32,
         mode: u32,
         fifo: bool,
+        /// A directory was found there, and what a directory takes was asked for.
+        directory: bool,
         /// The regular file or directory that was found there.
         seen: Option<Inode>,
     },

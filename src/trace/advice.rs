@@ -43,7 +43,7 @@ pub(super) fn smallest(sheets: Option<&Sheets>, incident: &Incident<'_>) -> Opti
                 _ => Access::NONE,
             };
             let needed = held.and(access).and(Access::LOOK);
-            // There is no smaller right that is enforced.
+            // Of what isn't shown nobody knows what more was wanted.
             let looks = needed == Access::LOOK;
             let needed = if looks { "r".into() } else { rights(needed) };
             return Some(format!("{whose}[files] {key} = \"{needed}\""));
@@ -58,13 +58,45 @@ pub(super) fn smallest(sheets: Option<&Sheets>, incident: &Incident<'_>) -> Opti
     None
 }
 
-/// Rights in the letters of the language; `rw` and `rwx` are words that mean more than their letters.
+/// Rights in the letters of the language; `rw` and `rwx` are words that mean more than their letters. Beside others there is no letter
+/// for listing alone.
 pub fn rights(access: Access) -> String {
+    let only = Access::LOOK.and(Access::LIST);
+    let access = match access.has(Access::LIST) && !only.has(access) {
+        true => access.and(Access::READ),
+        false => access,
+    };
     match letters(access) {
         all if all == "rw" => "wr".into(),
         all if all == "rwx" && !access.has(Access::CREATE) => "rxw".into(),
         all if all == "rwcdm" => "rw".into(),
         all if all == "rwcdxm" => "rwx".into(),
         all => all,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::files::LETTERS;
+    use crate::policy::lang::rights_of;
+
+    #[test]
+    fn what_is_written_grants_what_was_meant() {
+        for which in 0..1u32 << (LETTERS.len() + 1) {
+            let least = match which & 1 {
+                0 => Access::LOOK,
+                _ => Access::LOOK.and(Access::LIST),
+            };
+            let chosen = LETTERS.iter().enumerate();
+            let chosen = chosen.filter(|(at, _)| which >> (at + 1) & 1 == 1);
+            let access = chosen.fold(least, |all, (_, (_, one))| all.and(*one));
+            let written = rights(access);
+            let read = rights_of(&written).unwrap();
+            assert!(read.has(access), "{written}: {access}, {read}");
+            // No letter stands for listing alone.
+            let more = Access::LIST.and(Access::READ);
+            assert!(more.has(read.without(access)), "{written}: {access}");
+        }
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn explain(sheets: &Arc<Sheets>, operations: &[String]) -> Exit {
             && ruling.effect.granted().has(access)
             && other_arguments.is_none();
         let trip = names.trips(path.as_bytes());
+        let looks = Access::LOOK.and(Access::READ).and(Access::LIST);
         let answer = match ruling.effect {
             _ if trip.is_some() => "kill".to_owned(),
             effect if effect.granted().has(access) => match other_arguments {
@@ -45,7 +46,7 @@ pub(super) fn explain(sheets: &Arc<Sheets>, operations: &[String]) -> Exit {
                 Some(id) => format!("deny: other arguments than {} says", sheets.tell(id)),
             },
             _ if ruling.ends_at(access) && ruling.effect != Effect::Kill => "kill".to_owned(),
-            Effect::Kill if !Access::LOOK.and(Access::READ).has(access) => "kill".to_owned(),
+            Effect::Kill if !looks.has(access) => "kill".to_owned(),
             Effect::Kill => "hide; a directory there only leads to what is shown".to_owned(),
             Effect::Ask { granted, asked } if !granted.and(asked).has(access) => {
                 format!("deny: {} is granted", Effect::Grant(granted))

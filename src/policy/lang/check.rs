@@ -191,7 +191,7 @@ pub fn parse_operation(text: &str) -> Result<Operation, String> {
         ("exec", Access::EXEC),
         ("meta", Access::META),
         ("stat", Access::LOOK),
-        ("list", Access::READ),
+        ("list", Access::LIST),
     ];
     let (word, path) = text.split_once(' ').ok_or_else(|| {
         format!("'{text}': wanted an operation and a path, as in \"read /etc/hosts\"")
@@ -461,9 +461,6 @@ impl Checker<'_> {
             Says::Ask => Effect::ASK,
             Says::Kill => Effect::Kill,
         };
-        if effect == Effect::Grant(Access::LOOK) {
-            self.gap(id, "the right 'list' alone is not enforced yet; 'r' is");
-        }
         for pattern in self.patterns(&setting.key, setting.at) {
             let whole = pattern.place().is_some_and(|(path, _)| path.is_empty());
             if whole && effect.granted().has(Access::WRITE) && setting.key.contains("${") {

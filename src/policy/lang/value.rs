@@ -147,7 +147,7 @@ pub fn rights(word: &str) -> Option<Access> {
         "ro" => return rights("r"),
         "rw" => return rights("rwcdm"),
         "rwx" => return rights("rwcdmx"),
-        "list" => return Some(Access::LOOK),
+        "list" => return Some(Access::LOOK.and(Access::LIST)),
         "" => return None,
         _ => {}
     }

@@ -280,7 +280,7 @@ impl<'s> Planner<'s> {
             self.shown.insert(at, self.placed.len());
             self.placed.push(Placed {
                 at: at.to_vec(),
-                effect: Effect::Grant(Access::LOOK.and(Access::READ)),
+                effect: Effect::Grant(Access::LOOK.and(Access::LIST)),
                 id,
                 what,
                 host,
@@ -395,6 +395,10 @@ impl<'s> Planner<'s> {
         let changes = !Access::READ_ONLY.and(Access::CONNECT).has(granted);
         if ours {
             return match at {
+                b"/dev" | b"/proc" if !granted.has(Access::READ) => Err(format!(
+                    "{} is made by sbox: it can be hidden or read, and nothing less",
+                    shown(at)
+                )),
                 b"/dev" => Ok((What::Dev, top)),
                 b"/proc" => Ok((What::Proc, top)),
                 _ if same => Ok((What::Nothing, top)),

@@ -354,7 +354,7 @@ fn what_nobody_enforces_is_refused() -> Test {
     fs::write(dir.path().join("x.toml"), "sbox = 1\n").expect("write");
     for (text, why) in [
         ("[files]\n\"/dev/*\" = \"r\"", "no rights of its own"),
-        ("[net]\ninet = \"kill\"", "'kill'"),
+        ("[net]\n\"listen tcp a:1\" = \"kill\"", "hosts and ports"),
         ("[files]\n\"/proc/**\" = \"list\"", "nothing less"),
         ("[files]\n\"/dev/**\" = \"deny\"", "nothing less"),
         ("[syscalls]\n\"mmap(fd == -1)\" = \"deny\"", "itself"),

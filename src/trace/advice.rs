@@ -2,21 +2,24 @@
 
 use super::Incident;
 use crate::plain;
-use crate::policy::Access;
 use crate::policy::files::{Effect, letters};
 use crate::policy::glob;
 use crate::policy::lang::Sheets;
+use crate::policy::{Access, RuleId};
 
 /// What to write where, in the words of the policy, or of the flags where there is none.
 pub(super) fn smallest(sheets: Option<&Sheets>, incident: &Incident<'_>) -> Option<String> {
     let Some(access) = incident.wanted else {
-        let signals = |sheets: &Sheets| {
-            let (_, by) = sheets.signals();
-            by.is_some_and(|id| incident.by == Some(&sheets.tell(id)))
-        };
-        return sheets.map(|sheets| match signals(sheets) {
-            true => "[proc] signal = \"own\"".into(),
-            false => format!("[syscalls] \"{}\" = \"allow\"", incident.call),
+        return sheets.map(|sheets| {
+            let is =
+                |id: Option<RuleId>| id.is_some_and(|id| incident.by == Some(&sheets.tell(id)));
+            if is(sheets.signals().1) {
+                "[proc] signal = \"own\"".into()
+            } else if sheets.all.iter().any(|sheet| is(sheet.net.by)) {
+                "[net] inet = \"allow\"".into()
+            } else {
+                format!("[syscalls] \"{}\" = \"allow\"", incident.call)
+            }
         });
     };
     let path = String::from_utf8(incident.path?.to_vec()).ok()?;

@@ -1,6 +1,6 @@
 //! Sections that are not about patterns of files: the view, variables, calls, the network.
 
-use super::calls::{CallRule, Calls, Does, Fake};
+use super::calls::{CallRule, Calls, Does, Fake, Network};
 use super::check::Checker;
 use super::fault::{Fault, Where};
 use super::predicate::{self, Expr, Names};
@@ -353,8 +353,25 @@ impl Checker<'_> {
         predicate::parse(text, &names)
     }
 
-    pub(super) fn net(&mut self, setting: &Setting) -> Option<bool> {
-        let says = self.says(setting, &ACTIONS)?;
+    /// What becomes of calls, or of the network: all but what is faked.
+    pub(super) fn does(&mut self, setting: &Setting, otherwise: Errno) -> Option<Does> {
+        let says = self.says(setting, &["allow", "deny", "kill", "ask"])?;
+        Some(match says {
+            Says::Kill => Does::Kill,
+            Says::Deny(errno) => Does::Deny(errno.unwrap_or(otherwise)),
+            Says::Ask => Does::Ask,
+            Says::Allow | Says::Grant(_) | Says::Hide | Says::Fake(_) => Does::Allow,
+        })
+    }
+
+    /// What becomes of the network.
+    pub(super) fn network(&mut self, setting: &Setting) -> Option<Network> {
+        let does = self.does(setting, Errno::EACCES)?;
+        let by = Some(self.rule(setting));
+        Some(Network { does, by })
+    }
+
+    pub(super) fn net(&mut self, setting: &Setting) -> Option<Network> {
         let operation = ["connect ", "listen "]
             .iter()
             .any(|word| setting.key.starts_with(word));
@@ -368,18 +385,15 @@ impl Checker<'_> {
             );
             return None;
         }
-        match says {
-            says if says.special().is_some() => self.later(setting, says),
-            _ if operation => {
-                let id = self.rule(setting);
-                self.gap(
-                    id,
-                    "single hosts and ports are not enforced yet; inet as a whole is",
-                );
-            }
-            says => return Some(says == Says::Allow),
+        let network = self.network(setting)?;
+        if operation {
+            self.gap(
+                network.by?,
+                "single hosts and ports are not enforced yet; inet as a whole is",
+            );
+            return None;
         }
-        None
+        Some(network)
     }
 
     /// Settings of which one value is what sbox always does.

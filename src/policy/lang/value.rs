@@ -28,18 +28,6 @@ pub(super) enum Says {
     Fake(Fake),
 }
 
-impl Says {
-    /// The word of an action that is more than yes and no.
-    pub(super) fn special(self) -> Option<&'static str> {
-        match self {
-            Self::Ask => Some("ask"),
-            Self::Kill => Some("kill"),
-            Self::Fake(_) => Some("fake"),
-            _ => None,
-        }
-    }
-}
-
 impl Checker<'_> {
     /// A word of a value; in a table that of `do`.
     pub(super) fn says(&mut self, setting: &Setting, known: &[&str]) -> Option<Says> {

@@ -148,6 +148,12 @@ impl<'s> Planner<'s> {
         }
     }
 
+    /// No rule has decided but the default.
+    fn is_default(&self, id: Option<RuleId>) -> bool {
+        let rule = id.and_then(|id| self.sheets.rule(id));
+        rule.is_none_or(|rule| rule.is_default)
+    }
+
     fn mounts(&self) -> &'s [MountRule] {
         self.sheets.all.first().map_or(&[], |sheet| &sheet.mounts)
     }
@@ -301,7 +307,11 @@ impl<'s> Planner<'s> {
             Ok(made) => made,
             Err(why) => {
                 self.gap(id, why);
-                return;
+                if ![&b"/dev"[..], b"/proc"].contains(&at) || !ours {
+                    return;
+                }
+                // Where the gap is taken on: without this the host's would be there.
+                (What::Hidden, Effect::Hide)
             }
         };
         if !matches!(what, What::Nothing) {
@@ -395,6 +405,10 @@ impl<'s> Planner<'s> {
         let changes = !Access::READ_ONLY.and(Access::CONNECT).has(granted);
         if ours {
             return match at {
+                // What no rule lists isn't there.
+                b"/dev" | b"/proc" if !granted.has(Access::READ) && self.is_default(id) => {
+                    Ok((What::Hidden, Effect::Hide))
+                }
                 b"/dev" | b"/proc" if !granted.has(Access::READ) => Err(format!(
                     "{} is made by sbox: it can be hidden or read, and nothing less",
                     shown(at)

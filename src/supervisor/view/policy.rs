@@ -307,11 +307,7 @@ impl<'s> Planner<'s> {
             Ok(made) => made,
             Err(why) => {
                 self.gap(id, why);
-                if ![&b"/dev"[..], b"/proc"].contains(&at) || !ours {
-                    return;
-                }
-                // Where the gap is taken on: without this the host's would be there.
-                (What::Hidden, Effect::Hide)
+                return;
             }
         };
         if !matches!(what, What::Nothing) {

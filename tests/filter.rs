@@ -11,6 +11,7 @@ mod bpf;
 
 use bpf::{Call, run};
 use sbox::mechanism::bpf::ARCH_X86_64;
+use sbox::policy::Signals;
 use sbox::policy::lang::{Sheets, World};
 use sbox::supervisor::calls::Refused;
 use sbox::supervisor::filter::{
@@ -33,6 +34,7 @@ const fn profile(net: Net, renumbers: bool) -> Profile {
         copies: true,
         metered: false,
         renumbers,
+        signals: Signals::Own,
     }
 }
 
@@ -491,6 +493,7 @@ fn calls_are_caught_where_the_view_needs_it() {
             copies,
             metered,
             renumbers: true,
+            signals: Signals::Own,
         })
         .unwrap()
     };

@@ -97,6 +97,7 @@ fn planned(name: &str, args: &[Arg]) -> String {
         arena: &arena,
         tasks: &tasks,
         net: Net::None,
+        signals: sbox::policy::Signals::Own,
         registers: &registers,
         notes: None,
         sight: None,

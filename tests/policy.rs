@@ -355,8 +355,9 @@ fn what_nobody_enforces_is_refused() -> Test {
     fs::write(dir.path().join("x.toml"), "sbox = 1\n").expect("write");
     for (text, why) in [
         ("[files]\n\"/dev/*\" = \"r\"", "no rights of its own"),
-        ("[net]\ninet = \"kill\"", "'kill'"),
-        ("[files]\n\"/usr/**\" = \"list\"", "'list'"),
+        ("[net]\n\"listen tcp a:1\" = \"kill\"", "hosts and ports"),
+        ("[files]\n\"/proc/**\" = \"list\"", "nothing less"),
+        ("[files]\n\"/dev/**\" = \"deny\"", "nothing less"),
         ("[syscalls]\n\"mmap(fd == -1)\" = \"deny\"", "itself"),
         ("[syscalls]\n\"ptrace\" = \"allow\"", "always refuses"),
         ("[syscalls]\n\"execve\" = \"deny\"", "itself"),
@@ -381,7 +382,8 @@ fn what_nobody_enforces_is_refused() -> Test {
             "[view.mounts]\n\"/b\" = { bind = \"/usr/lib\" }\n[files]\n\"/{b,usr}/**\" = \"r\"\n\"/b/*.so\" = \"hide\"",
             "is shown as",
         ),
-        ("[proc]\nsee = \"host\"", "only \"own\""),
+        ("[proc]\nsee = \"host\"", "stay hidden"),
+        ("[proc]\nptrace = \"own\"", "one tracer"),
     ] {
         fs::write(dir.path().join("p.toml"), format!("sbox = 1\n{text}\n")).expect("write");
         let run = sbox_in(

@@ -65,6 +65,7 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
             "policy::Access",
             "policy::Ask",
             "policy::RuleId",
+            "policy::Signals",
             "policy::arguments",
             "policy::within",
             "vfs::Caller",

@@ -4,7 +4,7 @@ use super::policy::{PolicyFile, shown};
 use super::term;
 use crate::policy::files::Effect;
 use crate::policy::glob;
-use crate::policy::lang::{Does, Sheets, Source, rights_of};
+use crate::policy::lang::{Does, Sheet, Sheets, Source, rights_of};
 use crate::policy::{Access, RuleId};
 use crate::supervisor::ask::{About, Answer, Asker, Question};
 use crate::sys;
@@ -148,6 +148,48 @@ fn with_allowed(text: &str, section: &str, own: &str, key: &str) -> Result<Strin
         rules.insert_formatted(&shown(key), value("allow"));
     }
     Ok(document.to_string())
+}
+
+/// What has calls asked about.
+struct Asking<'s> {
+    id: RuleId,
+    /// Where a rule that allows it stands.
+    section: &'static str,
+    /// The call that it is about, if it is one.
+    key: Option<&'s str>,
+    /// Its key, as it was written; empty for a default.
+    text: &'s str,
+}
+
+fn asking_calls<'s>(sheets: &Sheets, sheet: &'s Sheet) -> impl Iterator<Item = Asking<'s>> {
+    let rules = sheet.calls.rules.iter().filter(|r| r.does == Does::Ask);
+    let rules = rules.map(|rule| Asking {
+        id: rule.id,
+        section: "syscalls",
+        key: Some(&rule.key),
+        text: &rule.text,
+    });
+    let default = sheet
+        .calls
+        .default
+        .filter(|(does, _)| *does == Does::Ask)
+        .map(|(_, id)| Asking {
+            id,
+            section: "syscalls",
+            key: None,
+            text: "",
+        });
+    let net = sheet.net.by.filter(|_| sheet.net.does == Does::Ask);
+    let net = net.map(|id| Asking {
+        id,
+        section: "net",
+        key: None,
+        text: match sheets.rule(id).is_some_and(|rule| rule.is_default) {
+            true => "",
+            false => "inet",
+        },
+    });
+    rules.chain(default).chain(net)
 }
 
 /// A question about what guests may have chosen, so that they can't write lines of their own into it: on one line, or in an indented block.
@@ -314,8 +356,8 @@ impl Answers {
         (arguments, by): (&str, &str),
         prompt: &dyn Fn(&str) -> Answer,
     ) -> bool {
-        let all = self.sheets.all.iter().flat_map(|sheet| &sheet.calls.rules);
-        let mut asking = all.filter(|rule| rule.does == Does::Ask);
+        let asking = self.sheets.all.iter();
+        let mut asking = asking.flat_map(|sheet| asking_calls(&self.sheets, sheet));
         let Some(rule) = asking.find(|rule| self.sheets.tell(rule.id) == by) else {
             return false;
         };
@@ -332,10 +374,13 @@ impl Answers {
             Some(said) => said,
         };
         if let Said::Always = said {
-            // A condition is the call's own, too.
-            let own = rule.key == question.call;
-            let key = if own { &rule.text } else { question.call };
-            let with = |text: &str| with_allowed(text, "syscalls", &rule.text, key);
+            let key = match rule.section {
+                "net" => "inet",
+                // A condition is the call's own, too.
+                _ if rule.key == Some(question.call) => rule.text,
+                _ => question.call,
+            };
+            let with = |text: &str| with_allowed(text, rule.section, rule.text, key);
             Self::tell_written(self.write(&mut book.written, rule.id, with));
         }
         let allowed = !matches!(said, Said::No);

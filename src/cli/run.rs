@@ -473,6 +473,10 @@ fn prepare(
     let (ledger, witness) = args.listen.listeners(policies, report);
     let asker = policies.map(|policies| Arc::clone(&policies.answers));
     let switching = policies.and_then(|policies| policies.switching.as_ref());
+    let signals = sheets.map(|sheets| {
+        let (signals, by) = sheets.signals();
+        (signals, by.map(|id| sheets.tell(id)))
+    });
     Ok(Setup {
         vfs: view.vfs,
         policy: view.policy,
@@ -482,6 +486,7 @@ fn prepare(
             further: further.clone(),
         }),
         net,
+        signals: signals.unwrap_or_default(),
         pids: match (own_pids, args.pids) {
             (Some(false), _) | (None, PidsArg::Host) => Pids::Host,
             (Some(true), _) | (None, PidsArg::Virtual) => Pids::Virtual {

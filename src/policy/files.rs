@@ -112,7 +112,7 @@ impl fmt::Display for Effect {
 
 /// The letters of the policy language, and what each grants.
 pub const LETTERS: [(char, Access); 6] = [
-    ('r', Access::LOOK.and(Access::READ)),
+    ('r', Access::LOOK.and(Access::READ).and(Access::LIST)),
     ('w', Access::WRITE.and(Access::CONNECT)),
     ('c', Access::CREATE),
     ('d', Access::DELETE),
@@ -120,11 +120,12 @@ pub const LETTERS: [(char, Access); 6] = [
     ('m', Access::META),
 ];
 
-/// Rights as the language writes them.
+/// Rights as the language writes them. What may be read may be listed: that has a word of its own only where it is all.
 pub fn letters(access: Access) -> String {
+    let has = |of: Access| access.has(of.without(Access::LIST));
     let out: String = LETTERS
         .iter()
-        .filter(|(_, of)| access.has(*of))
+        .filter(|(_, of)| has(*of))
         .map(|(letter, _)| *letter)
         .collect();
     match out.as_str() {

@@ -22,12 +22,12 @@ pub struct RuleId(pub u32);
 
 /// What a call wants to do to an object. A set: one call may want several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Access(u8);
+pub struct Access(u16);
 
 impl Access {
-    /// Look: stat, list, read a link, search.
+    /// Look: stat, read a link, search.
     pub const LOOK: Self = Self(1);
-    /// Read content.
+    /// Read content: of what isn't a directory.
     pub const READ: Self = Self(2);
     /// Change content of what exists.
     pub const WRITE: Self = Self(4);
@@ -41,10 +41,12 @@ impl Access {
     pub const EXEC: Self = Self(64);
     /// Connect to whoever listens on a socket.
     pub const CONNECT: Self = Self(128);
+    /// List the names in a directory.
+    pub const LIST: Self = Self(256);
     /// All of them.
-    pub const ALL: Self = Self(255);
+    pub const ALL: Self = Self(511);
     /// Everything that leaves no trace.
-    pub const READ_ONLY: Self = Self(1 | 2 | 64);
+    pub const READ_ONLY: Self = Self(1 | 2 | 64 | 256);
     /// Nothing.
     pub const NONE: Self = Self(0);
 
@@ -82,7 +84,7 @@ impl Access {
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = [
-            (1u8, "look"),
+            (1u16, "look"),
             (2, "read"),
             (4, "write"),
             (8, "create"),
@@ -90,6 +92,7 @@ impl fmt::Display for Access {
             (32, "change metadata of"),
             (64, "execute"),
             (128, "connect to"),
+            (256, "list"),
         ];
         let mut words = names
             .iter()
@@ -97,6 +100,34 @@ impl fmt::Display for Access {
             .map(|(_, name)| *name);
         f.write_str(words.next().unwrap_or("nothing"))?;
         words.try_for_each(|word| write!(f, "+{word}"))
+    }
+}
+
+/// To whom of the sandbox a process may send signals; the stricter is the greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Signals {
+    /// To all.
+    #[default]
+    Own,
+    /// To itself, and to what it has started, at any remove.
+    Children,
+    /// To itself: its own threads.
+    None,
+}
+
+impl Signals {
+    /// The words of the policy language.
+    pub const WORDS: [(&str, Self); 3] = [
+        ("own", Self::Own),
+        ("children", Self::Children),
+        ("none", Self::None),
+    ];
+}
+
+impl fmt::Display for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all = Self::WORDS.iter();
+        f.write_str(all.find(|(_, of)| of == self).map_or("", |(word, _)| word))
     }
 }
 

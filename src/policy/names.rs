@@ -90,8 +90,8 @@ struct Rulings {
 /// What distinguishes two effects.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
-    Grant(u8),
-    Ask(u8, u8),
+    Grant(u16),
+    Ask(u16, u16),
     Deny(i32),
     Hide,
     Kill,
@@ -228,7 +228,7 @@ impl Names {
     /// The number of a ruling. When there are too many, nothing is granted.
     fn number(&self, ruling: &Ruling) -> RuleId {
         // What only leads to something can be looked at and listed, so far as something is shown.
-        let leads = Access::LOOK.and(Access::READ);
+        let leads = Access::LOOK.and(Access::LIST);
         let (look, none) = (Access::LOOK, Access::NONE);
         let (key, grants, refusal, asked) = match ruling.effect {
             Effect::Grant(access) => (Key::Grant(access.0), access, None, none),

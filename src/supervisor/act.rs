@@ -150,8 +150,9 @@ impl Hands<'_> {
                 flags,
                 mode,
                 fifo,
+                directory,
                 seen,
-            } => return self.open(&place, flags, mode, fifo, seen),
+            } => return self.open(&place, flags, mode, fifo, directory, seen),
             Act::Exec {
                 program,
                 own_loader,
@@ -269,6 +270,13 @@ impl Hands<'_> {
             Act::Autobind { socket } => self.autobind(&socket)?,
             Act::Bind { socket, to, asked } => self.bind(&socket, &to, asked)?,
             Act::SignalAll { groups, signal } => self.signal_all(&groups, signal)?,
+            Act::SignalBehind {
+                pidfd,
+                signal,
+                info,
+                flags,
+            } => sys::pidfd::queue_signal(pidfd.as_fd(), signal, info, flags)?,
+            Act::OutOfReach => return Err(Errno::EPERM),
             Act::Grow { file, how } => return self.grow(&file, how),
         }
         done(0)
@@ -290,6 +298,7 @@ impl Hands<'_> {
         flags: i32,
         mode: u32,
         fifo: bool,
+        directory: bool,
         seen: Option<Inode>,
     ) -> sys::Result<Done> {
         let cloexec = flags & libc::O_CLOEXEC != 0;
@@ -304,6 +313,10 @@ impl Hands<'_> {
             return self.open_fifo(place, flags);
         }
         match self.open_now(place, flags, mode, seen) {
+            // Somebody put a file there, which takes another right.
+            Ok(fd) if directory && self.vfs.is_ruled() && !is_directory(&fd)? => {
+                Ok(Done::LookAgain)
+            }
             Ok(fd) => Ok(Done::Reply(Reply::AddFd { fd, cloexec })),
             // Somebody put a link there after we looked.
             Err(Errno::ELOOP)
@@ -535,6 +548,10 @@ impl Hands<'_> {
             _ => Ok(handle),
         }
     }
+}
+
+fn is_directory(fd: &OwnedFd) -> sys::Result<bool> {
+    Ok(sys::fs::fstat(fd.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFDIR)
 }
 
 /// Where a new name is to be made. EEXIST for what is no name of a directory.

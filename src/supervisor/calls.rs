@@ -62,6 +62,7 @@ struct Decided {
     when: Option<Expr>,
     verdict: Option<Verdict>,
     by: Option<String>,
+    is_default: bool,
 }
 
 /// Combinations of conditions that are put into the filter for one call.
@@ -73,6 +74,7 @@ fn decided(sheets: &Sheets, row: &Row) -> Vec<Vec<Decided>> {
         when: step.when.clone(),
         verdict: Verdict::of(step.does),
         by: step.by.map(|id| sheets.tell(id)),
+        is_default: step.is_default,
     };
     let steps = sheets.steps(row.name, row.class.group());
     let all = steps.iter();
@@ -141,6 +143,7 @@ impl Refused {
                 when: None,
                 verdict: Some(Verdict::Deny(Errno::EPERM)),
                 by: by.and_then(|step| step.by).map(|id| sheets.tell(id)),
+                is_default: by.is_some_and(|step| step.is_default),
             }]],
             cases: None,
         }
@@ -222,7 +225,7 @@ impl Refused {
     /// Some rule, and not only a default, is against it.
     fn is_by_rule(&self) -> bool {
         let mut steps = self.sheets.iter().flatten();
-        steps.any(|step| step.verdict.is_some() && step.by.is_some())
+        steps.any(|step| step.verdict.is_some() && !step.is_default)
     }
 
     /// What becomes of it with these arguments, and by which rule; the strictest sheet decides.

@@ -11,6 +11,7 @@ use libc::sock_filter;
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
 use crate::mechanism::bpf::{self, Action, Decision, Error};
+use crate::policy::Signals;
 use crate::policy::lang::predicate::Test;
 pub use crate::syscall::rules::Net;
 use crate::syscall::rules::{self, ArgRule, Case, Cond, Op, Outcome, Width};
@@ -79,6 +80,8 @@ pub struct Profile {
     pub metered: bool,
     /// The view has process numbers of its own.
     pub renumbers: bool,
+    /// Whom guests may signal.
+    pub signals: Signals,
 }
 
 /// The filter.
@@ -111,6 +114,7 @@ pub const READY: [Profile; 4] = {
             copies,
             metered: false,
             renumbers: true,
+            signals: Signals::Own,
         }
     }
     [
@@ -296,10 +300,20 @@ fn answer(row: &Row, profile: &Profile) -> Answer {
         Mechanism::Renumber => Outcome::Renumber,
         Mechanism::Refuse(errno) => Outcome::Refuse(errno as i32),
         Mechanism::Fake => Outcome::Fake,
-        Mechanism::Check("ioctl", rule) if profile.metered => {
-            return Answer::ByArguments(rules::no_clones(rule(profile.net)));
+        Mechanism::Check(name, rule) => {
+            let mut rule = rule(profile.net);
+            if name == "ioctl" && profile.metered {
+                rule = rules::no_clones(rule);
+            }
+            if profile.signals != Signals::Own {
+                rule = match name {
+                    "fcntl" => rules::no_async_fcntl(rule),
+                    "ioctl" => rules::no_async_ioctl(rule),
+                    _ => rule,
+                };
+            }
+            return Answer::ByArguments(rule);
         }
-        Mechanism::Check(_, rule) => return Answer::ByArguments(rule(profile.net)),
     })
 }
 

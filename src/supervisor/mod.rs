@@ -50,7 +50,7 @@ mod watch;
 pub mod worlds;
 
 use crate::mechanism::notify::Listener;
-use crate::policy::Policy;
+use crate::policy::{Policy, Signals};
 use crate::syscall::rules::Net;
 pub use crate::task::Pids;
 use crate::task::Registry;
@@ -69,6 +69,8 @@ pub struct Setup {
     pub switching: Option<worlds::Switches>,
     /// Which network there is.
     pub net: Net,
+    /// Whom guests may signal, and by which rule, where it isn't everybody of the sandbox.
+    pub signals: (Signals, Option<String>),
     /// The run ends with the last program, not with the first.
     pub wait_all: bool,
     /// How processes are numbered.
@@ -144,6 +146,7 @@ pub enum Error {
 struct Shared {
     worlds: worlds::Worlds,
     net: Net,
+    signals: (Signals, Option<String>),
     tasks: Arc<Registry>,
     listener: Arc<Listener>,
     log: Option<Log>,

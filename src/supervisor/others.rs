@@ -5,7 +5,7 @@
 
 use super::act::Hands;
 use crate::sys::process as sp;
-use crate::sys::{self, Errno, sched};
+use crate::sys::{self, Errno, pidfd, sched};
 use crate::syscall::plan::{Comparison, Owner, TaskChange};
 use crate::task::Task;
 use std::os::fd::{AsFd, OwnedFd};
@@ -105,11 +105,11 @@ impl Hands<'_> {
     pub(super) fn signal_all(&self, groups: &[i32], signal: i32) -> sys::Result<()> {
         let mut result = Err(Errno::ESRCH);
         for &tgid in groups {
-            let sent = sp::pidfd_open(tgid).and_then(|pidfd| {
+            let sent = pidfd::open(tgid).and_then(|pidfd| {
                 // What lives now had the number when the descriptor was made.
                 match self.who.tasks.threads(tgid).is_empty() {
                     true => Err(Errno::ESRCH),
-                    false => sp::pidfd_send_signal(pidfd.as_fd(), signal),
+                    false => pidfd::send_signal(pidfd.as_fd(), signal),
                 }
             });
             result = match (result, sent) {

@@ -18,7 +18,7 @@ use crate::task::{Group, Names, Registry};
 use crate::vfs::Vfs;
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -161,7 +161,7 @@ impl Peers {
 
     /// A pidfd of a client, if that is still what its number means.
     fn pidfd(&self, client: Client) -> sys::Result<OwnedFd> {
-        let pidfd = sys::process::pidfd_open(client.tgid)?;
+        let pidfd = sys::pidfd::open(client.tgid)?;
         // In this order: if a guest has the number now, then whoever had it before is dead, and no danger comes of its pidfd.
         let is_it = match self.tasks.birth(client.tgid) {
             Some(birth) => birth == client.birth,
@@ -204,15 +204,6 @@ fn name(socket: BorrowedFd<'_>, peer: bool) -> sys::Result<Vec<u8>> {
     Ok(room.get(..len).ok_or(Errno::EINVAL)?.to_vec())
 }
 
-/// The process that a pidfd is about; none if it is gone (proc_pid_fdinfo(5)).
-fn pid_of(pidfd: &OwnedFd) -> sys::Result<Option<i32>> {
-    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
-    let text = std::fs::read_to_string(path).map_err(|_| Errno::EIO)?;
-    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:"));
-    let pid: i32 = pid.and_then(|p| p.trim().parse().ok()).ok_or(Errno::EIO)?;
-    Ok((pid > 0).then_some(pid))
-}
-
 impl Hands<'_> {
     /// getsockopt(2): the kernel's answer, with the process that guests know.
     pub(super) fn tell_peer(
@@ -251,7 +242,9 @@ impl Hands<'_> {
                 } else {
                     // Another listen(2) may have come in between.
                     let told = self.peers.tasks.as_told(credentials.pid);
-                    if told == 0 || pid_of(&kernels)?.is_some_and(|pid| pid != told) {
+                    if told == 0
+                        || sys::pidfd::pid_of(kernels.as_fd())?.is_some_and(|pid| pid != told)
+                    {
                         return Err(Errno::ESRCH);
                     }
                     kernels

@@ -363,6 +363,7 @@ impl<'s> Worker<'s> {
             arena: &self.arena,
             tasks: &shared.tasks,
             net: world.net,
+            signals: shared.signals.0,
             registers,
             notes: self.notes.as_ref(),
             sight: self.notebook.as_ref().map(|notebook| &notebook.sight),
@@ -403,6 +404,16 @@ impl<'s> Worker<'s> {
                 Ok(plan) => plan,
                 Err(errno) => return (Err(errno), None),
             };
+            if matches!(plan.act, Act::OutOfReach) {
+                let denial = Denial {
+                    access: None,
+                    by: shared.signals.1.as_deref(),
+                    which: 0,
+                    path: None,
+                    kills: false,
+                };
+                return (Err(Errno::EPERM), Some(denial));
+            }
             if let Some(notebook) = &self.notebook {
                 notebook.note(&world.vfs, &plan);
             }

@@ -23,7 +23,7 @@ use super::worlds::Worlds;
 use super::{Error, Outcome, Setup, Shared, filter, last, stats};
 use crate::mechanism::notify::Listener;
 use crate::sys::process::{self as sp, Forked};
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, pidfd};
 use crate::task::{FsContext, Pids, Registry};
 use crate::vfs::{Caller, Dir};
 use nix::sys::resource::{Resource, setrlimit};
@@ -55,6 +55,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
         copies: setup.vfs.has_copies(),
         metered: setup.vfs.is_metered(),
         renumbers: setup.pids != Pids::Host,
+        signals: setup.signals.0,
     };
     let heard = setup.witness.as_ref().map_or_else(Vec::new, |w| w.calls());
     let refused = std::mem::take(&mut setup.refused);
@@ -144,6 +145,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
         policy,
         switching,
         net,
+        signals,
         log,
         ledger,
         witness,
@@ -157,6 +159,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
     let shared = Arc::new(Shared {
         worlds: Worlds::new((vfs, policy), Rules::new(refused), net, switching),
         net,
+        signals,
         tasks,
         listener,
         log,
@@ -181,7 +184,7 @@ pub(super) fn run(mut setup: Setup) -> Result<(Outcome, Option<stats::Summary>),
         true => Some(last::start(&shared)?),
         false => None,
     };
-    sp::pidfd_open(first)
+    pidfd::open(first)
         .and_then(|first| sys::forward::forward(first, heir, &FORWARDED))
         .map_err(own("installing signal handlers"))?;
     nix::unistd::write(&go, b"g").map_err(own("starting the guest"))?;
@@ -269,8 +272,8 @@ fn take_listener(first: i32, said: &OwnedFd) -> Result<Arc<Listener>, Error> {
             "EBUSY: another sandbox above this one holds the only listener; EINVAL: Linux 5.19 or later is needed",
         )(Errno::from_raw(-number)));
     }
-    let listener = sp::pidfd_open(first)
-        .and_then(|pidfd| sp::pidfd_getfd(pidfd.as_fd(), number))
+    let listener = pidfd::open(first)
+        .and_then(|pidfd| pidfd::getfd(pidfd.as_fd(), number))
         .map_err(cannot(
             "taking over the listener (pidfd_getfd)",
             "Linux 5.6 or later is needed",

@@ -10,6 +10,7 @@ pub mod forward;
 pub mod fs;
 pub mod heap;
 pub mod mem;
+pub mod pidfd;
 pub mod probe;
 pub mod process;
 pub mod sched;

@@ -3,43 +3,12 @@
 use super::{Errno, Result, check, check_int};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use procfs::process::Process;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// `AUDIT_ARCH_X86_64` of <linux/audit.h>: `EM_X86_64`, 64 bits, little endian.
 pub const ARCH_X86_64: u32 = 0xc000_003e;
-
-/// pidfd_open(2) for a thread-group leader.
-pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
-    // SAFETY: no memory is passed.
-    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
-/// pidfd_getfd(2): a duplicate of another process's descriptor (same open file description).
-pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd> {
-    // SAFETY: no memory is passed.
-    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) })?;
-    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
-/// pidfd_send_signal(2).
-pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
-    // SAFETY: a NULL siginfo asks for that of kill(2).
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_raw_fd(),
-            signal,
-            0usize,
-            0,
-        )
-    })
-    .map(drop)
-}
 
 /// tgkill(2).
 pub fn tgkill(tgid: i32, tid: i32, signal: i32) -> Result<()> {
@@ -442,15 +411,6 @@ pub fn pty_number(master: BorrowedFd<'_>) -> Result<i32> {
     // SAFETY: TIOCGPTN writes one int.
     check_int(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) })?;
     Ok(number)
-}
-
-/// pidfd_open(2) with `PIDFD_THREAD` (Linux 6.9): names one thread, whose descriptor table may
-/// differ from its leader's, and whose leader may be gone.
-pub fn pidfd_open_thread(tid: i32) -> Result<OwnedFd> {
-    // SAFETY: no memory is passed. PIDFD_THREAD is O_EXCL.
-    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, tid, libc::O_EXCL) })?;
-    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// Sends `signal` to thread `tid`, whatever its group (tkill(2)).

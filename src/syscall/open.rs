@@ -175,6 +175,7 @@ fn plan<'a>(
                         flags,
                         mode,
                         fifo: false,
+                        directory: false,
                         seen: None,
                     },
                 ))
@@ -204,6 +205,7 @@ fn plan<'a>(
                     flags,
                     mode,
                     fifo: false,
+                    directory: false,
                     seen: None,
                 },
             ));
@@ -221,9 +223,11 @@ fn plan<'a>(
         return Err(Errno::EACCES);
     }
     let fifo = kind == libc::S_IFIFO && !path_only;
+    let directory = kind == libc::S_IFDIR;
     let access = match place {
         // A device or process file of our own: what may be done to it is decided there.
         Place::Synth(_) => Access::LOOK,
+        _ if directory && !path_only => Access::LIST,
         _ => wanted(flags),
     };
     Ok(Plan::ask(
@@ -234,6 +238,7 @@ fn plan<'a>(
             flags,
             mode,
             fifo,
+            directory,
             seen: matches!(kind, libc::S_IFREG | libc::S_IFDIR)
                 .then_some((stat.st_dev, stat.st_ino)),
         },

@@ -6,6 +6,7 @@
 
 use super::args::{InBuf, Int, OutBuf, Pid, Ptr, UInt, ULong};
 use super::plan::{Act, Comparison, Cx, Errno, Plan, TaskChange};
+use super::signal::Reach;
 use crate::sys;
 use crate::task::{Names, Task};
 use std::sync::Arc;
@@ -86,6 +87,10 @@ pub fn prlimit64<'a>(
         new,
         old: old.0,
     };
+    // RLIMIT_CPU and others send signals to whoever comes to them.
+    if new.is_some() && !Reach::of(cx).has(one(cx, pid.0)?.tid) {
+        return Ok(Plan::act(Act::OutOfReach));
+    }
     of_one(cx, pid.0, change)
 }
 

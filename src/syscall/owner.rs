@@ -2,10 +2,13 @@
 //!
 //! `F_SETOWN` has the number in a register: it is judged, and the kernel makes the call. The others have it in memory, where it could
 //! change after the look: sbox makes them, on its copy of the descriptor, which is the same open file description.
+//!
+//! Who may not signal everybody names no process group: others may come into it.
 
 use super::args::{FcntlCmd, Fd, Int, IoctlCmd, Ptr, ULong};
 use super::flags::fcntl as f;
 use super::plan::{Act, Cx, Errno, Owner, Plan, RegistersOnly};
+use super::signal::Reach;
 use crate::sys;
 use crate::task::Names;
 use std::os::fd::{AsFd, OwnedFd};
@@ -62,15 +65,21 @@ fn ints<const N: usize>(cx: &Cx<'_>, addr: u64) -> Result<[i32; N], Errno> {
 fn judged<'a>(cx: &Cx<'a>, id: i32) -> Result<Plan<'a>, Errno> {
     let own =
         id == 0 || cx.tasks.is_member(id) || id < 0 && id != i32::MIN && cx.tasks.is_member(-id);
-    if own {
-        Ok(Plan::act(Act::Continue(IN_REGISTER)))
-    } else {
-        Err(Errno::ESRCH)
+    if !own {
+        return Err(Errno::ESRCH);
     }
+    let reach = Reach::of(cx);
+    Ok(Plan::act(
+        match id == 0 || reach.is_everybody() || id > 0 && reach.has(id) {
+            true => Act::Continue(IN_REGISTER),
+            false => Act::OutOfReach,
+        },
+    ))
 }
 
 /// Sets one; 0 is nobody. DIFFERS: one that has ended and waits for its parent is nobody, too.
 fn owned<'a>(cx: &Cx<'a>, file: OwnedFd, kind: i32, number: i32) -> Result<Plan<'a>, Errno> {
+    let reach = Reach::of(cx);
     let owner = match (kind, number) {
         (_, 0) => None,
         (_, ..0) => return Err(Errno::ESRCH),
@@ -82,11 +91,18 @@ fn owned<'a>(cx: &Cx<'a>, file: OwnedFd, kind: i32, number: i32) -> Result<Plan<
                 return Err(Errno::ESRCH);
             }
             let member = cx.tasks.all().into_iter().find(|task| in_it(task.tid));
-            Some((member.ok_or(Errno::ESRCH)?, host))
+            let member = member.ok_or(Errno::ESRCH)?;
+            if !reach.is_everybody() {
+                return Ok(Plan::act(Act::OutOfReach));
+            }
+            Some((member, host))
         }
         _ => {
             let task = super::others::one(cx, number)?;
             let host = task.tid;
+            if !reach.has(host) {
+                return Ok(Plan::act(Act::OutOfReach));
+            }
             Some((task, host))
         }
     };

@@ -296,11 +296,18 @@ pub fn faccessat2<'a>(
         true => Access::WRITE,
         false => Access::LOOK,
     };
+    // Of a directory they mean listing and searching, which is looking. Only a policy tells these apart.
+    let of_directory =
+        (asks(libc::R_OK) || asks(libc::X_OK)) && cx.vfs.is_ruled() && is_directory(cx, &place)?;
     if asks(libc::R_OK) {
-        wanted = wanted.and(Access::READ);
+        let read = if of_directory {
+            Access::LIST
+        } else {
+            Access::READ
+        };
+        wanted = wanted.and(read);
     }
-    // Of a directory it means searching, which is looking.
-    if asks(libc::X_OK) && cx.vfs.is_ruled() && !is_directory(cx, &place)? {
+    if asks(libc::X_OK) && cx.vfs.is_ruled() && !of_directory {
         wanted = wanted.and(Access::EXEC);
     }
     let rule = cx.vfs.rule(&place);
@@ -460,7 +467,7 @@ pub fn inotify_add_watch<'a>(
     } else {
         Follow::Last
     };
-    let (place, _) = existing(cx, CWD, path, follow)?;
+    let (place, stat) = existing(cx, CWD, path, follow)?;
     // A watch on the host's directory would tell names that the view hides or covers.
     if cx.vfs.is_mixed(cx.vfs.handle(&place)?.as_fd())? {
         return Err(Errno::EACCES);
@@ -468,7 +475,10 @@ pub fn inotify_add_watch<'a>(
     // The watch goes through /proc/self/fd/N, which is a link: it must be followed.
     let mask = mask.0 & !libc::IN_DONT_FOLLOW;
     Ok(Plan::ask(
-        Access::READ,
+        match stat.st_mode & libc::S_IFMT {
+            libc::S_IFDIR => Access::LIST,
+            _ => Access::READ,
+        },
         cx.vfs.rule(&place),
         Act::Watch {
             inotify,

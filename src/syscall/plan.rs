@@ -1,7 +1,7 @@
 //! What a handler reads ([`Cx`]) and what it answers ([`Plan`]).
 
 use super::rules::Net;
-use crate::policy::{Access, Ask, RuleId};
+use crate::policy::{Access, Ask, RuleId, Signals};
 use crate::task::{ExecPlan, GuestMem, Registry, Task};
 use crate::vfs::{Caller, Dir, Inode, Listing, Place, Sight, Trip, Vfs};
 use arrayvec::ArrayVec;
@@ -28,6 +28,8 @@ pub struct Cx<'a> {
     pub tasks: &'a Registry,
     /// Which network there is.
     pub net: Net,
+    /// Whom guests may signal.
+    pub signals: Signals,
     /// The argument registers as they came.
     pub registers: &'a [u64; 6],
     /// Where decoded arguments are noted, if somebody listens.
@@ -236,6 +238,8 @@ pub enum Act<'a> {
         flags: i32,
         mode: u32,
         fifo: bool,
+        /// A directory was found there, and what a directory takes was asked for.
+        directory: bool,
         /// The regular file or directory that was found there.
         seen: Option<Inode>,
     },
@@ -376,6 +380,15 @@ pub enum Act<'a> {
     Autobind { socket: OwnedFd },
     /// kill(2) to several guests where the kernel would also reach others.
     SignalAll { groups: Vec<i32>, signal: i32 },
+    /// pidfd_send_signal(2) by sbox, through a descriptor that the guest can't exchange meanwhile.
+    SignalBehind {
+        pidfd: OwnedFd,
+        signal: i32,
+        info: Option<&'a [u8; crate::sys::pidfd::SIGINFO]>,
+        flags: u32,
+    },
+    /// A signal to somebody whom the policy doesn't let the caller signal: EPERM.
+    OutOfReach,
 }
 
 /// Proof that a call was judged by its registers alone, so that the kernel may run it as it stands:

@@ -587,6 +587,22 @@ pub fn no_clones(mut rule: ArgRule) -> ArgRule {
     rule
 }
 
+/// fcntl(2) where not everybody may be signalled: no `O_ASYNC`, as a terminal takes whoever is in its foreground for the owner,
+/// and `F_SETSIG` says which signal they get.
+pub fn no_async_fcntl(mut rule: ArgRule) -> ArgRule {
+    let asynchronous = word(libc::O_ASYNC);
+    let set = [is(1, f::F_SETFL), bits(2, asynchronous, asynchronous)];
+    rule.cases.insert(0, when(set, Refuse(libc::EPERM)));
+    rule
+}
+
+/// ioctl(2) there: no `FIOASYNC`, which is the same.
+pub fn no_async_ioctl(mut rule: ArgRule) -> ArgRule {
+    let set = when([is(1, io::FIOASYNC)], Refuse(libc::EPERM));
+    rule.cases.insert(0, set);
+    rule
+}
+
 /// fcntl(2). `F_SETOWN` names who gets SIGIO in a register: the supervisor translates and judges the pid;
 /// `F_SETOWN_EX` names it in memory, so there it makes the call. Leases and `F_NOTIFY` would stall and watch other openers on the host.
 pub fn fcntl(_: Net) -> ArgRule {

@@ -11,6 +11,7 @@ mod ids;
 mod listed;
 mod mem;
 mod numbers;
+mod started;
 mod told;
 mod zombies;
 
@@ -108,6 +109,10 @@ pub struct Group {
     pub number: i32,
     /// Which of all groups it is; unlike the id, that never comes again.
     pub birth: u64,
+    /// The birth of the one that has started it or, once that is gone, of the nearest before it that lives; 0: of none.
+    starter: AtomicU64,
+    /// It has started others.
+    starts: AtomicBool,
     mm: RwLock<Arc<Mm>>,
     exe: RwLock<Exe>,
     /// The memory: equal for those who share it (clone(2), `CLONE_VM`).
@@ -276,12 +281,12 @@ impl Task {
         let pidfd = match self.pidfd.get() {
             Some(pidfd) => pidfd,
             None => {
-                let opened = sys::process::pidfd_open_thread(self.tid)
-                    .or_else(|_| sys::process::pidfd_open(self.group.tgid))?;
+                let opened = sys::pidfd::open_thread(self.tid)
+                    .or_else(|_| sys::pidfd::open(self.group.tgid))?;
                 self.pidfd.get_or_init(|| opened)
             }
         };
-        sys::process::pidfd_getfd(pidfd.as_fd(), fd)
+        sys::pidfd::getfd(pidfd.as_fd(), fd)
     }
 
     /// Claims the task for serving one of its calls.
@@ -437,6 +442,8 @@ impl Registry {
             tgid: tid,
             number,
             birth: self.numbers().enter(tid),
+            starter: AtomicU64::new(0),
+            starts: AtomicBool::new(false),
             mm: RwLock::new(Arc::new(Mm::new(tid))),
             exe: RwLock::default(),
             space: RwLock::default(),
@@ -455,10 +462,13 @@ impl Registry {
         let group = if kin.thread {
             Arc::clone(&maker.group)
         } else {
+            maker.group.starts.store(true, Ordering::Relaxed);
             Arc::new(Group {
                 tgid: tid,
                 number,
                 birth: self.numbers().enter(tid),
+                starter: AtomicU64::new(maker.group.birth),
+                starts: AtomicBool::new(false),
                 mm: RwLock::new(Arc::new(Mm::new(tid))),
                 exe: RwLock::new(maker.group.exe()),
                 space: RwLock::new(if kin.memory {
@@ -514,11 +524,12 @@ impl Registry {
             if is_process {
                 self.zombies().enter(tid);
             }
-            self.tasks
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&tid);
-            drop(busy);
+            let mut tasks = self.tasks.write().unwrap_or_else(PoisonError::into_inner);
+            if is_process {
+                started::bequeath(&tasks, &task.group);
+            }
+            tasks.remove(&tid);
+            drop((tasks, busy));
         }
     }
 

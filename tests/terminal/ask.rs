@@ -33,6 +33,8 @@ pub(crate) fn tests() -> Vec<Named> {
         calls_can_be_asked_about,
         a_group_is_asked_about_call_by_call,
         nobody_to_ask_about_a_call_is_no,
+        defaults_and_the_network_are_asked_about,
+        what_no_rule_is_about_is_asked_about,
     ]
 }
 
@@ -656,5 +658,51 @@ fn nobody_to_ask_about_a_call_is_no() -> Test {
         output.all()
     );
     assert!(report(dir.path()).contains("\"unasked\":1"));
+    Ok(())
+}
+
+/// The network, and what no rule is about: "always" is written where it is read.
+fn defaults_and_the_network_are_asked_about() -> Test {
+    need_sbox()?;
+    let python = support::need(&["/usr/bin/python3"])?;
+    let allowed = "[net]\n# Ask me.\ninet = \"allow\"\n";
+    let by_default = "[default]\nnet = \"ask\"\n\n[net]\ninet = \"allow\"\n";
+    for (rule, keys, made, wanted) in [
+        ("[net]\n# Ask me.\ninet = \"ask\"\n", "o", 3, None),
+        ("[net]\n# Ask me.\ninet = \"ask\"\n", "n", 2, None),
+        ("[net]\n# Ask me.\ninet = \"ask\"\n", "a", 3, Some(allowed)),
+        ("[default]\nnet = \"ask\"\n", "a", 3, Some(by_default)),
+    ] {
+        let dir = ruled(rule);
+        fs::write(dir.path().join("s.py"), SOCKETS).expect("write");
+        let mut pty = start(dir.path(), &format!("{python} s.py; echo end"));
+        asked(&mut pty, "family: AF_INET,");
+        pty.send(keys);
+        pty.see("end");
+        assert!(pty.end().success());
+        assert_eq!(count(&pty, "made"), made, "{rule}{keys}: {}", pty.text());
+        let text = policy(dir.path());
+        assert!(text.ends_with(wanted.unwrap_or(rule)), "{text}");
+    }
+    Ok(())
+}
+
+fn what_no_rule_is_about_is_asked_about() -> Test {
+    need_sbox()?;
+    let dir = ruled("[default]\nfiles = \"ask\"\n");
+    let script = "echo /var/lib/dpkg/stat?s; read line </var/lib/dpkg/status; echo end=$?";
+    let mut pty = start(dir.path(), script);
+    asked(&mut pty, "wants to list /var/lib/dpkg");
+    pty.send("o");
+    asked(&mut pty, "wants to read /var/lib/dpkg/status");
+    pty.send("a");
+    pty.see("end=0");
+    assert!(pty.end().success());
+    assert_eq!(count(&pty, "/var/lib/dpkg/status\r\n"), 1, "{}", pty.text());
+    let text = policy(dir.path());
+    assert!(
+        text.contains("\"/var/lib/dpkg/status\" = \"r\"\n"),
+        "{text}"
+    );
     Ok(())
 }

@@ -5,9 +5,9 @@ use crate::cli::exit::Exit;
 use crate::cli::term::{self, Kind};
 use crate::policy::lang::{Does, Gap, Sheet, Sheets, Switching};
 use crate::policy::within::Within;
-use crate::supervisor::calls::{Refused, Unfit};
+use crate::supervisor::calls::Refused;
 use crate::supervisor::view::policy;
-use crate::syscall::table::{Mechanism, TABLE, by_name};
+use crate::syscall::table::{Mechanism, Row, TABLE, by_name};
 use std::ffi::{CString, OsString};
 use std::sync::Arc;
 
@@ -106,7 +106,7 @@ pub(super) fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
     for sheet in &sheets.all {
         for rule in &sheet.calls.rules {
             let special = matches!(rule.does, Does::Ask | Does::Fake(_));
-            let unfit = |row: &&crate::syscall::table::Row| {
+            let unfit = |row: &&Row| {
                 let group = row.class.group();
                 let own = |sheet: &Sheet| sheet.calls.plain(row.name, group).1 == Some(rule.id);
                 special
@@ -145,25 +145,29 @@ pub(super) fn gaps(sheets: &Arc<Sheets>) -> Vec<Gap> {
     all
 }
 
-/// The same of processes that a policy holds for which was switched to: the filter is that of all.
-pub fn refused_within(sheets: &Sheets) -> Vec<Refused> {
-    let rows = TABLE.iter().filter(|row| !NEEDED.contains(&row.name));
-    let one = |row| match Refused::of(sheets, row) {
-        Err(Unfit::Stopped) => Some(Refused::unasked(sheets, row)),
-        Err(_) => Some(Refused::brought(sheets, row)),
-        Ok(refused) => refused,
-    };
-    rows.filter_map(one).collect()
-}
-
 /// The calls that are refused.
 pub fn refused(sheets: &Sheets) -> Vec<Refused> {
+    // What can't be put into the filter is a gap: where gaps are taken on it is not refused.
+    refused_or(sheets, |_| None)
+}
+
+/// The same of processes that a policy holds for which was switched to: the filter is that of all.
+pub fn refused_within(sheets: &Sheets) -> Vec<Refused> {
+    refused_or(sheets, |row| Some(Refused::brought(sheets, row)))
+}
+
+fn refused_or(sheets: &Sheets, unfit: impl Fn(&Row) -> Option<Refused>) -> Vec<Refused> {
     // The default reaches only what no program needs to start; sbox's own calls are among those.
     let rows = TABLE.iter().filter(|row| !NEEDED.contains(&row.name));
-    // What can't be put into the filter is a gap: where gaps are taken on it is not refused.
+    let asks = |row: &Row| {
+        let steps = sheets.steps(row.name, row.class.group());
+        steps.iter().flatten().any(|step| step.does == Does::Ask)
+    };
     let one = |row| match Refused::of(sheets, row) {
-        Err(Unfit::Stopped) => Some(Refused::unasked(sheets, row)),
-        other => other.ok().flatten(),
+        // Nobody can be asked: the answer is no.
+        Err(_) if asks(row) => Some(Refused::unasked(sheets, row)),
+        Err(_) => unfit(row),
+        Ok(refused) => refused,
     };
     rows.filter_map(one).collect()
 }

@@ -3,11 +3,11 @@
 use super::Which;
 use crate::cli::exit::Exit;
 use crate::cli::term::{self, Kind, escape};
-use crate::policy::Access;
 use crate::policy::files::{Candidate, Effect};
 use crate::policy::lang::{Sheets, parse_operation};
 use crate::policy::names::Names;
 use crate::policy::within::Within;
+use crate::policy::{Access, Signals};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -15,6 +15,16 @@ pub(super) fn explain(sheets: &Arc<Sheets>, operations: &[String]) -> Exit {
     let names = Names::new(Arc::clone(sheets));
     let mut out = String::new();
     for asked in operations {
+        if let Some(whom) = asked.strip_prefix("signal ") {
+            match signal(sheets, whom) {
+                Ok(answer) => out += &format!("{}\n{answer}", escape(asked)),
+                Err(why) => {
+                    term::message(Kind::Error, &why);
+                    return Exit::Usage;
+                }
+            }
+            continue;
+        }
         let operation = match parse_operation(asked) {
             Ok(parsed) => parsed,
             Err(why) => {
@@ -29,6 +39,7 @@ pub(super) fn explain(sheets: &Arc<Sheets>, operations: &[String]) -> Exit {
             && ruling.effect.granted().has(access)
             && other_arguments.is_none();
         let trip = names.trips(path.as_bytes());
+        let looks = Access::LOOK.and(Access::READ).and(Access::LIST);
         let answer = match ruling.effect {
             _ if trip.is_some() => "kill".to_owned(),
             effect if effect.granted().has(access) => match other_arguments {
@@ -36,7 +47,7 @@ pub(super) fn explain(sheets: &Arc<Sheets>, operations: &[String]) -> Exit {
                 Some(id) => format!("deny: other arguments than {} says", sheets.tell(id)),
             },
             _ if ruling.ends_at(access) && ruling.effect != Effect::Kill => "kill".to_owned(),
-            Effect::Kill if !Access::LOOK.and(Access::READ).has(access) => "kill".to_owned(),
+            Effect::Kill if !looks.has(access) => "kill".to_owned(),
             Effect::Kill => "hide; a directory there only leads to what is shown".to_owned(),
             Effect::Ask { granted, asked } if !granted.and(asked).has(access) => {
                 format!("deny: {} is granted", Effect::Grant(granted))
@@ -80,6 +91,23 @@ pub(super) fn explain(sheets: &Arc<Sheets>, operations: &[String]) -> Exit {
         }
     }
     term::print(&out)
+}
+
+/// Whether a process may send signals to one that it has started, or to another one of the sandbox.
+fn signal(sheets: &Sheets, whom: &str) -> Result<String, String> {
+    let (signals, by) = sheets.signals();
+    let may = match whom {
+        "children" => signals < Signals::None,
+        "others" => signals == Signals::Own,
+        _ => {
+            return Err(format!(
+                "'signal {whom}': wanted children, or others of the sandbox"
+            ));
+        }
+    };
+    let answer = if may { "allow" } else { "deny" };
+    let rule = by.map(|id| format!("    decides  {}\n", sheets.tell(id)));
+    Ok(format!("  {answer}\n{}", rule.unwrap_or_default()))
 }
 
 /// What holds for a program, and all that it starts, once it has been started by the policy `of`, one after the other.

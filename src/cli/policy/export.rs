@@ -5,7 +5,7 @@ use super::{PolicyFile, Which};
 use crate::cli::exit::Exit;
 use crate::cli::term::{self, Kind};
 use crate::policy::foreign::export::{Answer, Arg, Exported};
-use crate::policy::lang::{Gap, Sheets};
+use crate::policy::lang::{Gap, Network, Sheets};
 use crate::supervisor::calls::{Refused, Verdict};
 use crate::syscall::table::{Mechanism, TABLE};
 use std::path::PathBuf;
@@ -29,7 +29,12 @@ const MOST: usize = 256;
 
 /// Runs it.
 pub(super) fn export(args: &Args) -> Result<Exit, Exit> {
-    let sheets = Arc::new(args.of.load()?);
+    let mut sheets = args.of.load()?;
+    // [net] is no part of it, also where it asks or kills by a call.
+    for sheet in &mut sheets.all {
+        sheet.net = Network::NONE;
+    }
+    let sheets = Arc::new(sheets);
     enforceable(&sheets)?;
     let text = profile(&sheets).map_err(|why| {
         term::message(Kind::Error, &why);

@@ -4,9 +4,9 @@ use crate::cli::exit::Exit;
 use crate::cli::term::{self, Kind, escape_bytes};
 use crate::plain;
 use crate::policy::files::{Effect, Ruling, dead};
-use crate::policy::lang::{Does, Env, RuleInfo, Sheet, Sheets, Stands, Switching};
+use crate::policy::lang::{Does, Env, Network, RuleInfo, Sheet, Sheets, Stands, Switching};
 use crate::policy::within::Within;
-use crate::policy::{Access, RuleId};
+use crate::policy::{Access, RuleId, Signals};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -132,9 +132,17 @@ pub(super) fn show(sheets: &Sheets, flat: bool) -> Exit {
             };
             let _ = writeln!(out, "{:?} = {{ {what} }} # {}", mount.at, origin(mount.id));
         }
-        let _ = writeln!(out, "\n[default]\nfiles = \"{}\"", sheet.files.default());
+        let _ = writeln!(
+            out,
+            "\n[default]\nfiles = \"{}\"",
+            default_of(sheets, sheet)
+        );
+        if let Some((does, _)) = sheet.calls.default {
+            let _ = writeln!(out, "syscalls = \"{}\"", written(does));
+        }
         for (name, files) in [("files", &sheet.files), ("exec", &sheet.exec)] {
             let mut rules: Vec<_> = files.rules().iter().filter(|rule| !rule.forbid).collect();
+            rules.retain(|rule| !is_default(sheets, rule.id));
             rules.sort_by(|a, b| a.pattern.text().cmp(b.pattern.text()));
             if !rules.is_empty() {
                 let _ = writeln!(out, "\n[{name}]");
@@ -151,8 +159,11 @@ pub(super) fn show(sheets: &Sheets, flat: bool) -> Exit {
                 );
             }
         }
-        if sheet.net {
-            let _ = writeln!(out, "\n[net]\ninet = \"allow\"");
+        if sheet.net.does != Network::NONE.does {
+            let _ = writeln!(out, "\n[net]\ninet = \"{}\"", written(sheet.net.does));
+        }
+        if sheet.signals.0 != Signals::Own {
+            let _ = writeln!(out, "\n[proc]\nsignal = \"{}\"", sheet.signals.0);
         }
         let mut calls: Vec<_> = sheet
             .calls
@@ -208,6 +219,25 @@ pub(super) fn show(sheets: &Sheets, flat: bool) -> Exit {
         }
     }
     term::print(&out)
+}
+
+/// An action as the language writes it.
+fn written(does: Does) -> String {
+    match does {
+        Does::Deny(errno) => format!("deny {errno:?}"),
+        does => does.to_string(),
+    }
+}
+
+/// A default that is a rule about all.
+fn is_default(sheets: &Sheets, id: RuleId) -> bool {
+    sheets.rule(id).is_some_and(|rule| rule.is_default)
+}
+
+fn default_of(sheets: &Sheets, sheet: &Sheet) -> Effect {
+    let mut rules = sheet.files.rules().iter();
+    let by_rule = rules.find(|rule| is_default(sheets, rule.id));
+    by_rule.map_or(sheet.files.default(), |rule| rule.effect)
 }
 
 /// What the second allows and the first doesn't, and the other way round; a path for each.
@@ -276,13 +306,25 @@ pub(super) fn diff(before: &Sheets, after: &Sheets) -> Exit {
             let _ = writeln!(out, "other conditions: the call {}", row.name);
         }
     }
-    if before.net() != after.net() {
-        let word = if after.net() {
+    let (was, is) = (before.network().does, after.network().does);
+    if was != is {
+        let word = match is {
+            Does::Allow => "newly allowed",
+            Does::Ask => "newly asked about",
+            Does::Kill => "newly ends the run",
+            _ if before.net() => "newly denied",
+            _ => "denied otherwise",
+        };
+        let _ = writeln!(out, "{word}: the network");
+    }
+    let (was, is) = (before.signals().0, after.signals().0);
+    if was != is {
+        let word = if is < was {
             "newly allowed"
         } else {
             "newly denied"
         };
-        let _ = writeln!(out, "{word}: the network");
+        let _ = writeln!(out, "{word}: signals: {was} before, {is} now");
     }
     let exit = if out.is_empty() {
         Exit::Ok

@@ -3,10 +3,10 @@
 use super::{enforce, sheets};
 use crate::cli::exit::Exit;
 use crate::cli::term::{self, Kind};
-use crate::policy::RuleId;
 use crate::policy::files::Effect;
 use crate::policy::lang::{CallRule, Does, Gap, Sheet, Sheets, Switching};
 use crate::policy::within::Within;
+use crate::policy::{RuleId, Signals};
 use crate::supervisor::calls::{Refused, Unfit, can_be_asked};
 use crate::syscall::table::{Row, TABLE};
 use std::sync::Arc;
@@ -65,8 +65,12 @@ const UNASKED: &str = "nobody is asked by the rules of a policy that is switched
 
 /// What no rule of a policy says that is switched to, and nobody enforces.
 fn of_sheet(sheet: &Sheet) -> impl Iterator<Item = &'static str> + use<> {
-    let asks = matches!(sheet.files.default(), Effect::Ask { .. });
+    let asks = matches!(sheet.files.default(), Effect::Ask { .. }) || sheet.net.does == Does::Ask;
     let all = [
+        (
+            sheet.signals.0 != Signals::Own,
+            "to whom signals may be sent is said for a whole run",
+        ),
         (asks, UNASKED),
         (
             sheet.calls.default.is_some(),

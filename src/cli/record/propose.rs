@@ -360,7 +360,7 @@ fn directories(
         if all.iter().any(|path| below(path, &entry.path)) || entry.path == b"/" {
             return false;
         }
-        let listed = entry.access.has(Access::READ);
+        let listed = entry.access.has(Access::LIST);
         if (listed || places.is_system(&entry.path) || entry.path == places.cwd)
             && (places.collapses(&entry.path) || entry.path == places.cwd)
         {

@@ -30,8 +30,9 @@ fn effects(dice: &mut Dice) -> Effect {
         1 => Effect::Deny(Errno::EACCES),
         2 => Effect::Deny(Errno::EPERM),
         _ => {
+            let least = [Access::LOOK, Access::LOOK.and(Access::LIST)][dice.roll(2)];
             let set = LETTERS.iter().filter(|_| dice.roll(2) == 0);
-            Effect::Grant(set.fold(Access::LOOK, |all, (_, one)| all.and(*one)))
+            Effect::Grant(set.fold(least, |all, (_, one)| all.and(*one)))
         }
     }
 }

@@ -13,6 +13,57 @@ pub enum Fake {
     Time(i64, u32),
 }
 
+/// What the network is to a program: all of it, or nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// What becomes of a socket of the internet; never faked.
+    pub does: Does,
+    /// The rule; `None`: nothing is said.
+    pub by: Option<RuleId>,
+}
+
+impl Network {
+    /// None, and nobody says so.
+    pub const NONE: Self = Self {
+        does: Does::Deny(Errno::EACCES),
+        by: None,
+    };
+
+    /// There is one, for who is allowed to have it.
+    pub fn is_there(&self) -> bool {
+        matches!(self.does, Does::Allow | Does::Ask)
+    }
+
+    /// What is said of socket(2) beside the rules about calls. With the host's network, netlink(7) tells of it; without one its
+    /// sockets are none at all.
+    pub(super) fn steps(&self) -> Option<Vec<Step>> {
+        let families: &[i32] = match self.does {
+            Does::Ask => &[libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK],
+            Does::Kill => &[libc::AF_INET, libc::AF_INET6],
+            _ => return None,
+        };
+        let family = |family: &i32| {
+            Expr::Test(Test::Masked {
+                arg: 0,
+                bits: 32,
+                mask: u64::from(u32::MAX),
+                value: u64::from(family.cast_unsigned()),
+            })
+        };
+        let step = |when, does, by| Step {
+            when,
+            does,
+            by,
+            is_default: false,
+        };
+        let of_families = Expr::Or(families.iter().map(family).collect());
+        Some(vec![
+            step(Some(of_families), self.does, self.by),
+            step(None, Does::Allow, None),
+        ])
+    }
+}
+
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Does {
@@ -50,8 +101,8 @@ pub struct CallRule {
 pub struct Calls {
     /// The rules.
     pub rules: Vec<CallRule>,
-    /// What a call gets that none names; `None`: it is allowed.
-    pub default: Option<Errno>,
+    /// What becomes of a call that none names, and which line says so; `None`: it is made.
+    pub default: Option<(Does, RuleId)>,
 }
 
 /// Groups without which no program can run: the default doesn't reach them. Rules do.
@@ -74,8 +125,10 @@ pub struct Step {
     pub when: Option<Expr>,
     /// What becomes of it.
     pub does: Does,
-    /// The rule; `None`: the default.
+    /// The rule, or the line of the default; `None`: nothing is said.
     pub by: Option<RuleId>,
+    /// It is the default.
+    pub is_default: bool,
 }
 
 impl Calls {
@@ -96,11 +149,23 @@ impl Calls {
         let mut steps = Vec::with_capacity(conditions.len() + 1);
         for rule in conditions {
             let (when, by) = (rule.when.clone(), Some(rule.id));
-            let does = rule.does;
-            push(&mut steps, call, Step { when, does, by });
+            let step = Step {
+                when,
+                does: rule.does,
+                by,
+                is_default: false,
+            };
+            push(&mut steps, call, step);
         }
-        let when = None;
-        push(&mut steps, call, Step { when, does, by });
+        let default = self.default.map(|(_, id)| id);
+        let is_default = by.is_none() && does != Does::Allow;
+        let step = Step {
+            when: None,
+            does,
+            by: by.or(default.filter(|_| is_default)),
+            is_default,
+        };
+        push(&mut steps, call, step);
         steps
     }
 
@@ -118,7 +183,7 @@ impl Calls {
         match keys.iter().find_map(|key| of(key, false)) {
             Some(rule) => (rule.does, Some(rule.id)),
             None if BASE.contains(&group) || BASE_CALLS.contains(&call) => (Does::Allow, None),
-            None => (self.default.map_or(Does::Allow, Does::Deny), None),
+            None => (self.default.map_or(Does::Allow, |(does, _)| does), None),
         }
     }
 }
@@ -153,7 +218,7 @@ fn push(steps: &mut Vec<Step>, call: &str, step: Step) {
 }
 
 impl Does {
-    fn strictness(self) -> u8 {
+    pub(super) fn strictness(self) -> u8 {
         match self {
             Self::Allow => 0,
             Self::Fake(_) => 1,

@@ -1,15 +1,15 @@
 //! Settings to rules: what each means, or why it has no meaning.
 
-use super::calls::Calls;
+use super::calls::{Calls, Network};
 use super::fault::{Fault, Sources, Where};
 use super::merge::Merged;
 use super::read::{Raw, Setting};
-use super::value::{ACTIONS, Says, WORDS};
+use super::value::{Says, WORDS};
 use super::vars::{Vars, World};
 use super::{Env, Gap, RuleInfo, Sheet, Sheets, ViewKeys, Words};
 use crate::policy::files::{Effect, FileRule, Files, Ruling};
 use crate::policy::glob::{self, Pattern};
-use crate::policy::{Access, RuleId};
+use crate::policy::{Access, RuleId, Signals};
 use crate::sys::Errno;
 use std::sync::Arc;
 
@@ -193,7 +193,7 @@ pub fn parse_operation(text: &str) -> Result<Operation, String> {
         ("exec", Access::EXEC),
         ("meta", Access::META),
         ("stat", Access::LOOK),
-        ("list", Access::READ),
+        ("list", Access::LIST),
     ];
     let (word, path) = text.split_once(' ').ok_or_else(|| {
         format!("'{text}': wanted an operation and a path, as in \"read /etc/hosts\"")
@@ -273,6 +273,7 @@ impl Checker<'_> {
             says: on_one_line(says),
             at: setting.at,
             why,
+            is_default: setting.section == "default",
             arguments: None,
             switch: None,
         });
@@ -298,7 +299,9 @@ impl Checker<'_> {
             host_root: true,
             ..ViewKeys::default()
         };
-        let mut net = false;
+        let mut net = Network::NONE;
+        let mut general = None;
+        let mut signals = (Signals::Own, None);
         let mut best_effort = false;
         let mut default = Effect::Hide;
         for setting in merged.settings.values() {
@@ -312,21 +315,32 @@ impl Checker<'_> {
                 ("exec", _) => self.exec(setting, &mut exec),
                 ("env", key) => self.env(setting, key, &mut env),
                 ("syscalls", _) => self.call(setting, &mut calls),
+                ("proc", "signal") => signals = self.signals(setting).unwrap_or(signals),
+                ("default", "signals") => {
+                    // Read in any case: what is wrong with it is wrong.
+                    let by_default = self.signals(setting);
+                    if !merged.settings.contains_key(&("proc", "signal".into())) {
+                        signals = by_default.unwrap_or(signals);
+                    }
+                }
                 ("proc", key) => self.only(setting, key),
                 ("net", _) => net = self.net(setting).unwrap_or(net),
-                ("default", "files") => default = self.default_files(setting).unwrap_or(default),
-                ("default", "syscalls") => match self.says(setting, &ACTIONS) {
-                    Some(Says::Deny(errno)) => calls.default = Some(errno.unwrap_or(Errno::EPERM)),
-                    Some(says) => self.later(setting, says),
+                ("default", "files") => match self.default_files(setting) {
+                    Some((effect, None)) => default = effect,
+                    Some((_, by)) => general = by,
                     None => {}
                 },
-                ("default", "net") => match self.says(setting, &ACTIONS) {
-                    Some(Says::Allow) if !merged.settings.contains_key(&("net", "inet".into())) => {
-                        net = true
+                ("default", "syscalls") => {
+                    let does = self.does(setting, Errno::EPERM);
+                    calls.default = does.map(|does| (does, self.rule(setting)));
+                }
+                ("default", "net") => {
+                    // Read in any case: what is wrong with it is wrong.
+                    let by_default = self.network(setting);
+                    if !merged.settings.contains_key(&("net", "inet".into())) {
+                        net = by_default.unwrap_or(net);
                     }
-                    Some(says) => self.later(setting, says),
-                    None => {}
-                },
+                }
                 ("default", "enforce") => best_effort = self.best_effort(setting),
                 ("default", key) => self.only(setting, key),
                 ("limits", _) => {
@@ -359,6 +373,7 @@ impl Checker<'_> {
             self.faults
                 .push(Fault::at(second.at, what).hint("keep one of them"));
         }
+        files.extend(general.filter(|_| !says_all(&files)));
         let files = Files::new(files, default);
         for (a, b) in files.equals() {
             let (Some(first), Some(second)) = (
@@ -388,20 +403,9 @@ impl Checker<'_> {
             env,
             calls,
             net,
+            signals,
             best_effort,
         }
-    }
-
-    /// An action that nobody enforces where it stands.
-    pub(super) fn later(&mut self, setting: &Setting, says: Says) {
-        let Some(word) = says.special() else {
-            return;
-        };
-        let id = self.rule(setting);
-        self.gap(
-            id,
-            format!("the action '{word}' is not enforced yet; 'deny' is"),
-        );
     }
 
     pub(super) fn patterns(&mut self, text: &str, at: Where) -> Vec<Pattern> {
@@ -453,9 +457,6 @@ impl Checker<'_> {
             Says::Ask => Effect::ASK,
             Says::Kill => Effect::Kill,
         };
-        if effect == Effect::Grant(Access::LOOK) {
-            self.gap(id, "the right 'list' alone is not enforced yet; 'r' is");
-        }
         for pattern in self.patterns(&setting.key, setting.at) {
             let whole = pattern.place().is_some_and(|(path, _)| path.is_empty());
             if whole && effect.granted().has(Access::WRITE) && setting.key.contains("${") {
@@ -473,14 +474,39 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn default_files(&mut self, setting: &Setting) -> Option<Effect> {
-        match self.says(setting, &["hide", "deny", "ask"])? {
-            Says::Deny(errno) => Some(Effect::Deny(errno.unwrap_or(Errno::EACCES))),
-            Says::Hide => Some(Effect::Hide),
-            says => {
-                self.later(setting, says);
-                None
-            }
+    /// What holds where no rule matches; a default that asks or kills is a rule about all.
+    pub(super) fn default_files(
+        &mut self,
+        setting: &Setting,
+    ) -> Option<(Effect, Option<FileRule>)> {
+        let effect = match self.says(setting, &["hide", "deny", "ask", "kill"])? {
+            Says::Deny(errno) => Effect::Deny(errno.unwrap_or(Errno::EACCES)),
+            Says::Ask => Effect::ASK,
+            Says::Kill => Effect::Kill,
+            _ => Effect::Hide,
+        };
+        if !matches!(effect, Effect::Kill | Effect::Ask { .. }) {
+            return Some((effect, None));
         }
+        let rule = FileRule {
+            pattern: Pattern::parse(ALL).ok()?,
+            effect,
+            forbid: false,
+            id: self.rule(setting),
+        };
+        Some((effect, Some(rule)))
     }
+}
+
+/// All paths.
+const ALL: &str = "/**";
+
+/// Whether some rule is about all paths: then the default never decides.
+fn says_all(files: &[FileRule]) -> bool {
+    let Ok(all) = Pattern::parse(ALL) else {
+        return false;
+    };
+    files
+        .iter()
+        .any(|rule| !rule.forbid && all.is_within(&rule.pattern))
 }

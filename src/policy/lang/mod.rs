@@ -23,7 +23,7 @@ mod switching;
 mod value;
 mod vars;
 
-pub use calls::{CallRule, Calls, Does, Fake, Step};
+pub use calls::{CallRule, Calls, Does, Fake, Network, Step};
 pub use check::{Operation, parse_operation};
 pub use fault::{Fault, Source, Sources, Where};
 pub use fmt::tidy;
@@ -37,7 +37,7 @@ pub use vars::World;
 use super::arguments::{Arguments, Reach};
 use super::files::{self, Difference, Effect, FileRule, Files, Ruling, State};
 use super::within::{self, Within};
-use super::{Access, RuleId};
+use super::{Access, RuleId, Signals};
 use std::sync::Arc;
 
 /// Finds a parameter of a call by its name, or tells what is wrong with it.
@@ -69,6 +69,8 @@ pub struct RuleInfo {
     pub at: Where,
     /// The reason that its author gives.
     pub why: Option<String>,
+    /// It is of `[default]`.
+    pub is_default: bool,
     /// The arguments with which it lets a program be started; `None`: with any.
     pub arguments: Option<Arc<Arguments>>,
     /// The policy within which a program that it lets be started goes on: a file, or `std/NAME`.
@@ -167,7 +169,9 @@ pub struct Sheet {
     /// System calls.
     pub calls: Calls,
     /// The host's network.
-    pub net: bool,
+    pub net: Network,
+    /// To whom signals may be sent, and which rule says so.
+    pub signals: (Signals, Option<RuleId>),
     /// Gaps are told, and the run begins all the same.
     pub best_effort: bool,
 }
@@ -295,6 +299,10 @@ impl Sheets {
         let mut calls = self.all.iter().flat_map(|sheet| &sheet.calls.rules);
         lists.any(|files| asks(files.default()) || files.rules().iter().any(|r| asks(r.effect)))
             || calls.any(|rule| rule.does == Does::Ask)
+            || self.all.iter().any(|sheet| {
+                let default = sheet.calls.default;
+                sheet.net.does == Does::Ask || default.is_some_and(|(does, _)| does == Does::Ask)
+            })
     }
 
     /// The rule that is told of a ruling: one of those that decided together which says what came out.
@@ -386,7 +394,14 @@ impl Sheets {
 
     /// Whether the network is the host's.
     pub fn net(&self) -> bool {
-        self.all.iter().all(|sheet| sheet.net)
+        self.all.iter().all(|sheet| sheet.net.is_there())
+    }
+
+    /// To whom signals may be sent, and by which rule: the strictest decides.
+    pub fn signals(&self) -> (Signals, Option<RuleId>) {
+        let strictest = self.all.iter().map(|sheet| sheet.signals);
+        let strictest = strictest.reduce(|a, b| if b.0 > a.0 { b } else { a });
+        strictest.unwrap_or_default()
     }
 
     /// What becomes of a call whatever its arguments, if it isn't just made.
@@ -396,10 +411,25 @@ impl Sheets {
         all.find(|(does, _)| *does != Does::Allow)
     }
 
-    /// What each sheet says of a call, in order: of its steps the first whose condition holds decides.
+    /// What each sheet says of a call, in order, and then each of the network: of its steps the first whose condition holds decides.
     pub fn steps(&self, call: &str, group: &str) -> Vec<Vec<Step>> {
         let all = self.all.iter();
-        all.map(|sheet| sheet.calls.steps(call, group)).collect()
+        let by_calls = all.map(|sheet| sheet.calls.steps(call, group));
+        // To ask for what there isn't would be in vain.
+        let asked = self.net();
+        let nets = self.all.iter().map(|sheet| sheet.net);
+        let nets = nets.filter(|net| call == "socket" && (asked || net.does != Does::Ask));
+        by_calls.chain(nets.filter_map(|net| net.steps())).collect()
+    }
+
+    /// The line that decides about the network: the strictest.
+    pub fn network(&self) -> Network {
+        let nets = self.all.iter().map(|sheet| sheet.net);
+        let stricter = |a: Network, b: Network| match b.does.strictness() > a.does.strictness() {
+            true => b,
+            false => a,
+        };
+        nets.reduce(stricter).unwrap_or(Network::NONE)
     }
 
     /// The rule of an id.

@@ -1,6 +1,6 @@
 //! Sections that are not about patterns of files: the view, variables, calls, the network.
 
-use super::calls::{CallRule, Calls, Does, Fake};
+use super::calls::{CallRule, Calls, Does, Fake, Network};
 use super::check::Checker;
 use super::fault::{Fault, Where};
 use super::predicate::{self, Expr, Names};
@@ -8,8 +8,8 @@ use super::read::{Raw, Setting};
 use super::regions::{Region, regions};
 use super::value::{ACTIONS, Says};
 use super::{Env, MountRule, Stands, ViewKeys};
-use crate::policy::RuleId;
 use crate::policy::files::{Effect, FileRule};
+use crate::policy::{RuleId, Signals};
 use crate::similar;
 use crate::sys::Errno;
 
@@ -353,8 +353,25 @@ impl Checker<'_> {
         predicate::parse(text, &names)
     }
 
-    pub(super) fn net(&mut self, setting: &Setting) -> Option<bool> {
-        let says = self.says(setting, &ACTIONS)?;
+    /// What becomes of calls, or of the network: all but what is faked.
+    pub(super) fn does(&mut self, setting: &Setting, otherwise: Errno) -> Option<Does> {
+        let says = self.says(setting, &["allow", "deny", "kill", "ask"])?;
+        Some(match says {
+            Says::Kill => Does::Kill,
+            Says::Deny(errno) => Does::Deny(errno.unwrap_or(otherwise)),
+            Says::Ask => Does::Ask,
+            Says::Allow | Says::Grant(_) | Says::Hide | Says::Fake(_) => Does::Allow,
+        })
+    }
+
+    /// What becomes of the network.
+    pub(super) fn network(&mut self, setting: &Setting) -> Option<Network> {
+        let does = self.does(setting, Errno::EACCES)?;
+        let by = Some(self.rule(setting));
+        Some(Network { does, by })
+    }
+
+    pub(super) fn net(&mut self, setting: &Setting) -> Option<Network> {
         let operation = ["connect ", "listen "]
             .iter()
             .any(|word| setting.key.starts_with(word));
@@ -368,29 +385,32 @@ impl Checker<'_> {
             );
             return None;
         }
-        match says {
-            says if says.special().is_some() => self.later(setting, says),
-            _ if operation => {
-                let id = self.rule(setting);
-                self.gap(
-                    id,
-                    "single hosts and ports are not enforced yet; inet as a whole is",
-                );
-            }
-            says => return Some(says == Says::Allow),
+        let network = self.network(setting)?;
+        if operation {
+            self.gap(
+                network.by?,
+                "single hosts and ports are not enforced yet; inet as a whole is",
+            );
+            return None;
         }
-        None
+        Some(network)
     }
 
     /// Settings of which one value is what sbox always does.
     pub(super) fn only(&mut self, setting: &Setting, key: &str) {
-        let (always, others): (&str, &[&str]) = match key {
-            "see" => ("own", &["host"]),
-            "signal" => ("own", &["children", "none"]),
-            "ptrace" => ("none", &["own"]),
-            "signals" => ("own", &["children", "none"]),
-            "stdin" => ("inherit", &["null"]),
-            _ => ("deny ENOSYS", &[]),
+        let (always, others, why): (&str, &[&str], &str) = match key {
+            "see" => (
+                "own",
+                &["host"],
+                "processes outside stay hidden; pids = \"host\" in [view] shows the host's numbers",
+            ),
+            "ptrace" => (
+                "none",
+                &["own"],
+                "sbox traces every process itself, and the kernel allows one tracer",
+            ),
+            "stdin" => ("inherit", &["null"], "only \"inherit\" is enforced"),
+            _ => ("deny ENOSYS", &[], ""),
         };
         let text = setting.text().map(str::to_owned);
         let Some(text) = self.or_fault(text) else {
@@ -401,12 +421,29 @@ impl Checker<'_> {
         }
         if others.contains(&text.as_str()) {
             let id = self.rule(setting);
-            return self.gap(id, format!("only \"{always}\" is enforced"));
+            return self.gap(id, why);
         }
         let known = others.iter().copied().chain([always]);
         let fault = Fault::at(setting.value_at, format!("'{text}' is no value of '{key}'"))
             .nearest(&text, known);
         self.fault(fault);
+    }
+
+    /// To whom signals may be sent.
+    pub(super) fn signals(&mut self, setting: &Setting) -> Option<(Signals, Option<RuleId>)> {
+        let text = setting.text().map(str::to_owned);
+        let text = self.or_fault(text)?;
+        match Signals::WORDS.iter().find(|(word, _)| *word == text) {
+            // What holds in any case is no rule.
+            Some((_, Signals::Own)) => Some((Signals::Own, None)),
+            Some((_, signals)) => Some((*signals, Some(self.rule(setting)))),
+            None => {
+                let what = format!("'{text}' is no value of '{}'", setting.key);
+                let words = Signals::WORDS.iter().map(|(word, _)| *word);
+                self.fault(Fault::at(setting.value_at, what).nearest(&text, words));
+                None
+            }
+        }
     }
 
     /// `enforce = "best-effort"`: what can't be enforced is told rather than refused.

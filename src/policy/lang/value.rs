@@ -28,18 +28,6 @@ pub(super) enum Says {
     Fake(Fake),
 }
 
-impl Says {
-    /// The word of an action that is more than yes and no.
-    pub(super) fn special(self) -> Option<&'static str> {
-        match self {
-            Self::Ask => Some("ask"),
-            Self::Kill => Some("kill"),
-            Self::Fake(_) => Some("fake"),
-            _ => None,
-        }
-    }
-}
-
 impl Checker<'_> {
     /// A word of a value; in a table that of `do`.
     pub(super) fn says(&mut self, setting: &Setting, known: &[&str]) -> Option<Says> {
@@ -147,7 +135,7 @@ pub fn rights(word: &str) -> Option<Access> {
         "ro" => return rights("r"),
         "rw" => return rights("rwcdm"),
         "rwx" => return rights("rwcdmx"),
-        "list" => return Some(Access::LOOK),
+        "list" => return Some(Access::LOOK.and(Access::LIST)),
         "" => return None,
         _ => {}
     }

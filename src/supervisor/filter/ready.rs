@@ -7,7 +7,7 @@ const fn i(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
 }
 
 pub(super) static PROGRAMS: [&[sock_filter]; super::READY.len()] = [
-    // Profile { net: None, copies: true, metered: false, renumbers: true }
+    // Profile { net: None, copies: true, metered: false, renumbers: true, signals: Own }
     &[
         i(0x20, 0, 0, 0x4), i(0x15, 0, 165, 0xc000003e), i(0x20, 0, 0, 0x0), i(0x35, 82, 0, 0xce),
         i(0x35, 45, 0, 0x7c), i(0x35, 26, 0, 0x37), i(0x35, 10, 0, 0x29), i(0x35, 5, 0, 0x11),
@@ -119,7 +119,7 @@ pub(super) static PROGRAMS: [&[sock_filter]; super::READY.len()] = [
         i(0x15, 2, 0, 0xc040ff0b), i(0x15, 1, 0, 0xc048ff0b), i(0x15, 0, 1, 0xc050ff0b), i(0x6, 0, 0, 0x7ff05b0e),
         i(0x6, 0, 0, 0x50019),
     ],
-    // Profile { net: None, copies: false, metered: false, renumbers: true }
+    // Profile { net: None, copies: false, metered: false, renumbers: true, signals: Own }
     &[
         i(0x20, 0, 0, 0x4), i(0x15, 0, 166, 0xc000003e), i(0x20, 0, 0, 0x0), i(0x35, 82, 0, 0xcd),
         i(0x35, 44, 0, 0x71), i(0x35, 22, 0, 0x35), i(0x35, 8, 0, 0x20), i(0x35, 3, 0, 0x7),
@@ -231,7 +231,7 @@ pub(super) static PROGRAMS: [&[sock_filter]; super::READY.len()] = [
         i(0x6, 0, 0, 0x7fff0000), i(0x15, 2, 0, 0xc040ff0b), i(0x15, 1, 0, 0xc048ff0b), i(0x15, 0, 1, 0xc050ff0b),
         i(0x6, 0, 0, 0x7ff05b0e), i(0x6, 0, 0, 0x50019),
     ],
-    // Profile { net: Host, copies: true, metered: false, renumbers: true }
+    // Profile { net: Host, copies: true, metered: false, renumbers: true, signals: Own }
     &[
         i(0x20, 0, 0, 0x4), i(0x15, 0, 161, 0xc000003e), i(0x20, 0, 0, 0x0), i(0x35, 79, 0, 0xd3),
         i(0x35, 41, 0, 0x7c), i(0x35, 23, 0, 0x38), i(0x35, 7, 0, 0x20), i(0x35, 2, 0, 0x7),
@@ -349,7 +349,7 @@ pub(super) static PROGRAMS: [&[sock_filter]; super::READY.len()] = [
         i(0x35, 2, 3, 0xc040ff0b), i(0x15, 1, 0, 0xc048ff0b), i(0x15, 0, 1, 0xc050ff0b), i(0x6, 0, 0, 0x7ff05b0e),
         i(0x6, 0, 0, 0x50019),
     ],
-    // Profile { net: Host, copies: false, metered: false, renumbers: true }
+    // Profile { net: Host, copies: false, metered: false, renumbers: true, signals: Own }
     &[
         i(0x20, 0, 0, 0x4), i(0x15, 0, 161, 0xc000003e), i(0x20, 0, 0, 0x0), i(0x35, 78, 0, 0xce),
         i(0x35, 41, 0, 0x7c), i(0x35, 22, 0, 0x37), i(0x35, 8, 0, 0x20), i(0x35, 3, 0, 0x7),

@@ -36,7 +36,7 @@ mod relay;
 
 use super::ask::Answer;
 use crate::sys::process::{self as sp, Forked};
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, pidfd};
 use attendant::Attendant;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::pty::openpty;
@@ -185,7 +185,7 @@ impl Terminals {
             attendant,
             news,
             first,
-            first_pidfd: sp::pidfd_open(first)?,
+            first_pidfd: pidfd::open(first)?,
             eager,
             given,
             tells_there,

@@ -10,7 +10,7 @@ use super::question::{self, Desk, NO_KEY};
 use super::{STOPPING, TOLD, in_foreground, modes};
 use crate::supervisor::last;
 use crate::sys::process as sp;
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, pidfd};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, killpg};
@@ -537,7 +537,7 @@ impl Relay {
     fn first_group(&self) -> Option<Pid> {
         let group = getpgid(Some(Pid::from_raw(self.first))).ok()?;
         // Who hasn't been reaped by now had the number before.
-        sp::pidfd_send_signal(self.first_pidfd.as_fd(), 0).ok()?;
+        pidfd::send_signal(self.first_pidfd.as_fd(), 0).ok()?;
         Some(group)
     }
 

@@ -22,6 +22,7 @@ pub fn lifted(sheets: &Sheets) -> Result<Sheets, BadPattern> {
         says: "all but what [forbid] lists".into(),
         at: Where::default(),
         why: None,
+        is_default: false,
         arguments: None,
         switch: None,
     });
@@ -69,6 +70,7 @@ pub fn lifted(sheets: &Sheets) -> Result<Sheets, BadPattern> {
                 default: None,
             },
             net: sheet.net,
+            signals: sheet.signals,
             best_effort: sheet.best_effort,
         });
     }

@@ -152,6 +152,12 @@ impl<'s> Planner<'s> {
         }
     }
 
+    /// No rule has decided but the default.
+    fn is_default(&self, id: Option<RuleId>) -> bool {
+        let rule = id.and_then(|id| self.sheets.rule(id));
+        rule.is_none_or(|rule| rule.is_default)
+    }
+
     fn mounts(&self) -> &'s [MountRule] {
         self.sheets.all.first().map_or(&[], |sheet| &sheet.mounts)
     }
@@ -284,7 +290,7 @@ impl<'s> Planner<'s> {
             self.shown.insert(at, self.placed.len());
             self.placed.push(Placed {
                 at: at.to_vec(),
-                effect: Effect::Grant(Access::LOOK.and(Access::READ)),
+                effect: Effect::Grant(Access::LOOK.and(Access::LIST)),
                 id,
                 what,
                 host,
@@ -399,6 +405,14 @@ impl<'s> Planner<'s> {
         let changes = !Access::READ_ONLY.and(Access::CONNECT).has(granted);
         if ours {
             return match at {
+                // What no rule lists isn't there.
+                b"/dev" | b"/proc" if !granted.has(Access::READ) && self.is_default(id) => {
+                    Ok((What::Hidden, Effect::Hide))
+                }
+                b"/dev" | b"/proc" if !granted.has(Access::READ) => Err(format!(
+                    "{} is made by sbox: it can be hidden or read, and nothing less",
+                    shown(at)
+                )),
                 b"/dev" => Ok((What::Dev, top)),
                 b"/proc" => Ok((What::Proc, top)),
                 _ if same => Ok((What::Nothing, top)),

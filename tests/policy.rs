@@ -382,6 +382,10 @@ fn what_nobody_enforces_is_refused() -> Test {
             "[view.mounts]\n\"/b\" = { bind = \"/usr/lib\" }\n[files]\n\"/{b,usr}/**\" = \"r\"\n\"/b/*.so\" = \"hide\"",
             "is shown as",
         ),
+        (
+            "[view.mounts]\n\"/b\" = { bind = \"/usr/bin\" }\n[files]\n\"/{b,usr/bin}/**\" = \"rx\"\n[exec]\n\"/b/env\" = { args = [\"x\"] }",
+            "started without this rule",
+        ),
         ("[proc]\nsee = \"host\"", "stay hidden"),
         ("[proc]\nptrace = \"own\"", "one tracer"),
     ] {

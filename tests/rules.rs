@@ -180,8 +180,8 @@ fn rules_say_what_they_promise() {
         ("ioctl", [0, 0x5441, 0], "refuse ENOTTY", "refuse ENOTTY"), // TIOCGPTPEER
         ("ioctl", [0, 0x8912, 0], "refuse ENOTTY", "native"),        // SIOCGIFCONF
         ("fcntl", [0, 1030, 0], "native", "native"),
-        ("fcntl", [0, 8, 1], "renumber", "renumber"), // F_SETOWN
-        ("fcntl", [0, HIGH | 8, 1], "renumber", "renumber"),
+        ("fcntl", [0, 8, 1], "notify", "notify"), // F_SETOWN
+        ("fcntl", [0, HIGH | 8, 1], "notify", "notify"),
         ("fcntl", [0, 5, 0], "retell", "retell"),  // F_GETLK
         ("fcntl", [0, 15, 0], "notify", "notify"), // F_SETOWN_EX
         ("ioctl", [0, 0x8901, 0], "notify", "notify"), // FIOSETOWN

@@ -139,6 +139,10 @@ impl Hands<'_> {
             }
             Act::Change { targets, change } => self.change_tasks(&targets, &change)?,
             Act::Compare { targets, by } => return done(self.compare(&targets, &by)?),
+            Act::OpenProcess { task, tid, flags } => {
+                let fd = self.open_process(task.as_deref(), tid, flags)?;
+                return Ok(Done::Reply(Reply::AddFd { fd, cloexec: true }));
+            }
             Act::SetOwner { file, owner } => self.set_owner(&file, &owner)?,
             Act::TellCpus { tid, mask, room } => {
                 let told = self.cpus.of(tid, room)?;

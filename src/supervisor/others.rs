@@ -55,6 +55,27 @@ impl Hands<'_> {
         self.held(first, |one| self.held(second, |other| compared(one, other)))
     }
 
+    /// A pidfd of a guest.
+    pub(super) fn open_process(
+        &self,
+        task: Option<&Task>,
+        tid: i32,
+        flags: i32,
+    ) -> sys::Result<OwnedFd> {
+        if let Some(task) = task {
+            let opened = self.held(task, |tid| pidfd::open_with(tid, flags));
+            if !matches!(opened, Err(Errno::ESRCH)) {
+                return opened;
+            }
+        }
+        // It has ended, and waits for its parent. Somebody else who has got its number lives.
+        let fd = pidfd::open_with(tid, flags)?;
+        match sp::is_dead(tid) && pidfd::pid_of(fd.as_fd())? == Some(tid) {
+            true => Ok(fd),
+            false => Err(Errno::ESRCH),
+        }
+    }
+
     /// Says who gets SIGIO of an open file description.
     pub(super) fn set_owner(&self, file: &OwnedFd, to: &Owner) -> sys::Result<()> {
         let set = |host| sys::fs::set_owner(file.as_fd(), to.kind, host);

@@ -5,17 +5,19 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// pidfd_open(2) for a thread-group leader.
 pub fn open(pid: i32) -> Result<OwnedFd> {
-    // SAFETY: no memory is passed.
-    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+    open_with(pid, 0)
 }
 
-/// pidfd_open(2) with `PIDFD_THREAD` (Linux 6.9): names one thread, whose descriptor table may
+/// pidfd_open(2) with `PIDFD_THREAD` (Linux 6.9), which is `O_EXCL`: names one thread, whose descriptor table may
 /// differ from its leader's, and whose leader may be gone.
 pub fn open_thread(tid: i32) -> Result<OwnedFd> {
-    // SAFETY: no memory is passed. PIDFD_THREAD is O_EXCL.
-    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, tid, libc::O_EXCL) })?;
+    open_with(tid, libc::O_EXCL)
+}
+
+/// pidfd_open(2).
+pub fn open_with(pid: i32, flags: i32) -> Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, flags) })?;
     // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }

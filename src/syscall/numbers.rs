@@ -99,7 +99,7 @@ pub fn of(nr: u32, args: &[u64; 6]) -> Numbers {
         libc::SYS_tgkill | libc::SYS_rt_tgsigqueueinfo => {
             in_registers(&[(0, PROCESS), (1, THREAD)])
         }
-        libc::SYS_rt_sigqueueinfo | libc::SYS_pidfd_open => in_registers(&[(0, PROCESS)]),
+        libc::SYS_rt_sigqueueinfo => in_registers(&[(0, PROCESS)]),
         libc::SYS_tkill
         | libc::SYS_sched_getparam
         | libc::SYS_sched_getscheduler
@@ -159,7 +159,6 @@ pub fn of(nr: u32, args: &[u64; 6]) -> Numbers {
             ..NONE
         },
         libc::SYS_fcntl => match second as u32 {
-            fcntl::F_SETOWN => in_registers(&[(2, Sort::Signed)]),
             fcntl::F_GETOWN => Numbers {
                 returned: Returned::Owner,
                 ..NONE

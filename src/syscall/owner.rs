@@ -1,27 +1,24 @@
 //! Who gets SIGIO of a descriptor: fcntl(2) `F_SETOWN`, `F_SETOWN_EX`, and what sockets have in their place.
 //!
-//! `F_SETOWN` has the number in a register: it is judged, and the kernel makes the call. The others have it in memory, where it could
-//! change after the look: sbox makes them, on its copy of the descriptor, which is the same open file description.
+//! sbox makes these calls, on its copy of the descriptor, which is the same open file description: between a look and the call a number
+//! in memory could change, and one in a register come to mean somebody else.
 //!
 //! Who may not signal everybody names no process group: others may come into it.
 
 use super::args::{FcntlCmd, Fd, Int, IoctlCmd, Ptr, ULong};
 use super::flags::fcntl as f;
-use super::plan::{Act, Cx, Errno, Owner, Plan, RegistersOnly};
+use super::plan::{Act, Cx, Errno, Owner, Plan};
 use super::signal::Reach;
 use crate::sys;
 use crate::task::Names;
 use std::os::fd::{AsFd, OwnedFd};
 
-const IN_REGISTER: RegistersOnly =
-    RegistersOnly("the process is a number in a register, and a guest's");
-
 /// fcntl(2), commands that name an owner.
 pub fn fcntl<'a>(cx: &Cx<'a>, fd: Fd, cmd: FcntlCmd, arg: ULong) -> Result<Plan<'a>, Errno> {
-    if cmd.0 != f::F_SETOWN_EX {
-        return judged(cx, Int::from_register(arg.0).0);
-    }
     let file = cx.task.descriptor(fd.0)?;
+    if cmd.0 != f::F_SETOWN_EX {
+        return signed(cx, file, Int::from_register(arg.0).0);
+    }
     // struct f_owner_ex: what sort of owner, and its number.
     let [kind, number] = ints(cx, arg.0)?;
     if !(Owner::THREAD..=Owner::GROUP).contains(&kind) {
@@ -40,6 +37,11 @@ pub fn ioctl<'a>(cx: &Cx<'a>, fd: Fd, _: IoctlCmd, arg: Ptr) -> Result<Plan<'a>,
         return Err(Errno::ENOTTY);
     }
     let [number] = ints(cx, arg.0)?;
+    signed(cx, file, number)
+}
+
+/// A process or, negative, a process group.
+fn signed<'a>(cx: &Cx<'a>, file: OwnedFd, number: i32) -> Result<Plan<'a>, Errno> {
     match number {
         0.. => owned(cx, file, Owner::PROCESS, number),
         // The least has no counterpart above 0.
@@ -59,22 +61,6 @@ fn ints<const N: usize>(cx: &Cx<'_>, addr: u64) -> Result<[i32; N], Errno> {
         let word = words.next().and_then(|word| word.try_into().ok());
         word.map_or(0, i32::from_ne_bytes)
     }))
-}
-
-/// `F_SETOWN`: a process or, negative, a process group; the register has the host's number by now.
-fn judged<'a>(cx: &Cx<'a>, id: i32) -> Result<Plan<'a>, Errno> {
-    let own =
-        id == 0 || cx.tasks.is_member(id) || id < 0 && id != i32::MIN && cx.tasks.is_member(-id);
-    if !own {
-        return Err(Errno::ESRCH);
-    }
-    let reach = Reach::of(cx);
-    Ok(Plan::act(
-        match id == 0 || reach.is_everybody() || id > 0 && reach.has(id) {
-            true => Act::Continue(IN_REGISTER),
-            false => Act::OutOfReach,
-        },
-    ))
 }
 
 /// Sets one; 0 is nobody. DIFFERS: one that has ended and waits for its parent is nobody, too.

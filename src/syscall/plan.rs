@@ -314,7 +314,13 @@ pub enum Act<'a> {
         targets: [Arc<Task>; 2],
         by: Comparison<'a>,
     },
-    /// fcntl(2) `F_SETOWN_EX` on the caller's open file description.
+    /// pidfd_open(2) of a guest, by the host's number; it may have ended.
+    OpenProcess {
+        task: Option<Arc<Task>>,
+        tid: i32,
+        flags: i32,
+    },
+    /// fcntl(2) `F_SETOWN`, `F_SETOWN_EX` on the caller's open file description.
     SetOwner { file: OwnedFd, owner: Owner },
     /// sched_getaffinity(2) of a guest.
     TellCpus { tid: i32, mask: u64, room: usize },

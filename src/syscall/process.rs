@@ -241,12 +241,24 @@ pub fn process_vm_writev<'a>(
     own_memory(cx, pid, flags)
 }
 
-/// pidfd_open(2).
-pub fn pidfd_open<'a>(cx: &Cx<'a>, pid: Pid, _: UInt) -> Result<Plan<'a>, Errno> {
-    if pid.0 <= 0 {
+/// pidfd_open(2). sbox makes it: between look and call the kernel could take a while, and the number be another's by then.
+pub fn pidfd_open<'a>(cx: &Cx<'a>, pid: Pid, flags: UInt) -> Result<Plan<'a>, Errno> {
+    /// `PIDFD_NONBLOCK` (Linux 5.10) and `PIDFD_THREAD` (6.9).
+    const KNOWN: i32 = libc::O_NONBLOCK | libc::O_EXCL;
+    let flags = flags.0.cast_signed();
+    if pid.0 <= 0 || flags & !KNOWN != 0 {
         return Err(Errno::EINVAL);
     }
-    member(cx, pid.0)
+    let names = match flags & libc::O_EXCL {
+        0 => Names::Process,
+        _ => Names::Thread,
+    };
+    let tid = cx.tasks.meant(pid.0, names);
+    if !cx.tasks.is_member(tid) {
+        return Err(Errno::ESRCH);
+    }
+    let task = cx.tasks.get(tid);
+    Ok(Plan::act(Act::OpenProcess { task, tid, flags }))
 }
 
 /// capget(2). Answered from our own call: the process is named in memory.

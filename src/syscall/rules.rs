@@ -603,8 +603,7 @@ pub fn no_async_ioctl(mut rule: ArgRule) -> ArgRule {
     rule
 }
 
-/// fcntl(2). `F_SETOWN` names who gets SIGIO in a register: the supervisor translates and judges the pid;
-/// `F_SETOWN_EX` names it in memory, so there it makes the call. Leases and `F_NOTIFY` would stall and watch other openers on the host.
+/// fcntl(2). `F_SETOWN` and `F_SETOWN_EX` name who gets SIGIO: the supervisor makes these calls. Leases and `F_NOTIFY` would stall and watch other openers on the host.
 pub fn fcntl(_: Net) -> ArgRule {
     const NATIVE: &[u32] = &of![f:
         F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL F_SETLK F_SETLKW F_SETSIG
@@ -614,11 +613,11 @@ pub fn fcntl(_: Net) -> ArgRule {
     ];
     const NUMBERS: &[u32] = &of![f: F_GETLK F_OFD_GETLK F_GETOWN F_GETOWN_EX];
     ArgRule {
-        why: "an allow-list of commands; the supervisor judges whom F_SETOWN names",
+        why: "an allow-list of commands; the supervisor says whom F_SETOWN names",
         cases: each(1, NATIVE, Native)
             .chain(each(1, NUMBERS, Retell))
             .chain([
-                when([is(1, f::F_SETOWN)], Renumber),
+                when([is(1, f::F_SETOWN)], Notify),
                 when([is(1, f::F_SETOWN_EX)], Notify),
             ])
             .collect(),

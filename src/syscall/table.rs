@@ -817,7 +817,7 @@ syscalls! {
       431  431  fsconfig                Mount   Refuse(EPERM, "the policy decides what is mounted") (fd: Fd, cmd: UInt, key: UserName, value: Ptr, aux: Int);
       432  432  fsmount                 Mount   Refuse(EPERM, "the policy decides what is mounted") (fd: Fd, flags: UInt, attr_flags: UInt);
       433  433  fspick                  Mount   Refuse(EPERM, "the policy decides what is mounted") (dir: DirFd, path: UserPath, flags: UInt);
-      434  434  pidfd_open              Process Renumber           (pid: Pid, flags: UInt)                                                       -> process::pidfd_open;
+      434  434  pidfd_open              Process Notify             (pid: Pid, flags: UInt)                                                       -> process::pidfd_open;
       435  435  clone3                  Process Refuse(ENOSYS, "its flags are in memory; libc falls back to clone") (args: Ptr, size: Size);
       436  436  close_range             Fd      Native             (first: UInt, last: UInt, flags: UInt);
       437  437  openat2                 Path    Notify             (dir: DirFd, path: UserPath, how: ResolveHow, size: Size)                     -> open::openat2;

@@ -1,7 +1,7 @@
 //! What would lead around a rule, or make it miss: symbolic links in its path, and second places of what it is about.
 
 use super::{Placed, Planner, What, join, shown, upwards};
-use crate::policy::RuleId;
+use crate::policy::{Access, RuleId};
 use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -215,19 +215,25 @@ impl<'s> Planner<'s> {
         let asked = asked.map(|asked| (asked.at, Cow::Owned(asked.host()), asked.id));
         for (at, host, id) in places.chain(asked) {
             for other in others(at, host.as_os_str().as_bytes()) {
-                let (here, there) = (
-                    self.sheets.decide(at).effect,
-                    self.sheets.decide(&other).effect,
-                );
-                if !here.granted().has(there.granted()) {
+                let (here, there) = (self.sheets.decide(at), self.sheets.decide(&other));
+                let both = || (shown(at), shown(&other));
+                if !here.effect.granted().has(there.effect.granted()) {
+                    let (at, other) = both();
+                    let holds = there.effect;
                     found.push((
                         id,
-                        format!(
-                            "{} is shown as {} too, where {there} holds",
-                            shown(at),
-                            shown(&other)
-                        ),
+                        format!("{at} is shown as {other} too, where {holds} holds"),
                     ));
+                } else if there.effect.at_most().has(Access::EXEC) {
+                    let there: Vec<_> = self.sheets.start_rules(&there).collect();
+                    let mut missing = self.sheets.start_rules(&here);
+                    if let Some(rule) = missing.find(|rule| !there.contains(rule)) {
+                        let (at, other) = both();
+                        let why = format!(
+                            "{at} is shown as {other} too, and started without this rule there: one rule can name both, \"{{A,B}}\""
+                        );
+                        found.push((Some(rule), why));
+                    }
                 }
             }
         }

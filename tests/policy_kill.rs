@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
-use support::{Output, Test, guest_static, need_sbox, scratch};
+use support::{Output, Test, guest_static, need_sbox, scratch_for_sockets};
 
 fn main() -> ExitCode {
     support::main(tests![
@@ -38,7 +38,7 @@ struct Case {
 impl Case {
     fn new(rules: &str) -> Result<Self, support::Skip> {
         let guest = guest_static("trips")?;
-        let dir = scratch();
+        let dir = scratch_for_sockets();
         let t = dir.path().join("t");
         for name in ["in", "out"] {
             fs::create_dir_all(t.join(name)).expect("mkdir");

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use support::{Output, Random, Test, guest_static, need, need_sbox, scratch};
+use support::{Output, Random, Test, guest_static, need, need_sbox, scratch_for_sockets};
 
 fn main() -> ExitCode {
     support::main(tests![
@@ -50,7 +50,7 @@ const NARROW: &str = "\"T/open/**\" = \"rwx\"\n\"T/ro/**\" = \"r\"\n\"T/deny/**\
 impl Case {
     fn new() -> Result<Self, support::Skip> {
         let guest = guest_static("switched")?;
-        let dir = scratch();
+        let dir = scratch_for_sockets();
         let top = dir.path().join("t");
         for name in ["open", "secret/sub", "secret/empty", "ro", "deny", "bin"] {
             fs::create_dir_all(top.join(name)).expect("mkdir");

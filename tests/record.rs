@@ -14,7 +14,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
-use support::{Output, Test, need_sbox, scratch};
+use support::{Output, Test, need_sbox, scratch_for_sockets};
 
 fn main() -> ExitCode {
     support::main(tests![
@@ -38,7 +38,7 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        let dir = scratch();
+        let dir = scratch_for_sockets();
         for name in ["proj", "proj/sub", "home"] {
             fs::create_dir(dir.path().join(name)).expect("mkdir");
         }

@@ -115,9 +115,22 @@ pub(crate) fn scratch_base() -> PathBuf {
 
 /// An empty directory that is removed at the end of the test.
 pub(crate) fn scratch() -> tempfile::TempDir {
+    scratch_in(&scratch_base())
+}
+
+/// The same, where names of files can be addresses of sockets: those are short (unix(7)).
+pub(crate) fn scratch_for_sockets() -> tempfile::TempDir {
+    let base = scratch_base();
+    match base.as_os_str().len() <= 60 {
+        true => scratch_in(&base),
+        false => scratch_in(Path::new("/var/tmp")),
+    }
+}
+
+fn scratch_in(base: &Path) -> tempfile::TempDir {
     tempfile::Builder::new()
         .prefix("t-")
-        .tempdir_in(scratch_base())
+        .tempdir_in(base)
         .expect("scratch directory")
 }
 

@@ -245,8 +245,9 @@ impl Pattern {
         let both = self.literal.get(..common).cmp(&other.literal.get(..common));
         both.then_with(|| {
             let alike = self.literal.len() == other.literal.len();
-            if alike && self.sets.is_empty() && other.sets.is_empty() {
-                // The same, quicker: thousands of rules mostly differ in a name behind a wildcard.
+            // The same, quicker, as sets are numbered in the order in which they come: thousands of rules mostly differ in a name behind a
+            // wildcard.
+            if alike && self.sets == other.sets {
                 return self.tail.cmp(&other.tail);
             }
             self.steps_from(common).cmp(other.steps_from(common))

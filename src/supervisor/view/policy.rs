@@ -80,8 +80,8 @@ struct Planner<'s> {
     last: Option<Around<'s>>,
     /// Where directories of the host really are.
     real: RefCell<HashMap<PathBuf, PathBuf>>,
-    /// Whether directories of the host lie behind links; `None`: there is none.
-    links: RefCell<FxHashMap<Vec<u8>, Option<bool>>>,
+    /// Whether directories of the host lie behind links.
+    links: RefCell<FxHashMap<Vec<u8>, bool>>,
     listings: RefCell<Listings>,
 }
 

@@ -143,34 +143,28 @@ impl<'s> Planner<'s> {
         linked
     }
 
-    /// Whether a directory of the host, or one above, is a symbolic link.
     fn has_link(&self, dir: &[u8]) -> bool {
+        self.link(dir) == Some(true)
+    }
+
+    /// Whether a directory of the host, or one above, is a symbolic link; `None`: there is none.
+    fn link(&self, dir: &[u8]) -> Option<bool> {
         let dir = dir.strip_suffix(b"/").unwrap_or(dir);
         let Some(above) = upwards(dir).nth(1) else {
-            return false;
+            return Some(false);
         };
         if let Some(&known) = self.links.borrow().get(dir) {
-            return known == Some(true);
+            return Some(known);
         }
-        let over = if self.has_link(above) {
-            Some(true)
-        } else {
-            self.links
-                .borrow()
-                .get(above)
-                .copied()
-                .unwrap_or(Some(false))
-        };
-        // Below what is not there is nothing.
-        let found = match over {
-            Some(false) => {
-                let name = dir.get(above.len() + 1..).unwrap_or_default();
-                self.listings.borrow_mut().is_link(above, name)
-            }
-            other => other,
-        };
+        match self.link(above) {
+            Some(false) => {}
+            // Below what is not there is nothing.
+            over => return over,
+        }
+        let name = dir.get(above.len() + 1..).unwrap_or_default();
+        let found = self.listings.borrow_mut().is_link(above, name)?;
         self.links.borrow_mut().insert(dir.to_owned(), found);
-        found == Some(true)
+        Some(found)
     }
 
     /// One directory may be shown at two places. What a rule takes away at the one must not be had at the other.

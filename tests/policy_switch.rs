@@ -650,6 +650,9 @@ fn what_cannot_be_enforced_is_refused() -> Test {
         ("[syscalls]\n\"mount\" = \"allow\"\n", "n.toml:8"),
         ("[default]\nsyscalls = \"deny EPERM\"\n", "p.toml:9"),
         ("[env]\ndrop = [\"LANG\"]\n", "p.toml:9"),
+        ("[net]\ninet = \"kill\"\n", "p.toml:9"),
+        ("[net]\ninet = \"ask\"\n", "p.toml:9"),
+        ("[proc]\nsignal = \"none\"\n", "p.toml:9"),
         ("\"/dev/null\" = \"deny\"\n", "n.toml:7"),
     ];
     for (rules, why) in rows {

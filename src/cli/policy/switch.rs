@@ -73,6 +73,10 @@ fn of_sheet(sheet: &Sheet) -> impl Iterator<Item = &'static str> + use<> {
         ),
         (asks, UNASKED),
         (
+            sheet.net.does == Does::Kill,
+            "it ends the run by its network, which the run's own policy alone can",
+        ),
+        (
             sheet.calls.default.is_some(),
             "its default for calls refuses, and no switch changes so many",
         ),

@@ -331,11 +331,11 @@ fn what_appears_meanwhile_is_not_overwritten() -> Test {
     need_sbox()?;
     let case = Case::new();
     let policy = case.project().join("p.toml");
-    // The recording has begun when the program can say so.
+    // The recording has begun by then, and lasts.
     let mine = "sbox = 1 # mine\n";
     std::thread::scope(|scope| {
-        let recorded = scope.spawn(|| case.record("p.toml", &[], "sleep 1; cat a.txt"));
-        std::thread::sleep(Duration::from_millis(500));
+        let recorded = scope.spawn(|| case.record("p.toml", &[], "sleep 4; cat a.txt"));
+        std::thread::sleep(Duration::from_secs(2));
         fs::write(&policy, mine).expect("write");
         let output = recorded.join().expect("record");
         assert_eq!(output.code(), Some(125), "{}", output.all());
